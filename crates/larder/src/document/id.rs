@@ -1,0 +1,139 @@
+//! Document ids: the three kinds that a collection can declare.
+
+use std::fmt;
+
+use bson::{Bson, oid::ObjectId};
+
+use crate::{Error, Result};
+
+/// The most bytes a string id may have.
+pub const MAX_ID_BYTES: usize = 256;
+
+/// Which kind of `_id` a collection has. Every document of a collection has an id of its one declared kind, so the text
+/// form of an id is unique within its collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdType {
+    /// A 12-byte ObjectId, written as 24 lower-case hexadecimal digits.
+    ObjectId,
+    /// A string of 1 to [`MAX_ID_BYTES`] bytes without control characters.
+    String,
+    /// A signed 64-bit integer.
+    Int,
+}
+
+impl IdType {
+    /// The name used in configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ObjectId => "objectId",
+            Self::String => "string",
+            Self::Int => "int",
+        }
+    }
+
+    /// Reads an id from its text form, as it stands in a URL.
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` naming `_id`, if the text is not an id of this kind.
+    pub fn parse(self, text: &str) -> Result<Id> {
+        match self {
+            Self::ObjectId => ObjectId::parse_str(text)
+                .map(Id::ObjectId)
+                .map_err(|_| Error::invalid("_id", "must be 24 hexadecimal digits")),
+            Self::Int => match text.parse::<i64>() {
+                // One document, one text: "+7" and "007" are not ids.
+                Ok(number) if itoa::Buffer::new().format(number) == text => Ok(Id::Int(number)),
+                _ => Err(Error::invalid("_id", "must be an integer without leading zeros")),
+            },
+            Self::String => Id::string(text),
+        }
+    }
+
+    /// Reads an id from a BSON value. Every integer type is accepted for [`IdType::Int`].
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` naming `_id`, if the value is not an id of this kind.
+    pub fn read(self, value: &Bson) -> Result<Id> {
+        match (self, value) {
+            (Self::ObjectId, Bson::ObjectId(id)) => Ok(Id::ObjectId(*id)),
+            (Self::Int, Bson::Int64(number)) => Ok(Id::Int(*number)),
+            (Self::Int, Bson::Int32(number)) => Ok(Id::Int((*number).into())),
+            (Self::String | Self::ObjectId, Bson::String(text)) => self.parse(text),
+            _ => Err(Error::invalid("_id", format!("must be of type {}", self.name()))),
+        }
+    }
+}
+
+/// The `_id` of a document.
+///
+/// ```
+/// use larder::document::{Id, IdType};
+/// let id = IdType::Int.parse("42")?;
+/// assert_eq!(id, Id::Int(42));
+/// assert_eq!(id.to_string(), "42");
+/// assert!(IdType::Int.parse("042").is_err());
+/// # Ok::<(), larder::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Id {
+    /// See [`IdType::ObjectId`].
+    ObjectId(ObjectId),
+    /// See [`IdType::String`].
+    String(String),
+    /// See [`IdType::Int`].
+    Int(i64),
+}
+
+impl Id {
+    /// A string id, checked.
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` if the text is empty, too long or holds control characters.
+    pub fn string(text: &str) -> Result<Self> {
+        if text.is_empty() || text.len() > MAX_ID_BYTES || text.chars().any(char::is_control) {
+            return Err(Error::invalid("_id", "must be 1 to 256 bytes of text without control characters"));
+        }
+        Ok(Self::String(text.to_owned()))
+    }
+
+    /// The kind of this id.
+    pub fn id_type(&self) -> IdType {
+        match self {
+            Self::ObjectId(_) => IdType::ObjectId,
+            Self::String(_) => IdType::String,
+            Self::Int(_) => IdType::Int,
+        }
+    }
+}
+
+impl From<&Id> for Bson {
+    fn from(id: &Id) -> Self {
+        match id {
+            Id::ObjectId(id) => Self::ObjectId(*id),
+            Id::String(text) => Self::String(text.clone()),
+            Id::Int(number) => Self::Int64(*number),
+        }
+    }
+}
+
+impl From<i64> for Id {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl From<ObjectId> for Id {
+    fn from(id: ObjectId) -> Self {
+        Self::ObjectId(id)
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ObjectId(id) => write!(f, "{id}"),
+            Self::String(text) => f.write_str(text),
+            Self::Int(number) => write!(f, "{number}"),
+        }
+    }
+}

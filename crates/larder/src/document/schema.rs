@@ -1,0 +1,139 @@
+//! What a collection declares: its id, its fields and their types, and what may be filtered and sorted.
+
+use crate::document::{IdType, pipeline::Pipeline};
+
+/// The declared type of a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// UTF-8 text.
+    String,
+    /// A 32- or 64-bit integer.
+    Int,
+    /// A 64-bit float; integers are accepted and kept as they are.
+    Double,
+    /// An exact decimal (Decimal128).
+    Decimal,
+    /// True or false.
+    Bool,
+    /// An instant with milliseconds.
+    Date,
+    /// An ObjectId.
+    ObjectId,
+    /// A nested document with fields of its own; declare those by their dotted paths.
+    Object,
+    /// An array whose elements have one type.
+    Array(Box<FieldType>),
+    /// Anything; cannot be filtered or sorted.
+    Any,
+}
+
+/// One declared field. The path is dotted for nested fields: `maker.country`.
+#[derive(Clone, Debug)]
+pub struct Field {
+    pub(crate) path: String,
+    pub(crate) field_type: FieldType,
+    pub(crate) filter: bool,
+    pub(crate) sort: bool,
+    pub(crate) required: bool,
+}
+
+impl Field {
+    /// A field that may be present, and neither filtered nor sorted by.
+    pub fn new(path: impl Into<String>, field_type: FieldType) -> Self {
+        Self { path: path.into(), field_type, filter: false, sort: false, required: false }
+    }
+    /// Allows filters on this field.
+    #[must_use]
+    pub fn filterable(mut self) -> Self {
+        self.filter = true;
+        self
+    }
+    /// Allows sorting by this field.
+    #[must_use]
+    pub fn sortable(mut self) -> Self {
+        self.sort = true;
+        self
+    }
+    /// Refuses documents without this field.
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+    /// The dotted path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+    /// The declared type.
+    pub fn field_type(&self) -> &FieldType {
+        &self.field_type
+    }
+    /// Whether filters may name this field.
+    pub fn is_filterable(&self) -> bool {
+        self.filter
+    }
+    /// Whether sorts may name this field.
+    pub fn is_sortable(&self) -> bool {
+        self.sort
+    }
+    /// Whether every document must have this field.
+    pub fn is_required(&self) -> bool {
+        self.required
+    }
+}
+
+/// The declaration of one collection.
+///
+/// ```
+/// use larder::document::{Field, FieldType, IdType, Schema};
+/// let products = Schema::new("products", IdType::Int)
+///     .field(Field::new("name", FieldType::String).required())
+///     .field(Field::new("price", FieldType::Decimal).filterable().sortable());
+/// assert!(products.find_field("price").is_some_and(Field::is_sortable));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Schema {
+    pub(crate) name: String,
+    pub(crate) id_type: IdType,
+    pub(crate) fields: Vec<Field>,
+    pub(crate) pipelines: Vec<Pipeline>,
+}
+
+impl Schema {
+    /// A collection with this name and this kind of id, and no fields declared yet.
+    pub fn new(name: impl Into<String>, id_type: IdType) -> Self {
+        Self { name: name.into(), id_type, fields: Vec::new(), pipelines: Vec::new() }
+    }
+    /// Declares a field.
+    #[must_use]
+    pub fn field(mut self, field: Field) -> Self {
+        self.fields.push(field);
+        self
+    }
+    /// Declares a named aggregation.
+    #[must_use]
+    pub fn pipeline(mut self, pipeline: Pipeline) -> Self {
+        self.pipelines.push(pipeline);
+        self
+    }
+    /// The collection's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+    /// The kind of `_id` its documents have.
+    pub fn id_type(&self) -> IdType {
+        self.id_type
+    }
+    /// The declared fields, in the order of their declaration.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+    /// The declared field with this dotted path.
+    pub fn find_field(&self, path: &str) -> Option<&Field> {
+        self.fields.iter().find(|field| field.path == path)
+    }
+    /// The named aggregations.
+    pub fn pipelines(&self) -> &[Pipeline] {
+        &self.pipelines
+    }
+}

@@ -1,0 +1,79 @@
+//! What a user supplies: where values come from ([`Source`]) and where they go ([`Sink`]).
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use crate::Result;
+
+/// Where the truth lives: loads values by key.
+///
+/// A cache with a source is read-through. Return `Ok(None)` for "there is no such thing": that is cached too, for the
+/// policy's negative lifetime. An error is never cached. The call is cut off at the policy's load deadline.
+///
+/// A [`load_many`](Source::load_many) that asks its database once is what makes
+/// [`Cache::get_many`](crate::Cache::get_many) cheap; the default asks for one key after another.
+pub trait Source<K, V>: Send + Sync + 'static {
+    /// Loads one value; `None` when there is none.
+    fn load(&self, key: &K) -> impl Future<Output = Result<Option<V>>> + Send;
+
+    /// Loads several values, in the order of `keys` and exactly as many.
+    fn load_many(&self, keys: &[K]) -> impl Future<Output = Result<Vec<Option<V>>>> + Send
+    where
+        K: Sync,
+        V: Send,
+    {
+        async move {
+            let mut values = Vec::with_capacity(keys.len());
+            for key in keys {
+                values.push(self.load(key).await?);
+            }
+            Ok(values)
+        }
+    }
+}
+
+/// Where writes go: puts and removes values in the system that must keep them.
+///
+/// An `Ok` means that the write is durable as the system behind it promises. Both calls must be safe to repeat: after a
+/// time-out the outcome is unknown and the caller may try again.
+pub trait Sink<K, V>: Send + Sync + 'static {
+    /// Stores `value` under `key`, replacing what was there.
+    fn put(&self, key: &K, value: &V) -> impl Future<Output = Result<()>> + Send;
+
+    /// Removes `key`; removing what is absent is fine.
+    fn remove(&self, key: &K) -> impl Future<Output = Result<()>> + Send;
+}
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The erased twin of [`Source`], so that handles carry no type parameter for it.
+pub(crate) trait ErasedSource<K, V>: Send + Sync {
+    fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Option<V>>>;
+    fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<Vec<Option<V>>>>;
+}
+
+impl<K: Sync + 'static, V: Send + 'static, S: Source<K, V>> ErasedSource<K, V> for S {
+    fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Option<V>>> {
+        Box::pin(Source::load(self, key))
+    }
+    fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<Vec<Option<V>>>> {
+        Box::pin(Source::load_many(self, keys))
+    }
+}
+
+/// The erased twin of [`Sink`].
+pub(crate) trait ErasedSink<K, V>: Send + Sync {
+    fn put<'a>(&'a self, key: &'a K, value: &'a V) -> BoxFuture<'a, Result<()>>;
+    fn remove<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<()>>;
+}
+
+impl<K: Sync + 'static, V: Sync + 'static, S: Sink<K, V>> ErasedSink<K, V> for S {
+    fn put<'a>(&'a self, key: &'a K, value: &'a V) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::put(self, key, value))
+    }
+    fn remove<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<()>> {
+        Box::pin(Sink::remove(self, key))
+    }
+}
+
+pub(crate) type SharedSource<K, V> = Arc<dyn ErasedSource<K, V>>;
+pub(crate) type SharedSink<K, V> = Arc<dyn ErasedSink<K, V>>;
