@@ -1,0 +1,89 @@
+//! The whole check: format, lints, documentation, tests, and a last word on what ran against which server.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+    time::Instant,
+};
+
+use crate::{cargo, root, run, servers};
+
+/// Runs everything, or with a filter only the tests whose name contains it.
+pub(crate) fn test(filter: Option<&str>) -> Result<(), String> {
+    let began = Instant::now();
+    println!("== servers");
+    let servers = servers::ensure(&servers::for_tests())?;
+    servers.iter().for_each(|line| println!("{line}"));
+    if filter.is_none() {
+        lint()?;
+    }
+    let report = env::temp_dir().join(format!("larder-test-report-{}", std::process::id()));
+    let mut command = cargo(&root());
+    command.args(["test", "--workspace", "--no-fail-fast"]).args(filter).env("LARDER_TEST_REPORT", &report);
+    let totals = count(&mut command);
+    println!("\n== ran against");
+    servers.iter().for_each(|line| println!("{line}"));
+    for (line, times) in lines_of(&fs::read_to_string(&report).unwrap_or_default()) {
+        println!("{line} ({times}x)");
+    }
+    let _ = fs::remove_file(&report);
+    let (passed, failed, ignored) = totals?;
+    println!("\n== {passed} passed, {failed} failed, {ignored} ignored in {} s", began.elapsed().as_secs());
+    match (passed, failed, ignored) {
+        (1.., 0, 0) => Ok(()),
+        (0, 0, 0) => Err("no test ran".to_owned()),
+        _ => Err("a test failed, or was ignored: neither is allowed".to_owned()),
+    }
+}
+
+/// Format and lints are checked where their tools are installed; the compiler alone may not have them.
+fn lint() -> Result<(), String> {
+    if has("fmt") {
+        run("format", cargo(&root()).args(["fmt", "--all", "--check"]))?;
+    }
+    if has("clippy") {
+        let arguments = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+        run("lints", cargo(&root()).args(arguments))?;
+    }
+    let mut doc = cargo(&root());
+    run(
+        "documentation",
+        doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+fn has(subcommand: &str) -> bool {
+    let output = cargo(&root()).args([subcommand, "--version"]).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+/// Runs the tests, passes their output on, and adds up `test result: ok. 3 passed; 0 failed; 0 ignored`.
+fn count(command: &mut Command) -> Result<(u32, u32, u32), String> {
+    println!("\n== tests");
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(|error| format!("cargo test: {error}"))?;
+    let output = child.stdout.take().expect("the output was just piped");
+    let mut totals = [0, 0, 0];
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        println!("{line}");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            let numbers = result.split(' ').filter_map(|word| word.parse::<u32>().ok());
+            totals.iter_mut().zip(numbers).for_each(|(total, number)| *total += number);
+        }
+    }
+    let status = child.wait().map_err(|error| format!("cargo test: {error}"))?;
+    match totals {
+        [passed, 0, ignored] if !status.success() => {
+            Err(format!("cargo test: {status}, after {passed} passed and {ignored} ignored"))
+        }
+        [passed, failed, ignored] => Ok((passed, failed, ignored)),
+    }
+}
+
+/// The test kit appends a line to the report for each server it starts or meets.
+fn lines_of(report: &str) -> BTreeMap<&str, u32> {
+    let mut times = BTreeMap::new();
+    report.lines().for_each(|line| *times.entry(line).or_default() += 1);
+    times
+}
