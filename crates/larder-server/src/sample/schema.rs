@@ -1,0 +1,127 @@
+//! What the sample shop declares: the types of its fields, what may be filtered and sorted, and its named queries.
+
+use bson::{Bson, doc};
+use larder::{
+    Result,
+    document::{Field, FieldType, IdType, Pipeline, Schema, Variable},
+};
+
+/// The declarations of the sample shop: `products`, `users` and `reviews`.
+///
+/// # Errors
+/// None in practice; a named query that the library refuses would show here.
+pub(crate) fn collections() -> Result<Vec<Schema>> {
+    Ok(vec![products()?, users(), reviews()?])
+}
+
+fn products() -> Result<Schema> {
+    let strings = || FieldType::Array(Box::new(FieldType::String));
+    let schema = Schema::new("products", IdType::Int)
+        .field(Field::new("sku", FieldType::String).required().filterable())
+        .field(Field::new("name", FieldType::String).required().filterable().sortable())
+        .field(Field::new("description", FieldType::String))
+        .field(Field::new("category", FieldType::String).required().filterable())
+        .field(Field::new("tags", strings()).filterable())
+        .field(Field::new("price", FieldType::Decimal).required().filterable().sortable())
+        .field(Field::new("stock", FieldType::Int).filterable())
+        .field(Field::new("rating", FieldType::Double).filterable().sortable())
+        .field(Field::new("reviews", FieldType::Int).sortable())
+        .field(Field::new("maker", FieldType::Object))
+        .field(Field::new("maker.name", FieldType::String).filterable())
+        .field(Field::new("maker.country", FieldType::String))
+        .field(Field::new("created_at", FieldType::Date).filterable().sortable())
+        .field(Field::new("discontinued_at", FieldType::Date))
+        .field(Field::new("dimensions", FieldType::Object))
+        .field(Field::new("dimensions.width_mm", FieldType::Int))
+        .field(Field::new("dimensions.height_mm", FieldType::Int))
+        .field(Field::new("dimensions.depth_mm", FieldType::Int))
+        .field(Field::new("dimensions.weight_g", FieldType::Int))
+        .field(Field::new("variants", FieldType::Array(Box::new(FieldType::Object))))
+        .field(Field::new("variants.sku", FieldType::String))
+        .field(Field::new("variants.label", FieldType::String))
+        .field(Field::new("variants.barcode", FieldType::String))
+        .field(Field::new("variants.price", FieldType::Decimal))
+        .field(Field::new("variants.stock", FieldType::Int));
+    Ok(schema.pipeline(top_rated()?).pipeline(categories()?))
+}
+
+fn users() -> Schema {
+    Schema::new("users", IdType::ObjectId)
+        .field(Field::new("name", FieldType::String).required())
+        .field(Field::new("email", FieldType::String).required().filterable())
+        .field(Field::new("country", FieldType::String).filterable())
+        .field(Field::new("joined_at", FieldType::Date).filterable().sortable())
+        .field(Field::new("address", FieldType::Object))
+        .field(Field::new("address.street", FieldType::String))
+        .field(Field::new("address.city", FieldType::String))
+        .field(Field::new("address.postcode", FieldType::String))
+        .field(Field::new("address.country", FieldType::String))
+        .field(Field::new("roles", FieldType::Array(Box::new(FieldType::String))).filterable())
+}
+
+fn reviews() -> Result<Schema> {
+    let schema = Schema::new("reviews", IdType::ObjectId)
+        .field(Field::new("product_id", FieldType::Int).required().filterable())
+        .field(Field::new("user_id", FieldType::ObjectId).required().filterable())
+        .field(Field::new("stars", FieldType::Int).required().filterable().sortable())
+        .field(Field::new("title", FieldType::String))
+        .field(Field::new("body", FieldType::String))
+        .field(Field::new("created_at", FieldType::Date).filterable().sortable())
+        .field(Field::new("helpful", FieldType::Int))
+        .field(Field::new("verified", FieldType::Bool));
+    Ok(schema.pipeline(stars_of_product()?))
+}
+
+/// The best products of a category that at least a few people have reviewed.
+fn top_rated() -> Result<Pipeline> {
+    Pipeline::new(
+        "top_rated",
+        vec![
+            doc! { "$match": { "category": { "$var": "category" }, "reviews": { "$gte": { "$var": "min_reviews" } } } },
+            doc! { "$sort": { "rating": -1, "reviews": -1, "_id": 1 } },
+            doc! { "$limit": 10 },
+            doc! { "$project": { "name": 1, "price": 1, "rating": 1, "reviews": 1, "maker.name": 1 } },
+        ],
+        vec![
+            variable("category", FieldType::String, None),
+            variable("min_reviews", FieldType::Int, Some(Bson::Int32(5))),
+        ],
+    )
+}
+
+/// One line per category: how many products, what they cost, how they are liked.
+fn categories() -> Result<Pipeline> {
+    Pipeline::new(
+        "categories",
+        vec![
+            doc! { "$group": {
+                "_id": "$category",
+                "products": { "$sum": 1 },
+                "stock": { "$sum": "$stock" },
+                "mean_price": { "$avg": "$price" },
+                "cheapest": { "$min": "$price" },
+                "dearest": { "$max": "$price" },
+                "mean_rating": { "$avg": "$rating" },
+            } },
+            doc! { "$sort": { "products": -1, "_id": 1 } },
+        ],
+        Vec::new(),
+    )
+}
+
+/// How often a product got one star, two stars and so on.
+fn stars_of_product() -> Result<Pipeline> {
+    Pipeline::new(
+        "stars_of_product",
+        vec![
+            doc! { "$match": { "product_id": { "$var": "product" } } },
+            doc! { "$group": { "_id": "$stars", "reviews": { "$sum": 1 }, "helpful": { "$sum": "$helpful" } } },
+            doc! { "$sort": { "_id": -1 } },
+        ],
+        vec![variable("product", FieldType::Int, None)],
+    )
+}
+
+fn variable(name: &str, field_type: FieldType, default: Option<Bson>) -> Variable {
+    Variable { name: name.to_owned(), field_type, default }
+}

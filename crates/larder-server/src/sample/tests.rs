@@ -1,0 +1,115 @@
+use std::collections::HashSet;
+
+use bson::Document;
+use sha2::{Digest, Sha256};
+
+use super::{Shop, Sizes, collections};
+
+const SMALL: Sizes = Sizes { products: 2_000, users: 500, reviews: 6_000 };
+
+fn documents(shop: &Shop, sizes: Sizes) -> impl Iterator<Item = Document> {
+    (1..=sizes.products)
+        .map(|number| shop.product(number))
+        .chain((0..sizes.users).map(|number| shop.user(number)))
+        .chain((0..sizes.reviews).map(|number| shop.review(number)))
+}
+
+fn hash(seed: u64) -> String {
+    let mut hasher = Sha256::new();
+    for document in documents(&Shop::new(seed, SMALL), SMALL) {
+        hasher.update(bson::serialize_to_vec(&document).unwrap());
+    }
+    format!("{:x}", hasher.finalize())
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_in_every_release() {
+    assert_eq!(hash(42), "949d65dcb3b7b13ac43433121f6a117a5a7b7ef9c2982340782c5e2d977d4de9");
+    assert_ne!(hash(43), hash(42));
+}
+
+#[test]
+fn a_product_weighs_about_a_kilobyte() {
+    let shop = Shop::new(42, SMALL);
+    let total: usize =
+        (1..=SMALL.products).map(|number| bson::serialize_to_vec(&shop.product(number)).unwrap().len()).sum();
+    let mean = total / SMALL.products as usize;
+    assert!((900..1_300).contains(&mean), "{mean} bytes");
+}
+
+#[test]
+fn the_rating_of_a_product_is_the_mean_of_its_reviews() {
+    let shop = Shop::new(42, SMALL);
+    for number in [1, 2, 777, SMALL.products] {
+        let stars: Vec<i32> =
+            shop.reviews_of(number).map(|review| shop.review(review).get_i32("stars").unwrap()).collect();
+        let mean = f64::from(stars.iter().sum::<i32>()) / stars.len() as f64;
+        let rating = shop.product(number).get_f64("rating").unwrap();
+        assert!((rating - mean).abs() <= 0.051, "product {number}: {rating} for {mean}");
+    }
+}
+
+#[test]
+fn every_review_points_to_a_user_and_a_product_and_is_younger_than_both() {
+    let shop = Shop::new(42, SMALL);
+    let users: HashSet<_> =
+        (0..SMALL.users).map(|number| shop.user(number).get_object_id("_id").unwrap()).collect();
+    let mut pairs = HashSet::new();
+    for number in (0..SMALL.reviews).step_by(7) {
+        let review = shop.review(number);
+        let (product, user) =
+            (review.get_i64("product_id").unwrap(), review.get_object_id("user_id").unwrap());
+        assert!(users.contains(&user));
+        assert!(pairs.insert((product, user)), "a second review of product {product} by one user");
+        let product = shop.product(u32::try_from(product).unwrap());
+        assert!(review.get_datetime("created_at").unwrap() >= product.get_datetime("created_at").unwrap());
+    }
+}
+
+#[test]
+fn no_sentence_has_a_hole_or_a_small_beginning() {
+    let shop = Shop::new(42, SMALL);
+    for number in 0..SMALL.reviews {
+        let review = shop.review(number);
+        let body = review.get_str("body").unwrap();
+        assert!(!body.contains(['{', '}']), "{body}");
+        assert!(body.starts_with(char::is_uppercase), "{body}");
+    }
+    for number in 1..=SMALL.products {
+        assert!(!shop.product(number).get_str("description").unwrap().contains(['{', '}']));
+    }
+}
+
+#[test]
+fn the_prices_spread_from_pocket_money_to_a_large_purchase() {
+    let shop = Shop::new(42, SMALL);
+    let mut prices: Vec<f64> = (1..=SMALL.products)
+        .map(|number| match shop.product(number).get("price") {
+            Some(bson::Bson::Decimal128(price)) => price.to_string().parse().unwrap(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    prices.sort_by(f64::total_cmp);
+    let median = prices[prices.len() / 2];
+    assert!((5.0..40.0).contains(&median), "median {median}");
+    assert!(prices[0] < 3.0 && prices[prices.len() - 1] > 250.0);
+}
+
+#[test]
+fn every_field_of_every_document_is_declared() {
+    let shop = Shop::new(42, SMALL);
+    let schemas = collections().unwrap();
+    for document in documents(&shop, SMALL) {
+        let schema = match (document.contains_key("sku"), document.contains_key("email")) {
+            (true, _) => &schemas[0],
+            (_, true) => &schemas[1],
+            _ => &schemas[2],
+        };
+        for name in document.keys().filter(|name| *name != "_id") {
+            assert!(schema.find_field(name).is_some(), "{}.{name} is not declared", schema.name());
+        }
+        for field in schema.fields().iter().filter(|field| field.is_required()) {
+            assert!(document.contains_key(field.path()), "{}.{} is missing", schema.name(), field.path());
+        }
+    }
+}
