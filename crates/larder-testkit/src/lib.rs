@@ -1,1 +1,10 @@
-//! x
+//! Real servers and real faults for the tests.
+//!
+//! Servers start once in a test process, on free ports and in temporary folders, and end with the process, however it
+//! ends. A server that cannot be had is a panic that names the command which mends it: no test is skipped in silence.
+
+mod process;
+pub mod redis;
+mod wait;
+
+pub use wait::eventually;

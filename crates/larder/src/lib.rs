@@ -3,6 +3,7 @@
 mod clock;
 pub mod document;
 mod error;
+pub mod redis;
 pub mod source;
 
 pub use crate::{

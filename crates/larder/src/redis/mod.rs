@@ -1,0 +1,233 @@
+//! The connection to Redis: one that always comes back, and never makes a caller wait past its deadline.
+//!
+//! A [`Redis`] handle is made once and cloned everywhere. Behind it one multiplexed RESP3 connection to each primary is
+//! kept by a task of its own, which connects again with backoff and jitter, asks a silent server for a sign of life, and
+//! finds a new primary after a failover.
+//!
+//! # When Redis is down
+//! Every call fails at once with [`Unavailable`](crate::ErrorKind::Unavailable); none waits for a connection. A server
+//! that accepts and does not answer costs a call its [deadline](RedisConfig::deadline) and no more. Within two seconds
+//! of the server's return calls succeed again.
+
+mod backoff;
+mod config;
+mod dial;
+mod error;
+mod greet;
+mod key;
+mod link;
+mod script;
+mod slot;
+mod stats;
+mod supervisor;
+#[cfg(test)]
+mod tests;
+mod url;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use ::redis::{Cmd, Pipeline, Value};
+
+pub use self::{config::RedisConfig, key::MAX_KEY_BYTES, stats::RedisStats};
+use self::{
+    dial::Dialer,
+    link::Link,
+    script::keys_of,
+    slot::same_slot,
+    stats::Counters,
+    supervisor::Primary,
+    url::{Mode, Target},
+};
+pub(crate) use self::{
+    key::{DEFAULT_SHARDS, Space},
+    script::Script,
+};
+use crate::{Error, ErrorKind, Result};
+
+/// A handle to a Redis deployment. Cheap to clone; all clones share the connections.
+///
+/// Dropping the last clone closes them. Must be made and used inside a Tokio runtime.
+#[derive(Clone)]
+pub struct Redis {
+    inner: Arc<Inner>,
+    deadline: Duration,
+}
+
+struct Inner {
+    app: String,
+    target: Target,
+    link: Link,
+    counters: Arc<Counters>,
+}
+
+impl Redis {
+    /// Makes a handle and waits for the first attempt to connect to end, at most the
+    /// [connect deadline](RedisConfig::connect_deadline).
+    ///
+    /// If nothing answers, the handle is made all the same and keeps trying, unless
+    /// [`require_at_start`](RedisConfig::require_at_start) is set.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// # async fn example() -> larder::Result<()> {
+    /// let redis = larder::redis::Redis::connect("redis://127.0.0.1:6379").await?;
+    /// assert!(redis.is_available());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `Config` for a URL that cannot be read, a refused login, or a server older than Redis 7.0; `Unavailable` only if
+    /// the server is required at start and away.
+    pub async fn connect(config: impl Into<RedisConfig>) -> Result<Self> {
+        let config = config.into();
+        let target = config.target()?;
+        let Mode::Single(address) = target.mode.clone() else {
+            return Err(Error::new(ErrorKind::Config, format!("{target} is not supported yet")));
+        };
+        let counters = Arc::new(Counters::default());
+        let dialer = Dialer::new(target.clone(), config.connect_deadline);
+        let primary = Primary::Fixed(address);
+        let link =
+            Link::start(dialer, primary, config.probe_interval, config.clock.clone(), Arc::clone(&counters));
+        let redis = Self {
+            inner: Arc::new(Inner { app: config.app, target, link, counters }),
+            deadline: config.deadline,
+        };
+        redis.first_attempt(config.require_at_start).await?;
+        Ok(redis)
+    }
+
+    async fn first_attempt(&self, required: bool) -> Result<()> {
+        let mut state = self.inner.link.state();
+        let state = state
+            .wait_for(|state| state.attempts > 0)
+            .await
+            .map_err(|_| Error::new(ErrorKind::Unavailable, "the connecting task has ended"))?;
+        match &state.trouble {
+            Some(trouble) if required || trouble.kind() == ErrorKind::Config => Err(trouble.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// A handle over the same connections whose operations may take `deadline` each.
+    #[must_use]
+    pub fn with_deadline(&self, deadline: Duration) -> Self {
+        Self { inner: Arc::clone(&self.inner), deadline }
+    }
+
+    /// Whether there is a connection right now. Costs no round trip, so a server that died this instant still counts.
+    pub fn is_available(&self) -> bool {
+        self.inner.link.is_up()
+    }
+
+    /// A number that moves whenever a new connection is made. While it stays the same and calls succeed, nothing sent
+    /// or pushed on the connection was lost.
+    pub fn generation(&self) -> u64 {
+        self.inner.link.state().borrow().generation
+    }
+
+    /// Asks the server for a sign of life. One round trip.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Timeout`.
+    pub async fn ping(&self) -> Result<()> {
+        self.command(b"", &::redis::cmd("PING")).await.map(drop)
+    }
+
+    /// What went over the wire so far.
+    pub fn stats(&self) -> RedisStats {
+        self.inner.counters.read()
+    }
+
+    /// The name at the front of every key.
+    pub(crate) fn app(&self) -> &str {
+        &self.inner.app
+    }
+
+    /// Sends `cmd` to the primary that owns `slot_key`. One round trip.
+    ///
+    /// # Errors
+    /// `Unavailable` at once without a connection, `Timeout` (outcome unknown) past the deadline, else the server's
+    /// refusal by its kind.
+    pub(crate) async fn command(&self, _slot_key: &[u8], cmd: &Cmd) -> Result<Value> {
+        debug_assert!(same_slot(_slot_key, keys_of(cmd)).is_ok(), "keys outside the slot of the command");
+        self.inner.link.command(cmd, self.deadline).await
+    }
+
+    /// Sends `cmds` in one write to the primary that owns `slot_key`, and returns the outcome of each in order.
+    /// One round trip; two if the server had forgotten a script.
+    ///
+    /// Commands are not a transaction: others may run in between. A script the server had forgotten runs after the
+    /// rest of its pipeline.
+    ///
+    /// # Errors
+    /// As [`command`](Self::command) for the pipeline as a whole (then the outcome of every command is unknown), and
+    /// `Config` if the keys are not all in one slot.
+    pub(crate) async fn pipeline(&self, slot_key: &[u8], cmds: Vec<Cmd>) -> Result<Vec<Result<Value>>> {
+        if cmds.is_empty() {
+            return Ok(Vec::new());
+        }
+        same_slot(slot_key, cmds.iter().flat_map(keys_of))?;
+        let started = tokio::time::Instant::now();
+        let mut replies = self.inner.link.pipeline(&pipeline_of(&cmds), self.deadline).await?;
+        let forgotten: Vec<(usize, Cmd)> = replies
+            .iter()
+            .enumerate()
+            .filter(|(_, reply)| is_noscript(reply))
+            .filter_map(|(index, _)| Some((index, Script::with_source(&cmds[index])?)))
+            .collect();
+        if !forgotten.is_empty() {
+            let (indices, cmds): (Vec<_>, Vec<_>) = forgotten.into_iter().unzip();
+            let left = self.deadline.saturating_sub(started.elapsed());
+            let healed = self.inner.link.pipeline(&pipeline_of(&cmds), left).await?;
+            for (index, reply) in indices.into_iter().zip(healed) {
+                Counters::add(&self.inner.counters.scripts_healed);
+                replies[index] = reply;
+            }
+        }
+        let outcome = |reply| match reply {
+            Value::ServerError(refusal) => Err(self.inner.link.refused(&refusal)),
+            value => Ok(value),
+        };
+        Ok(replies.into_iter().map(outcome).collect())
+    }
+
+    /// Runs `script`. All keys lie in one slot, and every key the script touches is among them.
+    /// One round trip; two if the server had forgotten the script.
+    ///
+    /// # Errors
+    /// As [`pipeline`](Self::pipeline).
+    pub(crate) async fn eval(
+        &self,
+        script: &'static Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<Value> {
+        let slot_key = keys.first().copied().unwrap_or_default();
+        let mut outcomes = self.pipeline(slot_key, vec![script.command(keys, args)]).await?;
+        let outcome = outcomes.pop().expect("one command has one outcome");
+        outcome.map_err(|error| error.context(format_args!("script {}", script.name())))
+    }
+}
+
+fn pipeline_of(cmds: &[Cmd]) -> Pipeline {
+    let mut pipeline = Pipeline::with_capacity(cmds.len());
+    for cmd in cmds {
+        pipeline.add_command(cmd.clone());
+    }
+    pipeline
+}
+
+fn is_noscript(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(refusal) if refusal.code() == "NOSCRIPT")
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("target", &self.inner.target)
+            .field("deadline", &self.deadline)
+            .field("link", &self.inner.link)
+            .finish()
+    }
+}

@@ -1,0 +1,22 @@
+//! Redis servers: the shared one, and private ones that a test may break.
+
+mod resp;
+mod server;
+
+use std::{env, sync::OnceLock};
+
+pub use self::{
+    resp::Reply,
+    server::{Options, Server},
+};
+
+/// The URL of the Redis server all tests of this process share: `LARDER_TEST_REDIS` if that is set, else a server of
+/// our own without persistence. Use a key prefix of your own on it, and flush nothing.
+///
+/// # Panics
+/// If `redis-server` is not installed.
+pub fn single() -> String {
+    static SINGLE: OnceLock<Server> = OnceLock::new();
+    env::var("LARDER_TEST_REDIS")
+        .unwrap_or_else(|_| SINGLE.get_or_init(|| Server::start(&Options::default())).url())
+}

@@ -1,0 +1,152 @@
+//! One `redis-server` of our own.
+
+use std::{net::TcpStream, time::Duration};
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::resp::{Reply, ask};
+use crate::{
+    process::{Guarded, free_port},
+    wait::holds_within,
+};
+
+const MISSING: &str =
+    "Install it with `apt-get install redis-server` (Debian, Ubuntu) or `brew install redis`.";
+
+/// How to start a server.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Whether it keeps an append-only file, fsynced every write, so that a restart loses nothing. Default: no.
+    pub append_only: bool,
+    /// Further settings, such as `["--maxmemory", "5mb"]`.
+    pub config: Vec<String>,
+    /// User and password the test kit itself logs in with, if the settings ask for a login.
+    pub credentials: Option<(String, String)>,
+}
+
+impl Options {
+    /// Adds settings as on the command line: `["--maxmemory", "5mb"]`.
+    #[must_use]
+    pub fn with(mut self, config: &[&str]) -> Self {
+        self.config.extend(config.iter().map(|&setting| setting.to_owned()));
+        self
+    }
+}
+
+/// A `redis-server` on a free port of the loopback interface. Dropping it kills it and removes its folder.
+#[derive(Debug)]
+pub struct Server {
+    port: u16,
+    options: Options,
+    folder: TempDir,
+    process: Mutex<Option<Guarded>>,
+}
+
+impl Server {
+    /// Starts a server and waits until it answers.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed or does not start.
+    pub fn start(options: &Options) -> Self {
+        for _attempt in 0..5 {
+            let folder = TempDir::with_prefix("larder-redis-").expect("the temporary folder is writable");
+            let server =
+                Self { port: free_port(), options: options.clone(), folder, process: Mutex::new(None) };
+            match server.launch() {
+                Ok(()) => return server,
+                // Somebody else took the port in between.
+                Err(log) if log.contains("Address already in use") => {}
+                Err(log) => panic!("redis-server does not start: {log}"),
+            }
+        }
+        panic!("redis-server finds no free port");
+    }
+
+    /// `redis://127.0.0.1:<port>`, without credentials.
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Sends one command over a connection of its own.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub fn ask(&self, command: &[&str]) -> Reply {
+        self.try_ask(command).unwrap_or_else(|error| panic!("{command:?}: {error}; {}", self.log()))
+    }
+
+    /// Kills the server with SIGKILL: nothing is saved, nobody is told.
+    pub fn kill(&self) {
+        if let Some(process) = self.process.lock().take() {
+            process.kill();
+        }
+    }
+
+    /// Starts it again on the same port, with what its append-only file holds if it has one.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart(&self) {
+        self.kill();
+        if let Err(log) = self.launch() {
+            panic!("redis-server does not start again: {log}");
+        }
+    }
+
+    /// Stops the process in its tracks (SIGSTOP): connections stay open and nothing is answered.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets a frozen process go on (SIGCONT).
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        if let Some(process) = &*self.process.lock() {
+            process.signal(name);
+        }
+    }
+
+    fn launch(&self) -> Result<(), String> {
+        let process = Guarded::start("redis-server", &self.args(), self.folder.path(), MISSING);
+        *self.process.lock() = Some(process);
+        let answers = || {
+            TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+                && self.try_ask(&["PING"]).is_ok_and(|reply| reply.text() == Some("PONG"))
+        };
+        // The bound is long because the machine may be busy compiling.
+        if holds_within(Duration::from_secs(15), answers) {
+            return Ok(());
+        }
+        self.kill();
+        Err(self.log())
+    }
+
+    fn args(&self) -> Vec<String> {
+        let folder = self.folder.path().display().to_string();
+        let appendonly = if self.options.append_only { "yes" } else { "no" };
+        let port = self.port.to_string();
+        let fixed = ["--port", &port, "--bind", "127.0.0.1", "--dir", &folder, "--save", "", "--appendonly"];
+        let mut args: Vec<String> = fixed.map(str::to_owned).into();
+        args.extend([appendonly, "--appendfsync", "always"].map(str::to_owned));
+        args.extend(self.options.config.iter().cloned());
+        args
+    }
+
+    fn try_ask(&self, command: &[&str]) -> std::io::Result<Reply> {
+        let credentials = self.options.credentials.as_ref();
+        ask(self.port, credentials.map(|(user, password)| (user.as_str(), password.as_str())), command)
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server.log")).unwrap_or_default()
+    }
+}

@@ -1,0 +1,124 @@
+//! How to reach Redis and how long to wait for it.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::url::Target;
+use crate::{Clock, Result, SystemClock};
+
+/// Where Redis is and how patient to be. The default of every setting suits a server in the same data centre.
+///
+/// | URL | deployment |
+/// |---|---|
+/// | `redis://host:6379/0`, `rediss://…` | one server; `rediss` is TLS |
+/// | `redis-sentinel://s1:26379,s2:26379/mymaster` | a primary found through Sentinel, again at each connect |
+/// | `redis-cluster://h1:6379,h2:6379` | Redis Cluster; any few of its nodes |
+///
+/// `valkey://` works as well, and `user:password@` (percent-encoded) goes before the hosts. The password never
+/// appears in `Debug`, errors or logs.
+///
+/// ```
+/// use larder::redis::RedisConfig;
+/// use std::time::Duration;
+/// let config = RedisConfig::new("redis://app:secret@10.0.0.5/0").deadline(Duration::from_millis(100));
+/// assert!(!format!("{config:?}").contains("secret"));
+/// ```
+#[derive(Clone)]
+pub struct RedisConfig {
+    pub(super) url: String,
+    pub(super) app: String,
+    pub(super) deadline: Duration,
+    pub(super) connect_deadline: Duration,
+    pub(super) probe_interval: Duration,
+    pub(super) require_at_start: bool,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl RedisConfig {
+    /// Settings for the deployment at `url`. The URL is read by [`Redis::connect`](super::Redis::connect).
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            app: "larder".to_owned(),
+            deadline: Duration::from_millis(250),
+            connect_deadline: Duration::from_secs(1),
+            probe_interval: Duration::from_millis(500),
+            require_at_start: false,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// The name at the front of every key, so that applications can share a server. Default: `larder`.
+    #[must_use]
+    pub fn app(mut self, app: impl Into<String>) -> Self {
+        self.app = app.into();
+        self
+    }
+
+    /// How long one operation may take, from the call to the reply. Default: 250 ms.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How long one attempt to connect may take, TLS and login included. Default: 1 s.
+    #[must_use]
+    pub fn connect_deadline(mut self, deadline: Duration) -> Self {
+        self.connect_deadline = deadline;
+        self
+    }
+
+    /// How long a connection may be quiet before a `PING` asks whether the server is still there. The answer has as
+    /// long again to arrive, so a server that vanished without a word is noticed within twice this. Default: 500 ms.
+    #[must_use]
+    pub fn probe_interval(mut self, interval: Duration) -> Self {
+        self.probe_interval = interval;
+        self
+    }
+
+    /// Whether [`Redis::connect`](super::Redis::connect) fails if no server answers. Default: no, the handle is made
+    /// and keeps trying.
+    #[must_use]
+    pub fn require_at_start(mut self, required: bool) -> Self {
+        self.require_at_start = required;
+        self
+    }
+
+    /// The clock that the breaker and the latency figures read. Default: the system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    pub(super) fn target(&self) -> Result<Target> {
+        Target::parse(&self.url)
+    }
+}
+
+impl From<&str> for RedisConfig {
+    fn from(url: &str) -> Self {
+        Self::new(url)
+    }
+}
+
+impl From<String> for RedisConfig {
+    fn from(url: String) -> Self {
+        Self::new(url)
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let target =
+            self.target().map_or_else(|_| "an unreadable URL".to_owned(), |target| target.to_string());
+        f.debug_struct("RedisConfig")
+            .field("target", &target)
+            .field("app", &self.app)
+            .field("deadline", &self.deadline)
+            .field("connect_deadline", &self.connect_deadline)
+            .field("probe_interval", &self.probe_interval)
+            .field("require_at_start", &self.require_at_start)
+            .finish_non_exhaustive()
+    }
+}

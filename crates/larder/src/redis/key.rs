@@ -1,0 +1,167 @@
+//! The one place that builds keys.
+
+use std::{fmt, num::NonZeroU16};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Error, Result};
+
+/// The longest key a caller may use, in bytes.
+pub const MAX_KEY_BYTES: usize = 1_024;
+/// How many shards a space has unless told otherwise.
+pub(crate) const DEFAULT_SHARDS: NonZeroU16 = NonZeroU16::new(16).unwrap();
+
+const MAX_NAME_BYTES: usize = 64;
+
+/// The keys of one space (a cache, a board, a queue) of one application.
+///
+/// A space is cut into shards by `xxh3(key) % shards`. All keys of one shard carry the hash tag `{app.space.07}`, so
+/// they live in one slot of a cluster and one script may touch several of them. The number of shards and the layout
+/// version are part of what nodes must agree on: change either and every entry is cold.
+///
+/// Building a key allocates once and does no I/O.
+#[derive(Clone)]
+pub(crate) struct Space {
+    /// `{app.space.07}:v1:`, one per shard.
+    prefixes: Box<[Box<str>]>,
+}
+
+impl Space {
+    /// A space of `shards` shards with layout `version`.
+    ///
+    /// # Errors
+    /// `Invalid` at `app` or `space` if the name is empty, longer than 64 bytes, or has anything but letters, digits,
+    /// `_`, `-` and `:`. Braces would change the hash tag; the dot separates the two names.
+    pub(crate) fn new(app: &str, space: &str, shards: NonZeroU16, version: u32) -> Result<Self> {
+        check_name("app", app)?;
+        check_name("space", space)?;
+        let prefix = |shard| format!("{{{app}.{space}.{shard:02}}}:v{version}:").into_boxed_str();
+        Ok(Self { prefixes: (0..shards.get()).map(prefix).collect() })
+    }
+
+    /// How many shards the space has.
+    pub(crate) fn shards(&self) -> u16 {
+        self.prefixes.len() as u16
+    }
+
+    /// The shard that owns `key`, from 0 to `shards() - 1`.
+    pub(crate) fn shard_of(&self, key: &[u8]) -> u16 {
+        (xxh3_64(key) % self.prefixes.len() as u64) as u16
+    }
+
+    /// `{app.space.07}:v1:e:<key>`, where the value of `key` lives.
+    ///
+    /// # Errors
+    /// `Invalid` if the key is empty or longer than [`MAX_KEY_BYTES`].
+    pub(crate) fn entry(&self, key: &[u8]) -> Result<Vec<u8>> {
+        self.build(b"e:", key)
+    }
+
+    /// `{app.space.07}:v1:c:<key>`, where the lease or tombstone of `key` lives. Same slot as [`entry`](Self::entry).
+    ///
+    /// # Errors
+    /// As [`entry`](Self::entry).
+    pub(crate) fn control(&self, key: &[u8]) -> Result<Vec<u8>> {
+        self.build(b"c:", key)
+    }
+
+    /// `{app.space.07}:v1:<name>`, a key that belongs to the whole shard.
+    pub(crate) fn of_shard(&self, shard: u16, name: &str) -> Vec<u8> {
+        let prefix = &self.prefixes[usize::from(shard)];
+        [prefix.as_bytes(), name.as_bytes()].concat()
+    }
+
+    fn build(&self, kind: &[u8], key: &[u8]) -> Result<Vec<u8>> {
+        if key.is_empty() {
+            return Err(Error::invalid("key", "is empty"));
+        }
+        if key.len() > MAX_KEY_BYTES {
+            return Err(Error::invalid(
+                "key",
+                format!(
+                    "has {} bytes, the limit is {MAX_KEY_BYTES}: use a digest of it as the key",
+                    key.len()
+                ),
+            ));
+        }
+        let prefix = self.prefixes[usize::from(self.shard_of(key))].as_bytes();
+        Ok([prefix, kind, key].concat())
+    }
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Space({} × {})", self.prefixes[0], self.prefixes.len())
+    }
+}
+
+fn check_name(field: &str, name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | ':');
+    let problem = if name.is_empty() {
+        "is empty".to_owned()
+    } else if name.len() > MAX_NAME_BYTES {
+        format!("has {} bytes, the limit is {MAX_NAME_BYTES}", name.len())
+    } else if let Some(bad) = name.chars().find(|&c| !allowed(c)) {
+        format!("has {bad:?}: use letters, digits, `_`, `-` and `:`")
+    } else {
+        return Ok(());
+    };
+    Err(Error::invalid(field, problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::redis::slot::slot_of;
+
+    fn users() -> Space {
+        Space::new("larder", "users", DEFAULT_SHARDS, 1).unwrap()
+    }
+
+    #[test]
+    fn the_layout_of_keys_does_not_change() {
+        let space = users();
+        let shard = space.shard_of(b"42");
+        assert_eq!(space.entry(b"42").unwrap(), format!("{{larder.users.{shard:02}}}:v1:e:42").into_bytes());
+        assert_eq!(space.of_shard(7, "log"), b"{larder.users.07}:v1:log");
+        assert_eq!(space.shards(), 16);
+    }
+
+    #[test]
+    fn names_that_would_break_the_tag_are_refused() {
+        for bad in ["", "a{b", "a}b", "a.b", "a b", "a\nb", "a\0b", "é", &"x".repeat(65)] {
+            let error = Space::new("app", bad, DEFAULT_SHARDS, 1).unwrap_err();
+            assert_eq!(error.field(), Some("space"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_too_long_is_refused_with_the_fix() {
+        let error = users().entry(&[b'x'; MAX_KEY_BYTES + 1]).unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+        assert!(error.message().contains("digest"), "{error}");
+        assert!(users().entry(&[b'x'; MAX_KEY_BYTES]).is_ok());
+        assert!(users().entry(b"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn all_keys_of_one_key_share_a_slot(key in proptest::collection::vec(any::<u8>(), 1..200)) {
+            let space = users();
+            let shard = space.shard_of(&key);
+            prop_assert!(shard < space.shards());
+            let slot = slot_of(&space.entry(&key).unwrap());
+            prop_assert_eq!(slot, slot_of(&space.control(&key).unwrap()));
+            prop_assert_eq!(slot, slot_of(&space.of_shard(shard, "log")));
+        }
+
+        #[test]
+        fn different_keys_stay_different(a in proptest::collection::vec(any::<u8>(), 1..40), b in proptest::collection::vec(any::<u8>(), 1..40)) {
+            let space = users();
+            prop_assert_eq!(a == b, space.entry(&a).unwrap() == space.entry(&b).unwrap());
+            prop_assert_ne!(space.entry(&a).unwrap(), space.control(&b).unwrap());
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The way to one primary: operations on the connection that the supervisor keeps alive.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ::redis::{Cmd, Pipeline, RedisResult, ServerError, Value, aio::MultiplexedConnection};
+use arc_swap::ArcSwapOption;
+use tokio::sync::{Notify, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    dial::Dialer,
+    error::{Health, from_driver, from_reply, timed_out},
+    stats::Counters,
+    supervisor::{self, Primary},
+};
+use crate::{Clock, Error, ErrorKind, Result};
+
+/// One multiplexed connection to one primary, and the task that replaces it when it breaks.
+///
+/// An operation costs one atomic load, one timer and one channel send beyond what the driver does. While there is no
+/// connection it fails at once. Dropping the link ends the task and the connection.
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    _supervisor: AbortOnDropHandle<()>,
+}
+
+/// What the operations and the supervisor share.
+pub(super) struct Shared {
+    pub(super) dialer: Dialer,
+    pub(super) primary: Primary,
+    pub(super) probe_interval: Duration,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) live: ArcSwapOption<Live>,
+    pub(super) state: watch::Sender<State>,
+    /// Wakes the supervisor: an operation timed out or found its connection broken.
+    pub(super) doubt: Notify,
+    /// The newest generation that an operation found to be of no more use.
+    pub(super) condemned: AtomicU64,
+    /// Moves with every reply, so that a busy connection needs no `PING`.
+    pub(super) replies: AtomicU64,
+}
+
+/// A connection in use.
+pub(super) struct Live {
+    pub(super) connection: MultiplexedConnection,
+    pub(super) generation: u64,
+}
+
+/// Where the link stands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// How many connections there have been; the number of the present one while up.
+    pub(crate) generation: u64,
+    /// How many attempts to connect have ended, well or not.
+    pub(crate) attempts: u64,
+    /// Whether there is a connection.
+    pub(crate) up: bool,
+    /// Why there is none, or why the last one was lost.
+    pub(crate) trouble: Option<Error>,
+}
+
+impl Link {
+    /// Starts to connect, and returns at once. Must be called inside a Tokio runtime.
+    pub(super) fn start(
+        dialer: Dialer,
+        primary: Primary,
+        probe_interval: Duration,
+        clock: Arc<dyn Clock>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            dialer,
+            primary,
+            probe_interval,
+            clock,
+            counters,
+            live: ArcSwapOption::empty(),
+            state: watch::Sender::default(),
+            doubt: Notify::new(),
+            condemned: AtomicU64::new(0),
+            replies: AtomicU64::new(0),
+        });
+        let supervisor = tokio::spawn(supervisor::supervise(Arc::clone(&shared)));
+        Self { shared, _supervisor: AbortOnDropHandle::new(supervisor) }
+    }
+
+    /// Sends one command and waits for its reply, at most `deadline`.
+    pub(crate) async fn command(&self, cmd: &Cmd, deadline: Duration) -> Result<Value> {
+        let value = self
+            .call(deadline, |mut connection| async move { connection.send_packed_command(cmd).await })
+            .await?;
+        match value {
+            Value::ServerError(reply) => Err(self.refused(&reply)),
+            value => Ok(value),
+        }
+    }
+
+    /// Sends all of `pipeline` in one write and waits for all replies, at most `deadline`. Server errors stay in
+    /// their places among the values.
+    pub(crate) async fn pipeline(&self, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>> {
+        let count = pipeline.len();
+        self.call(deadline, |mut connection| async move {
+            connection.send_packed_commands(pipeline, 0, count).await
+        })
+        .await
+    }
+
+    /// Maps an error reply and draws the conclusions about the connection.
+    pub(crate) fn refused(&self, reply: &ServerError) -> Error {
+        let (error, health) = from_reply(reply);
+        Counters::add(&self.shared.counters.refused);
+        if health == Health::Gone {
+            self.shared.condemn(self.shared.state.borrow().generation);
+        }
+        error
+    }
+
+    pub(crate) fn state(&self) -> watch::Receiver<State> {
+        self.shared.state.subscribe()
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.shared.live.load().is_some()
+    }
+
+    async fn call<T, F>(&self, deadline: Duration, send: impl FnOnce(MultiplexedConnection) -> F) -> Result<T>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
+        let shared = &*self.shared;
+        // The guard is dropped before the wait: a guard held across it would slow the supervisor's next swap.
+        let live = shared.live.load().as_ref().map(|live| (live.connection.clone(), live.generation));
+        let Some((connection, generation)) = live else {
+            Counters::add(&shared.counters.unavailable);
+            return Err(shared.down());
+        };
+        Counters::add(&shared.counters.round_trips);
+        match tokio::time::timeout(deadline, send(connection)).await {
+            Ok(Ok(reply)) => {
+                shared.replies.fetch_add(1, Ordering::Relaxed);
+                Ok(reply)
+            }
+            Ok(Err(error)) => {
+                Counters::add(&shared.counters.lost);
+                let (error, health) = from_driver(&error);
+                if health == Health::Gone {
+                    shared.condemn(generation);
+                }
+                Err(error)
+            }
+            Err(_elapsed) => {
+                Counters::add(&shared.counters.timeouts);
+                shared.doubt.notify_one();
+                Err(timed_out(deadline))
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// Tells the supervisor that the connection of `generation` is of no more use.
+    fn condemn(&self, generation: u64) {
+        self.condemned.fetch_max(generation, Ordering::AcqRel);
+        self.doubt.notify_one();
+    }
+
+    fn down(&self) -> Error {
+        let error = Error::new(ErrorKind::Unavailable, "redis is not connected");
+        match &self.state.borrow().trouble {
+            Some(trouble) => error.with_source(trouble.clone()),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("primary", &self.shared.primary).field("up", &self.is_up()).finish()
+    }
+}

@@ -1,0 +1,53 @@
+//! What went over the wire, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters since the handle was made, over all its clones and all primaries.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RedisStats {
+    /// Requests sent; a pipeline is one.
+    pub round_trips: u64,
+    /// Requests whose deadline passed.
+    pub timeouts: u64,
+    /// Requests that failed because the connection broke under them.
+    pub lost: u64,
+    /// Error replies of the server.
+    pub refused: u64,
+    /// Requests refused at once, because there was no connection or the breaker was open.
+    pub unavailable: u64,
+    /// Connections made, the first included.
+    pub connects: u64,
+    /// Scripts sent again with their source, because the server had forgotten them.
+    pub scripts_healed: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) round_trips: AtomicU64,
+    pub(super) timeouts: AtomicU64,
+    pub(super) lost: AtomicU64,
+    pub(super) refused: AtomicU64,
+    pub(super) unavailable: AtomicU64,
+    pub(super) connects: AtomicU64,
+    pub(super) scripts_healed: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> RedisStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        RedisStats {
+            round_trips: read(&self.round_trips),
+            timeouts: read(&self.timeouts),
+            lost: read(&self.lost),
+            refused: read(&self.refused),
+            unavailable: read(&self.unavailable),
+            connects: read(&self.connects),
+            scripts_healed: read(&self.scripts_healed),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The task that owns a link's connection: it connects, watches, and connects again.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use ::redis::{PushInfo, PushKind, aio::MultiplexedConnection};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    backoff::Backoff,
+    greet::greet,
+    link::{Live, Shared},
+    stats::Counters,
+    url::Address,
+};
+use crate::{Error, ErrorKind, Result};
+
+/// How to find the primary, asked again at each connect.
+#[derive(Clone, Debug)]
+pub(crate) enum Primary {
+    /// Always at the same address.
+    Fixed(Address),
+}
+
+/// A connection that lived this long lets the next attempts start with short delays again.
+const STABLE: Duration = Duration::from_secs(5);
+
+/// Runs until it is aborted by the link that owns it.
+pub(super) async fn supervise(shared: Arc<Shared>) {
+    let mut backoff = Backoff::reconnect();
+    loop {
+        let gone = Arc::new(Notify::new());
+        match connect(&shared, Arc::clone(&gone)).await {
+            Ok((connection, address)) => {
+                let since = Instant::now();
+                let generation = publish(&shared, connection.clone(), &address);
+                let why = watch(&shared, connection, generation, &gone).await;
+                withdraw(&shared, why);
+                if since.elapsed() >= STABLE {
+                    backoff.reset();
+                }
+            }
+            Err(error) => withdraw(&shared, error),
+        }
+        sleep(backoff.next(rand::random())).await;
+    }
+}
+
+async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(MultiplexedConnection, Address)> {
+    let address = match &shared.primary {
+        Primary::Fixed(address) => address.clone(),
+    };
+    // The closure holds nothing but the bell: it lives as long as the connection, which `Shared` holds.
+    let on_push = move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            gone.notify_one();
+        }
+        Ok(())
+    };
+    let mut connection = shared.dialer.open(&address, on_push).await?;
+    greet(&mut connection, &address, shared.dialer.connect_deadline()).await?;
+    Ok((connection, address))
+}
+
+fn publish(shared: &Shared, connection: MultiplexedConnection, address: &Address) -> u64 {
+    let generation = shared.state.borrow().generation + 1;
+    shared.live.store(Some(Arc::new(Live { connection, generation })));
+    Counters::add(&shared.counters.connects);
+    shared.state.send_modify(|state| {
+        state.generation = generation;
+        state.attempts += 1;
+        state.up = true;
+        state.trouble = None;
+    });
+    tracing::info!(%address, generation, "Connected to Redis.");
+    generation
+}
+
+fn withdraw(shared: &Shared, why: Error) {
+    shared.live.store(None);
+    shared.state.send_modify(|state| {
+        // One line for the loss or the first failure; the attempts in between are for debugging.
+        if state.up || state.attempts == 0 {
+            tracing::warn!(error = %why, "Redis is away; reads go to the source until it is back.");
+        } else {
+            tracing::debug!(error = %why, "Redis is still away.");
+        }
+        state.attempts += u64::from(!state.up);
+        state.up = false;
+        state.trouble = Some(why);
+    });
+}
+
+/// Returns when the connection is of no more use, and why.
+async fn watch(
+    shared: &Shared,
+    mut connection: MultiplexedConnection,
+    generation: u64,
+    gone: &Notify,
+) -> Error {
+    let lost = |why: &'static str| Error::new(ErrorKind::Unavailable, why);
+    let mut replies_seen = shared.replies.load(Ordering::Relaxed);
+    loop {
+        tokio::select! {
+            () = gone.notified() => return lost("the server closed the connection"),
+            () = shared.doubt.notified() => {
+                if shared.condemned.load(Ordering::Acquire) >= generation {
+                    return lost("the connection broke, or its server is no primary any more");
+                }
+            }
+            () = sleep(shared.probe_interval) => {
+                let replies = shared.replies.load(Ordering::Relaxed);
+                if replies != replies_seen {
+                    replies_seen = replies;
+                    continue;
+                }
+            }
+        }
+        let ping = ::redis::cmd("PING");
+        // Any reply will do, an error too: it shows that the server is there.
+        match timeout(shared.probe_interval, connection.send_packed_command(&ping)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Error::new(ErrorKind::Unavailable, format!("connection lost: {error}")),
+            Err(_) => return lost("the server is silent"),
+        }
+    }
+}
