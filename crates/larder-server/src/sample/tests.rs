@@ -1,3 +1,5 @@
+//! What the sample shop promises: the same on every machine, and plausible.
+
 use std::collections::HashSet;
 
 use bson::Document;
