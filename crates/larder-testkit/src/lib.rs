@@ -4,6 +4,7 @@
 //! ends. A server that cannot be had is a panic that names the command which mends it: no test is skipped in silence.
 
 mod process;
+pub mod proxy;
 pub mod redis;
 mod wait;
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::url::Target;
+use super::{breaker::Breaker, url::Target};
 use crate::{Clock, Result, SystemClock};
 
 /// Where Redis is and how patient to be. The default of every setting suits a server in the same data centre.
@@ -29,6 +29,7 @@ pub struct RedisConfig {
     pub(super) deadline: Duration,
     pub(super) connect_deadline: Duration,
     pub(super) probe_interval: Duration,
+    pub(super) breaker: Breaker,
     pub(super) require_at_start: bool,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -42,6 +43,7 @@ impl RedisConfig {
             deadline: Duration::from_millis(250),
             connect_deadline: Duration::from_secs(1),
             probe_interval: Duration::from_millis(500),
+            breaker: Breaker::default(),
             require_at_start: false,
             clock: Arc::new(SystemClock),
         }
@@ -73,6 +75,13 @@ impl RedisConfig {
     #[must_use]
     pub fn probe_interval(mut self, interval: Duration) -> Self {
         self.probe_interval = interval;
+        self
+    }
+
+    /// When to stop calling a primary in trouble; each primary has a breaker of its own. Default: [`Breaker::default`].
+    #[must_use]
+    pub fn breaker(mut self, breaker: Breaker) -> Self {
+        self.breaker = breaker;
         self
     }
 
@@ -118,6 +127,7 @@ impl fmt::Debug for RedisConfig {
             .field("deadline", &self.deadline)
             .field("connect_deadline", &self.connect_deadline)
             .field("probe_interval", &self.probe_interval)
+            .field("breaker", &self.breaker)
             .field("require_at_start", &self.require_at_start)
             .finish_non_exhaustive()
     }

@@ -6,8 +6,8 @@ use ::redis::{ErrorKind as DriverKind, RedisError, ServerError, ServerErrorKind}
 
 use crate::{Error, ErrorKind};
 
-/// What a reply or a failure says about the server itself. Only trouble counts in the breaker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a reply or a failure says about the server itself, from good to bad. All but sound counts in the breaker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Health {
     /// The server answered; what it said is about this one command.
     Sound,

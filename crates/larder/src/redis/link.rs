@@ -9,18 +9,19 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Cmd, Pipeline, RedisResult, ServerError, Value, aio::MultiplexedConnection};
+use ::redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    breaker::{BreakerState, Circuit, Outcome},
     dial::Dialer,
     error::{Health, from_driver, from_reply, timed_out},
     stats::Counters,
     supervisor::{self, Primary},
 };
-use crate::{Clock, Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// One multiplexed connection to one primary, and the task that replaces it when it breaks.
 ///
@@ -36,7 +37,7 @@ pub(super) struct Shared {
     pub(super) dialer: Dialer,
     pub(super) primary: Primary,
     pub(super) probe_interval: Duration,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) circuit: Circuit,
     pub(super) counters: Arc<Counters>,
     pub(super) live: ArcSwapOption<Live>,
     pub(super) state: watch::Sender<State>,
@@ -73,14 +74,14 @@ impl Link {
         dialer: Dialer,
         primary: Primary,
         probe_interval: Duration,
-        clock: Arc<dyn Clock>,
+        circuit: Circuit,
         counters: Arc<Counters>,
     ) -> Self {
         let shared = Arc::new(Shared {
             dialer,
             primary,
             probe_interval,
-            clock,
+            circuit,
             counters,
             live: ArcSwapOption::empty(),
             state: watch::Sender::default(),
@@ -92,35 +93,26 @@ impl Link {
         Self { shared, _supervisor: AbortOnDropHandle::new(supervisor) }
     }
 
-    /// Sends one command and waits for its reply, at most `deadline`.
+    /// Sends one command and waits for its reply, at most `deadline`. An error reply is a value.
     pub(crate) async fn command(&self, cmd: &Cmd, deadline: Duration) -> Result<Value> {
-        let value = self
-            .call(deadline, |mut connection| async move { connection.send_packed_command(cmd).await })
-            .await?;
-        match value {
-            Value::ServerError(reply) => Err(self.refused(&reply)),
-            value => Ok(value),
-        }
-    }
-
-    /// Sends all of `pipeline` in one write and waits for all replies, at most `deadline`. Server errors stay in
-    /// their places among the values.
-    pub(crate) async fn pipeline(&self, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>> {
-        let count = pipeline.len();
-        self.call(deadline, |mut connection| async move {
-            connection.send_packed_commands(pipeline, 0, count).await
-        })
+        self.call(
+            deadline,
+            |mut connection| async move { connection.send_packed_command(cmd).await },
+            health_of,
+        )
         .await
     }
 
-    /// Maps an error reply and draws the conclusions about the connection.
-    pub(crate) fn refused(&self, reply: &ServerError) -> Error {
-        let (error, health) = from_reply(reply);
-        Counters::add(&self.shared.counters.refused);
-        if health == Health::Gone {
-            self.shared.condemn(self.shared.state.borrow().generation);
-        }
-        error
+    /// Sends all of `pipeline` in one write and waits for all replies, at most `deadline`. Error replies stay in
+    /// their places among the values.
+    pub(crate) async fn pipeline(&self, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>> {
+        let count = pipeline.len();
+        self.call(
+            deadline,
+            |mut connection| async move { connection.send_packed_commands(pipeline, 0, count).await },
+            |replies| replies.iter().map(health_of).max().unwrap_or(Health::Sound),
+        )
+        .await
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {
@@ -131,7 +123,16 @@ impl Link {
         self.shared.live.load().is_some()
     }
 
-    async fn call<T, F>(&self, deadline: Duration, send: impl FnOnce(MultiplexedConnection) -> F) -> Result<T>
+    pub(crate) fn breaker(&self) -> BreakerState {
+        self.shared.circuit.state()
+    }
+
+    async fn call<T, F>(
+        &self,
+        deadline: Duration,
+        send: impl FnOnce(MultiplexedConnection) -> F,
+        judge: impl FnOnce(&T) -> Health,
+    ) -> Result<T>
     where
         F: Future<Output = RedisResult<T>>,
     {
@@ -142,26 +143,41 @@ impl Link {
             Counters::add(&shared.counters.unavailable);
             return Err(shared.down());
         };
+        let permit = shared.circuit.admit().map_err(|pause| {
+            Counters::add(&shared.counters.unavailable);
+            Error::new(ErrorKind::Unavailable, "redis is in trouble: the breaker is open")
+                .with_retry_after(pause)
+        })?;
         Counters::add(&shared.counters.round_trips);
-        match tokio::time::timeout(deadline, send(connection)).await {
+        let (result, health) = match tokio::time::timeout(deadline, send(connection)).await {
             Ok(Ok(reply)) => {
                 shared.replies.fetch_add(1, Ordering::Relaxed);
-                Ok(reply)
+                let health = judge(&reply);
+                (Ok(reply), health)
             }
             Ok(Err(error)) => {
                 Counters::add(&shared.counters.lost);
                 let (error, health) = from_driver(&error);
-                if health == Health::Gone {
-                    shared.condemn(generation);
-                }
-                Err(error)
+                (Err(error), health)
             }
             Err(_elapsed) => {
                 Counters::add(&shared.counters.timeouts);
                 shared.doubt.notify_one();
-                Err(timed_out(deadline))
+                (Err(timed_out(deadline)), Health::Trouble)
             }
+        };
+        permit.finish(if health == Health::Sound { Outcome::Answered } else { Outcome::Failed });
+        if health == Health::Gone {
+            shared.condemn(generation);
         }
+        result
+    }
+}
+
+fn health_of(reply: &Value) -> Health {
+    match reply {
+        Value::ServerError(refusal) => from_reply(refusal).1,
+        _ => Health::Sound,
     }
 }
 

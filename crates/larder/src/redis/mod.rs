@@ -10,6 +10,7 @@
 //! of the server's return calls succeed again.
 
 mod backoff;
+mod breaker;
 mod config;
 mod dial;
 mod error;
@@ -28,15 +29,22 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use ::redis::{Cmd, Pipeline, Value};
 
-pub use self::{config::RedisConfig, key::MAX_KEY_BYTES, stats::RedisStats};
 use self::{
+    breaker::Circuit,
     dial::Dialer,
+    error::from_reply,
     link::Link,
     script::keys_of,
     slot::same_slot,
     stats::Counters,
     supervisor::Primary,
     url::{Mode, Target},
+};
+pub use self::{
+    breaker::{Breaker, BreakerState},
+    config::RedisConfig,
+    key::MAX_KEY_BYTES,
+    stats::RedisStats,
 };
 pub(crate) use self::{
     key::{DEFAULT_SHARDS, Space},
@@ -87,8 +95,8 @@ impl Redis {
         let counters = Arc::new(Counters::default());
         let dialer = Dialer::new(target.clone(), config.connect_deadline);
         let primary = Primary::Fixed(address);
-        let link =
-            Link::start(dialer, primary, config.probe_interval, config.clock.clone(), Arc::clone(&counters));
+        let circuit = Circuit::new(config.breaker, config.clock);
+        let link = Link::start(dialer, primary, config.probe_interval, circuit, Arc::clone(&counters));
         let redis = Self {
             inner: Arc::new(Inner { app: config.app, target, link, counters }),
             deadline: config.deadline,
@@ -118,6 +126,11 @@ impl Redis {
     /// Whether there is a connection right now. Costs no round trip, so a server that died this instant still counts.
     pub fn is_available(&self) -> bool {
         self.inner.link.is_up()
+    }
+
+    /// What the breakers let through: the worst of all primaries.
+    pub fn breaker(&self) -> BreakerState {
+        self.inner.link.breaker()
     }
 
     /// A number that moves whenever a new connection is made. While it stays the same and calls succeed, nothing sent
@@ -151,7 +164,7 @@ impl Redis {
     /// refusal by its kind.
     pub(crate) async fn command(&self, _slot_key: &[u8], cmd: &Cmd) -> Result<Value> {
         debug_assert!(same_slot(_slot_key, keys_of(cmd)).is_ok(), "keys outside the slot of the command");
-        self.inner.link.command(cmd, self.deadline).await
+        self.inner.outcome(self.inner.link.command(cmd, self.deadline).await?)
     }
 
     /// Sends `cmds` in one write to the primary that owns `slot_key`, and returns the outcome of each in order.
@@ -185,11 +198,7 @@ impl Redis {
                 replies[index] = reply;
             }
         }
-        let outcome = |reply| match reply {
-            Value::ServerError(refusal) => Err(self.inner.link.refused(&refusal)),
-            value => Ok(value),
-        };
-        Ok(replies.into_iter().map(outcome).collect())
+        Ok(replies.into_iter().map(|reply| self.inner.outcome(reply)).collect())
     }
 
     /// Runs `script`. All keys lie in one slot, and every key the script touches is among them.
@@ -207,6 +216,18 @@ impl Redis {
         let mut outcomes = self.pipeline(slot_key, vec![script.command(keys, args)]).await?;
         let outcome = outcomes.pop().expect("one command has one outcome");
         outcome.map_err(|error| error.context(format_args!("script {}", script.name())))
+    }
+}
+
+impl Inner {
+    fn outcome(&self, reply: Value) -> Result<Value> {
+        match reply {
+            Value::ServerError(refusal) => {
+                Counters::add(&self.counters.refused);
+                Err(from_reply(&refusal).0)
+            }
+            value => Ok(value),
+        }
     }
 }
 

@@ -71,6 +71,7 @@ fn publish(shared: &Shared, connection: MultiplexedConnection, address: &Address
     let generation = shared.state.borrow().generation + 1;
     shared.live.store(Some(Arc::new(Live { connection, generation })));
     Counters::add(&shared.counters.connects);
+    shared.circuit.probe_soon();
     shared.state.send_modify(|state| {
         state.generation = generation;
         state.attempts += 1;

@@ -1,0 +1,167 @@
+//! A TCP proxy that misbehaves on demand.
+
+mod pump;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+use self::pump::{Direction, pump};
+
+/// What the proxy does to connections, old and new, from the moment it is [set](Proxy::set).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Everything passes.
+    Pass,
+    /// New connections are refused; the old ones go on. Follow with [`Proxy::cut`] for a server that is gone.
+    Refuse,
+    /// Connections are accepted and stay open, but nothing is forwarded either way: a half-open connection, or a
+    /// network that swallows packets. What was held is forwarded when the fault is over, as TCP would.
+    Silent,
+    /// Replies arrive this much later; their order and the number under way at once stay as they were.
+    Delay(Duration),
+    /// Requests reach the server, replies vanish. A connection that lost a reply is closed when the fault is over.
+    DropReplies,
+    /// Each connection is closed after this many further bytes of replies, in the middle of one if need be.
+    CutAfter(u64),
+}
+
+/// A proxy in front of one server. Dropping it closes all its connections.
+#[derive(Debug)]
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+    accept: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    upstream: SocketAddr,
+    pub(crate) fault: watch::Sender<Fault>,
+    /// Every move closes the connections that exist at that moment.
+    cuts: watch::Sender<u64>,
+    connections: AtomicU64,
+    pub(crate) bytes_to_server: AtomicU64,
+    pub(crate) bytes_to_client: AtomicU64,
+}
+
+impl Proxy {
+    /// Starts a proxy in front of a server on this machine.
+    ///
+    /// # Panics
+    /// If no loopback port is free.
+    pub async fn start(upstream_port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port is free");
+        let port = listener.local_addr().expect("a bound socket has an address").port();
+        let shared = Arc::new(Shared {
+            upstream: (Ipv4Addr::LOCALHOST, upstream_port).into(),
+            fault: watch::Sender::new(Fault::Pass),
+            cuts: watch::Sender::new(0),
+            connections: AtomicU64::new(0),
+            bytes_to_server: AtomicU64::new(0),
+            bytes_to_client: AtomicU64::new(0),
+        });
+        let accept = tokio::spawn(accept(Arc::clone(&shared), listener));
+        Self { port, shared, accept }
+    }
+
+    /// Where it listens, on the loopback interface.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Behaves like `fault` from now on.
+    pub fn set(&self, fault: Fault) {
+        self.shared.fault.send_replace(fault);
+    }
+
+    /// Closes every connection there is. New ones are treated by the fault that is set.
+    pub fn cut(&self) {
+        self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// How many connections were accepted so far.
+    pub fn connections(&self) -> u64 {
+        self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes were forwarded so far, to the server and to the client.
+    pub fn bytes(&self) -> (u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&self.shared.bytes_to_server), read(&self.shared.bytes_to_client))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // The connections belong to the accepting task and end with it.
+        self.accept.abort();
+    }
+}
+
+async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    let address = listener.local_addr().expect("a bound socket has an address");
+    let mut fault = shared.fault.subscribe();
+    let mut listener = Some(listener);
+    let mut connections = JoinSet::new();
+    loop {
+        if *fault.borrow_and_update() == Fault::Refuse {
+            listener = None;
+            if fault.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        let open = match listener.take() {
+            Some(open) => open,
+            None => TcpListener::bind(address).await.expect("the port is still ours"),
+        };
+        tokio::select! {
+            accepted = open.accept() => {
+                if let Ok((client, _)) = accepted {
+                    shared.connections.fetch_add(1, Ordering::Relaxed);
+                    connections.spawn(serve(Arc::clone(&shared), client));
+                }
+            }
+            changed = fault.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+        listener = Some(open);
+    }
+}
+
+async fn serve(shared: Arc<Shared>, client: TcpStream) {
+    let mut cuts = shared.cuts.subscribe();
+    cuts.mark_unchanged();
+    let forward = async {
+        let mut fault = shared.fault.subscribe();
+        let _ = fault.wait_for(|fault| *fault != Fault::Silent).await;
+        let Ok(server) = TcpStream::connect(shared.upstream).await else { return };
+        let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        tokio::select! {
+            () = pump(&shared, Direction::ToServer, &mut from_client, &mut to_server) => {}
+            () = pump(&shared, Direction::ToClient, &mut from_server, &mut to_client) => {}
+        }
+    };
+    tokio::select! {
+        () = forward => {}
+        _ = cuts.changed() => {}
+    }
+}
