@@ -64,6 +64,11 @@ impl Guarded {
         }
     }
 
+    /// The server's own process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// Sends `name` (KILL, STOP, CONT, TERM) to the server itself.
     pub(crate) fn signal(&self, name: &str) {
         // By process id, of the one server we started. A server that is gone already is no failure.

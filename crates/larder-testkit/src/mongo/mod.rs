@@ -1,0 +1,33 @@
+//! A MongoDB for the tests.
+//!
+//! In this order: the server that `LARDER_TEST_MONGO` names; a `mongod` on the `PATH`, started as a one-node replica set in
+//! a temporary folder; else the stand-in, a Java server that speaks MongoDB's wire protocol and keeps a change feed in
+//! the form of MongoDB's manual. Tests ask what a server can do, never which one it is; every run says which one it had.
+
+mod gate;
+mod mongod;
+mod server;
+mod stand_in;
+mod wire;
+
+pub use self::gate::not_run;
+pub use self::server::{Origin, Server};
+
+use std::sync::OnceLock;
+
+/// The server that the tests of this process share. Each test uses a database of its own; see [`database_name`].
+///
+/// # Panics
+/// If no MongoDB can be had, naming the command that helps.
+pub fn shared() -> &'static Server {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    SHARED.get_or_init(Server::given_or_started)
+}
+
+/// A database name that no other test and no other run uses.
+pub fn database_name() -> String {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    // An object id holds the second, a random number of this process and a counter.
+    format!("larder_test_{}_{count}", bson::oid::ObjectId::new())
+}
