@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Conflict,
     /// The input or the answer is larger than its limit.
     TooLarge,
+    /// The server has no room for a write; reads still work.
+    Full,
 }
 
 impl ErrorKind {
@@ -44,6 +46,7 @@ impl ErrorKind {
             Self::Invalid => "invalid",
             Self::Conflict => "conflict",
             Self::TooLarge => "too_large",
+            Self::Full => "full",
         }
     }
 }

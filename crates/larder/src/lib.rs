@@ -1,5 +1,6 @@
 //! Larder, the speed layer between an API and MongoDB.
 
+pub mod cache;
 mod clock;
 pub mod document;
 mod error;
@@ -7,6 +8,7 @@ pub mod redis;
 pub mod source;
 
 pub use crate::{
+    cache::{Cache, Policy},
     clock::{Clock, FakeClock, SystemClock},
     error::{Error, ErrorKind, Result},
 };

@@ -1,0 +1,293 @@
+//! Cache-aside and read-through over a source, in process or shared through Redis.
+//!
+//! A read goes near (this process's own copy), shared (Redis), source. Concurrent readers of one key share one load on
+//! this node, and while Redis is up one among all nodes. A load fills the cache only under a *lease* that it was granted
+//! before it began; an invalidation destroys value and lease together, so a slow load can never put an older value back.
+//!
+//! | call | round trips to Redis |
+//! |---|---|
+//! | a near hit | 0 |
+//! | a shared hit | 1 (`SET … NX GET`, which writes nothing on a hit) |
+//! | a miss | 2: the same command, which takes the lease, and the fill |
+//! | `invalidate` | 1 for each shard its keys fall into |
+//! | `get_many` | 1 for each shard, and 1 for each fill, all at the same time |
+//!
+//! ```
+//! # async fn run() -> larder::Result<()> {
+//! use larder::cache::{Cache, Policy};
+//! use std::time::Duration;
+//!
+//! let users: Cache<String, String> =
+//!     Cache::builder("users").policy(Policy::ttl(Duration::from_secs(60))).build()?;
+//! let name = users.get_with("42", || async { Ok(Some("Ada".to_owned())) }).await?;
+//! assert_eq!(name.as_deref().map(String::as_str), Some("Ada"));
+//! users.invalidate("42").await?;
+//! # Ok(()) }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+//! ```
+//!
+//! # When Redis is down
+//! Reads are answered by the near tier within its bound and then by the source, at most
+//! [`max_concurrent_loads`](CacheBuilder::max_concurrent_loads) at once. Invalidations are kept and sent when Redis is
+//! back; until then this node does not believe Redis about those keys.
+//!
+//! # Beside other nodes
+//! A node keeps its own copies for at most [`MAX_NEAR_TTL_SHARED`]: that is how long it can miss another node's
+//! invalidation.
+
+mod batch;
+mod builder;
+mod codec;
+mod depart;
+mod entry;
+mod explain;
+mod fetch;
+mod flight;
+mod inner;
+mod invalidate;
+mod near;
+mod policy;
+mod read;
+mod shared;
+mod stats;
+mod unsent;
+
+use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
+
+use self::{batch::BatchLoader, fetch::Loader, inner::Inner};
+pub use self::{
+    builder::{CacheBuilder, MAX_NEAR_TTL_SHARED},
+    codec::{Codec, Json, MessagePack, Raw},
+    explain::{Explain, TierState},
+    policy::{MAX_LIFETIME, Policy},
+    read::{MissReason, Read, ReadMode, ReadOptions, Served},
+    stats::CacheStats,
+};
+use crate::Result;
+
+/// A cache of values `V` by keys `K`. Cheap to clone; all clones are one cache.
+///
+/// A key's text form (its `Display`) is what stands in Redis, so two different keys must not have the same text.
+pub struct Cache<K, V> {
+    inner: Arc<Inner<K, V>>,
+}
+
+impl<K, V> Clone for Cache<K, V> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<K, V> fmt::Debug for Cache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Begins a cache. The name is part of every key in Redis.
+    pub fn builder(name: impl Into<String>) -> CacheBuilder<K, V> {
+        CacheBuilder::new(name)
+    }
+
+    /// Returns the value of `key`, loaded once from the cache's source if it is not cached (read-through). `None` means
+    /// that there is no such thing, and may be cached as well.
+    ///
+    /// Behaves as [`get_with`](Self::get_with).
+    ///
+    /// # Errors
+    /// As [`get_with`](Self::get_with); `ErrorKind::Config` if the cache was built without a source.
+    pub async fn get<Q>(&self, key: &Q) -> Result<Option<Arc<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        if let Some(entry) = self.inner.near_hit(key) {
+            return Ok(entry.value);
+        }
+        Ok(Box::pin(self.inner.read_through(key.to_owned(), &ReadOptions::default())).await?.value)
+    }
+
+    /// [`get`](Self::get) with options, and with the answer's origin, age and freshness.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); `ErrorKind::Timeout` if the options' deadline passed first.
+    pub async fn read<Q>(&self, key: &Q, options: &ReadOptions) -> Result<Read<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        if options.mode == ReadMode::Cached
+            && let Some(entry) = self.inner.near_hit(key)
+        {
+            return Ok(entry.read(Served::Near, self.inner.clock.monotonic_ms()));
+        }
+        Box::pin(self.inner.read_through(key.to_owned(), options)).await
+    }
+
+    /// Returns the value of `key`, calling `load` once if it is not cached (cache-aside). `None` from the loader means
+    /// that there is no such thing, and is cached for the policy's negative lifetime.
+    ///
+    /// Concurrent calls for one key share a single load; only one of their loaders runs. A value past its soft expiry
+    /// is returned at once and refreshed behind, inside the policy's stale window; past it the call waits. If Redis is
+    /// away the source is asked directly. If the load fails and something stale is inside the error window, that is
+    /// returned. Cost: a near hit allocates nothing; a shared hit is one round trip, a miss two.
+    ///
+    /// # Errors
+    /// What the loader returned; `ErrorKind::Timeout` if it took longer than the policy's load deadline.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not stop a load: others may wait for it, and its value is kept.
+    pub async fn get_with<Q, F, Fut>(&self, key: &Q, load: F) -> Result<Option<Arc<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<V>>> + Send + 'static,
+    {
+        if let Some(entry) = self.inner.near_hit(key) {
+            return Ok(entry.value);
+        }
+        let load: Loader<Option<V>> = Box::new(move || Box::pin(load()));
+        Ok(Box::pin(self.inner.read_slow(key.to_owned(), &ReadOptions::default(), load)).await?.value)
+    }
+
+    /// [`get_with`](Self::get_with) with options, and with the answer's origin, age and freshness.
+    ///
+    /// # Errors
+    /// As [`get_with`](Self::get_with); `ErrorKind::Timeout` if the options' deadline passed first.
+    pub async fn read_with<Q, F, Fut>(&self, key: &Q, options: &ReadOptions, load: F) -> Result<Read<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Option<V>>> + Send + 'static,
+    {
+        if options.mode == ReadMode::Cached
+            && let Some(entry) = self.inner.near_hit(key)
+        {
+            return Ok(entry.read(Served::Near, self.inner.clock.monotonic_ms()));
+        }
+        let load: Loader<Option<V>> = Box::new(move || Box::pin(load()));
+        Box::pin(self.inner.read_slow(key.to_owned(), options, load)).await
+    }
+
+    /// Returns the values of several keys, in their order, loading all that are missing with one call of the source.
+    ///
+    /// A key that somebody else is loading is not loaded again. Cost: one round trip to Redis for each shard the keys
+    /// fall into, at the same time.
+    ///
+    /// # Errors
+    /// The first error of any key; the keys that could be loaded are cached all the same.
+    ///
+    /// # Cancel safety
+    /// As [`get_with`](Self::get_with).
+    pub async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
+        let source = self.inner.source()?.clone();
+        let load: BatchLoader<K, V> = Arc::new(move |keys| {
+            let source = source.clone();
+            Box::pin(async move { source.load_many(&keys).await })
+        });
+        self.inner.read_many(keys, load).await
+    }
+
+    /// [`get_many`](Self::get_many) with a loader for the keys that are missing. It gets them in an order of its own
+    /// and must give exactly as many values, in that order. It is called once, and again only for keys that another
+    /// node was loading and gave up.
+    ///
+    /// # Errors
+    /// As [`get_many`](Self::get_many).
+    pub async fn get_many_with<F, Fut>(&self, keys: &[K], load: F) -> Result<Vec<Option<Arc<V>>>>
+    where
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<Option<V>>>> + Send + 'static,
+    {
+        self.inner.read_many(keys, Arc::new(move |keys| Box::pin(load(keys)))).await
+    }
+
+    /// Writes `value` to the cache's sink and then invalidates `key` (write-around): the next read loads it.
+    ///
+    /// # Errors
+    /// What the sink returned, and then nothing was invalidated; or as [`invalidate`](Self::invalidate), and then the
+    /// write was done. `ErrorKind::Config` if the cache was built without a sink.
+    pub async fn put(&self, key: &K, value: &V) -> Result<()> {
+        self.inner.sink()?.put(key, value).await?;
+        self.invalidate(key).await
+    }
+
+    /// Removes `key` from the cache's sink and then invalidates it.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub async fn remove(&self, key: &K) -> Result<()> {
+        self.inner.sink()?.remove(key).await?;
+        self.invalidate(key).await
+    }
+
+    /// Makes every tier forget `key`. Call it after the write it is for has been committed.
+    ///
+    /// Once this returns `Ok`, no read of this node that begins later sees an older value, a load that is under way
+    /// included; other nodes follow within [`MAX_NEAR_TTL_SHARED`]. Cost: one round trip.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis did not acknowledge it. This node has forgotten the key
+    /// all the same, does not believe Redis about it, and sends the invalidation again until it is acknowledged.
+    ///
+    /// # Cancel safety
+    /// Once polled, the invalidation happens: a dropped future leaves it to be sent behind.
+    pub async fn invalidate<Q>(&self, key: &Q) -> Result<()>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + fmt::Display + ?Sized,
+    {
+        self.inner.invalidate(&[key]).await
+    }
+
+    /// [`invalidate`](Self::invalidate) of several keys: one round trip for each shard they fall into.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_many<Q>(&self, keys: &[&Q]) -> Result<()>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + fmt::Display + ?Sized,
+    {
+        self.inner.invalidate(keys).await
+    }
+
+    /// What each tier has of `key`, without changing or counting anything. Cost: two round trips.
+    pub async fn explain(&self, key: &K) -> Explain {
+        self.inner.explain(key).await
+    }
+
+    /// What has been counted since the cache was built.
+    pub fn stats(&self) -> CacheStats {
+        let mut stats = self.inner.stats.snapshot();
+        if let Some(near) = &self.inner.near {
+            (stats.near_entries, stats.near_weight) = (near.len() as u64, near.weight());
+        }
+        if let Some(shared) = &self.inner.shared {
+            stats.invalidations_owed = shared.unsent.len() as u64;
+        }
+        stats
+    }
+
+    /// The name it was built with.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Waits until the flights under way have landed. For an orderly shutdown.
+    pub async fn close(&self) {
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    fn from_inner(inner: Inner<K, V>) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+}

@@ -27,7 +27,7 @@ pub(crate) fn from_reply(reply: &ServerError) -> (Error, Health) {
             (ErrorKind::Unavailable, Health::Trouble, text())
         }
         // Writes are refused while reads go on, so this says nothing about the server's health.
-        "OOM" => (ErrorKind::Unavailable, Health::Sound, "redis has reached its maxmemory: OOM".to_owned()),
+        "OOM" => (ErrorKind::Full, Health::Sound, "redis has reached its maxmemory: OOM".to_owned()),
         "MISCONF" | "NOREPLICAS" | "MOVED" | "ASK" => (ErrorKind::Unavailable, Health::Sound, text()),
         "WRONGTYPE" => (ErrorKind::Corrupt, Health::Sound, "the key holds another type of value".to_owned()),
         "NOAUTH" | "WRONGPASS" | "NOPERM" => (ErrorKind::Config, Health::Sound, text()),

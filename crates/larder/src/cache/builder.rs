@@ -1,0 +1,232 @@
+//! How a cache is put together; everything is checked once, in `build`.
+
+use std::{
+    fmt,
+    hash::Hash,
+    num::NonZeroU16,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    Clock, Error, ErrorKind, Result, SystemClock,
+    cache::{
+        Cache, Codec, Json, Policy, codec::SharedCodec, inner::Inner, near::Near, shared::Shared,
+        stats::Stats,
+    },
+    redis::{DEFAULT_SHARDS, Redis, Space},
+    source::{SharedSink, SharedSource, Sink, Source},
+};
+
+/// The longest that a node beside a shared Redis serves its own copy without asking. Until nodes tell each other of
+/// invalidations through a log, this is what bounds how stale another node can be.
+pub const MAX_NEAR_TTL_SHARED: Duration = Duration::from_secs(1);
+
+type Weigher<V> = Arc<dyn Fn(&V) -> u32 + Send + Sync>;
+
+/// Builds a [`Cache`].
+#[must_use]
+pub struct CacheBuilder<K, V> {
+    name: String,
+    redis: Option<Redis>,
+    policy: Policy,
+    source: Option<SharedSource<K, V>>,
+    sink: Option<SharedSink<K, V>>,
+    codec: Option<SharedCodec<V>>,
+    clock: Arc<dyn Clock>,
+    capacity: u64,
+    weigher: Option<Weigher<V>>,
+    expected_weight: u64,
+    version: u32,
+    shards: NonZeroU16,
+    max_concurrent_loads: usize,
+}
+
+impl<K, V> fmt::Debug for CacheBuilder<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheBuilder")
+            .field("name", &self.name)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<K, V> CacheBuilder<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    pub(crate) fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            redis: None,
+            policy: Policy::default(),
+            source: None,
+            sink: None,
+            codec: None,
+            clock: Arc::new(SystemClock),
+            capacity: 10_000,
+            weigher: None,
+            expected_weight: 1,
+            version: 1,
+            shards: DEFAULT_SHARDS,
+            max_concurrent_loads: 256,
+        }
+    }
+
+    /// Shares entries with other nodes through this Redis. Without one, the cache lives in this process alone.
+    pub fn redis(mut self, redis: &Redis) -> Self {
+        self.redis = Some(redis.clone());
+        self
+    }
+
+    /// Where [`Cache::get`] loads from.
+    pub fn source(mut self, source: impl Source<K, V>) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Where [`Cache::put`] and [`Cache::remove`] write to.
+    pub fn sink(mut self, sink: impl Sink<K, V>) -> Self {
+        self.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// The rules. Default: [`Policy::default`].
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How values become bytes in Redis. Default with [`build`](Self::build): [`Json`].
+    pub fn codec(mut self, codec: impl Codec<V>) -> Self {
+        self.codec = Some(Arc::new(codec));
+        self
+    }
+
+    /// Where time is read. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The most entries of the near tier. Default: 10,000. Zero turns the tier off.
+    pub fn near_capacity(mut self, entries: u64) -> Self {
+        self.capacity = entries;
+        self.weigher = None;
+        self.expected_weight = 1;
+        self
+    }
+
+    /// The most bytes of the near tier, by what `weigher` says of each value, and the weight of a typical one. Zero
+    /// bytes turn the tier off.
+    pub fn near_bytes(
+        mut self,
+        bytes: u64,
+        typical_bytes: u64,
+        weigher: impl Fn(&V) -> u32 + Send + Sync + 'static,
+    ) -> Self {
+        self.capacity = bytes;
+        self.weigher = Some(Arc::new(weigher));
+        self.expected_weight = typical_bytes.max(1);
+        self
+    }
+
+    /// The version of the value's shape: part of every key, so that a deploy with another shape never reads, or writes
+    /// over, what the old one still uses. Default: 1.
+    pub fn version(mut self, version: u32) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Into how many shards the keys are cut; all nodes must agree. Default: 16.
+    pub fn shards(mut self, shards: NonZeroU16) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// How many loads may run at once, so that a cold or absent Redis does not flood the source. Default: 256.
+    pub fn max_concurrent_loads(mut self, loads: usize) -> Self {
+        self.max_concurrent_loads = loads;
+        self
+    }
+
+    /// Builds the cache with the codec that was set, or none if it stays in this process.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` naming the setting that cannot work.
+    pub fn build_with_codec(self) -> Result<Cache<K, V>> {
+        self.policy.check()?;
+        if self.max_concurrent_loads == 0 {
+            return Err(
+                Error::new(ErrorKind::Config, "must be at least 1").with_field("max_concurrent_loads")
+            );
+        }
+        let near_ttl = self.near_ttl()?;
+        let max_bytes = self.policy.max_entry_bytes;
+        let longest_life_ms = self.policy.keep().as_millis() as u64;
+        let shared = match self.redis {
+            None => None,
+            Some(_) if self.codec.is_none() => {
+                return Err(
+                    Error::new(ErrorKind::Config, "beside Redis a cache needs a codec").with_field("codec")
+                );
+            }
+            Some(redis) => {
+                let space = Space::new(redis.app(), &self.name, self.shards, self.version)?;
+                Some(Arc::new(Shared::new(redis, space, max_bytes)))
+            }
+        };
+        let near = (self.capacity > 0 && !near_ttl.is_zero())
+            .then(|| Near::new(self.capacity, (self.capacity / self.expected_weight).min(1 << 24) as usize));
+        Ok(Cache::from_inner(Inner {
+            name: self.name,
+            policy: self.policy,
+            near_ttl_ms: near_ttl.as_millis() as u64,
+            near,
+            shared,
+            codec: self.codec,
+            source: self.source,
+            sink: self.sink,
+            flights: Arc::default(),
+            stats: Stats::default(),
+            clock: self.clock,
+            tasks: TaskTracker::new(),
+            loads: Semaphore::new(self.max_concurrent_loads),
+            longest_life_ms: AtomicU64::new(longest_life_ms),
+            weigher: self.weigher.unwrap_or_else(|| Arc::new(|_| 1)),
+        }))
+    }
+
+    fn near_ttl(&self) -> Result<Duration> {
+        match (&self.redis, self.policy.near_ttl) {
+            (None, asked) => Ok(asked.unwrap_or(self.policy.keep())),
+            (Some(_), None) => Ok(MAX_NEAR_TTL_SHARED),
+            (Some(_), Some(asked)) if asked <= MAX_NEAR_TTL_SHARED => Ok(asked),
+            (Some(_), Some(_)) => Err(Error::new(
+                ErrorKind::Config,
+                "must be at most 1 s beside a Redis that other nodes write through",
+            )
+            .with_field("near_ttl")),
+        }
+    }
+}
+
+impl<K, V> CacheBuilder<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Serialize + DeserializeOwned + Send + Sync + 'static,
+{
+    /// Builds the cache, with [`Json`] unless another codec was set.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` naming the setting that cannot work.
+    pub fn build(mut self) -> Result<Cache<K, V>> {
+        self.codec.get_or_insert_with(|| Arc::new(Json));
+        self.build_with_codec()
+    }
+}

@@ -1,0 +1,202 @@
+//! What stands in Redis under an entry's key, and what its age allows: bytes and decisions, no I/O.
+//!
+//! The slot of a key is empty, holds a *lease* (somebody is loading), or holds a *value* (present or known absent).
+//! One `SET … NX GET` therefore answers a hit, or takes the lease, or shows who has it, in a single round trip.
+//!
+//! ```text
+//! lease:  'L' 0x01 | token 16
+//! value:  'L' kind flags codec | created_unix_ms 8 | fresh_ms 4 | stale_ms 4 | error_ms 4 | checksum 4 | payload
+//! ```
+//! Integers are little-endian. The checksum is the low half of xxh3-64 over everything else, so a foreign or damaged
+//! value is noticed before its payload reaches a codec.
+
+use bytes::Bytes;
+use rand::Rng;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{Error, ErrorKind, Result};
+
+const MAGIC: u8 = b'L';
+const KIND_LEASE: u8 = 1;
+const KIND_PRESENT: u8 = 2;
+const KIND_ABSENT: u8 = 3;
+const FLAG_LZ4: u8 = 1;
+const LEASE_BYTES: usize = 18;
+
+/// Bytes that the header of a value takes in Redis.
+pub(crate) const HEADER_BYTES: usize = 28;
+
+/// The right to fill one key, as it stands in its slot while the holder loads. Random, so that no two holders share one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease([u8; LEASE_BYTES]);
+
+impl Lease {
+    pub(crate) fn random() -> Self {
+        let mut bytes = [0; LEASE_BYTES];
+        rand::rng().fill(&mut bytes[2..]);
+        bytes[0] = MAGIC;
+        bytes[1] = KIND_LEASE;
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// How long an entry is good for what, counted from its creation. All in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    /// Until the soft expiry.
+    pub(crate) fresh_ms: u32,
+    /// Past the soft expiry: may be served while it is refreshed.
+    pub(crate) stale_ms: u32,
+    /// Past the soft expiry: may be served when the source fails.
+    pub(crate) error_ms: u32,
+}
+
+/// What an entry's age allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Freshness {
+    /// Serve it.
+    Fresh,
+    /// Serve it, and refresh it behind.
+    Stale,
+    /// Serve it only if the source fails.
+    Fallback,
+    /// Forget it.
+    Expired,
+}
+
+impl Lifetime {
+    /// The hard expiry.
+    pub(crate) fn keep_ms(&self) -> u64 {
+        u64::from(self.fresh_ms) + u64::from(self.stale_ms.max(self.error_ms))
+    }
+
+    pub(crate) fn at_age(&self, age_ms: u64) -> Freshness {
+        let fresh_ms = u64::from(self.fresh_ms);
+        if age_ms < fresh_ms {
+            Freshness::Fresh
+        } else if age_ms < fresh_ms + u64::from(self.stale_ms) {
+            Freshness::Stale
+        } else if age_ms < fresh_ms + u64::from(self.error_ms) {
+            Freshness::Fallback
+        } else {
+            Freshness::Expired
+        }
+    }
+}
+
+/// A value as it is stored, its payload still encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Envelope {
+    /// `None`: known to be absent.
+    pub(crate) payload: Option<Bytes>,
+    pub(crate) codec: u8,
+    /// By the wall clock of the node that filled it; read through [`Envelope::age_ms`], which clamps.
+    pub(crate) created_unix_ms: u64,
+    pub(crate) life: Lifetime,
+}
+
+/// What a slot holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Slot {
+    Lease(Lease),
+    Value(Envelope),
+}
+
+impl Envelope {
+    /// Age by our own clock, within 0 and the hard expiry: a skewed clock elsewhere can make an entry look younger or
+    /// older, but Redis itself removes it at its hard expiry.
+    pub(crate) fn age_ms(&self, now_unix_ms: u64) -> u64 {
+        now_unix_ms.saturating_sub(self.created_unix_ms).min(self.life.keep_ms())
+    }
+
+    /// The bytes for Redis; the payload is compressed from `compress_above` bytes on, if that makes it smaller.
+    pub(crate) fn encode(&self, compress_above: Option<usize>) -> Vec<u8> {
+        let raw = self.payload.as_deref().unwrap_or_default();
+        let packed = compress_above
+            .filter(|&limit| raw.len() >= limit)
+            .map(|_| lz4_flex::compress_prepend_size(raw))
+            .filter(|packed| packed.len() < raw.len());
+        let (flags, payload) = match &packed {
+            Some(packed) => (FLAG_LZ4, packed.as_slice()),
+            None => (0, raw),
+        };
+        let kind = if self.payload.is_some() { KIND_PRESENT } else { KIND_ABSENT };
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+        bytes.extend_from_slice(&[MAGIC, kind, flags, self.codec]);
+        bytes.extend_from_slice(&self.created_unix_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.life.fresh_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.life.stale_ms.to_le_bytes());
+        bytes.extend_from_slice(&self.life.error_ms.to_le_bytes());
+        let checksum = checksum(&bytes, payload);
+        bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+}
+
+impl Slot {
+    /// Reads what stands in a slot. `max_bytes` bounds what a compressed payload may unpack to, checked before any
+    /// memory is taken for it.
+    ///
+    /// # Errors
+    /// `ErrorKind::Corrupt` for bytes that are not ours, damaged, or over the limit.
+    pub(crate) fn decode(bytes: &Bytes, max_bytes: usize) -> Result<Self> {
+        match bytes.get(..2) {
+            Some([MAGIC, KIND_LEASE]) => {
+                let token = bytes[..].try_into().map_err(|_| corrupt("a lease of the wrong length"))?;
+                Ok(Self::Lease(Lease(token)))
+            }
+            Some([MAGIC, KIND_PRESENT | KIND_ABSENT]) => decode_value(bytes, max_bytes).map(Self::Value),
+            _ => Err(corrupt("a value that Larder did not write")),
+        }
+    }
+}
+
+fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
+    let Some((header, payload)) = bytes.split_at_checked(HEADER_BYTES) else {
+        return Err(corrupt("a value shorter than its header"));
+    };
+    let word =
+        |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes of a fixed header"));
+    if word(24) != checksum(&header[..24], payload) {
+        return Err(corrupt("a value whose checksum does not match"));
+    }
+    let payload = match (header[1], header[2]) {
+        (KIND_ABSENT, 0) if payload.is_empty() => None,
+        (KIND_PRESENT, 0) => Some(bytes.slice(HEADER_BYTES..)),
+        (KIND_PRESENT, FLAG_LZ4) => Some(unpack(payload, max_bytes)?),
+        _ => return Err(corrupt("a value with unknown flags")),
+    };
+    Ok(Envelope {
+        payload,
+        codec: header[3],
+        created_unix_ms: u64::from_le_bytes(header[4..12].try_into().expect("8 bytes of a fixed header")),
+        life: Lifetime { fresh_ms: word(12), stale_ms: word(16), error_ms: word(20) },
+    })
+}
+
+fn unpack(packed: &[u8], max_bytes: usize) -> Result<Bytes> {
+    let (size, block) = lz4_flex::block::uncompressed_size(packed)
+        .map_err(|_| corrupt("a compressed value without its size"))?;
+    if size > max_bytes {
+        return Err(corrupt("a compressed value larger than the limit"));
+    }
+    lz4_flex::decompress(block, size)
+        .map(Bytes::from)
+        .map_err(|_| corrupt("a compressed value that does not unpack"))
+}
+
+fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+    let mut hash = Xxh3::new();
+    hash.update(header);
+    hash.update(payload);
+    hash.digest() as u32
+}
+
+fn corrupt(what: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, what)
+}

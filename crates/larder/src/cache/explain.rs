@@ -1,0 +1,54 @@
+//! What is known about one key right now, for a person who asks why.
+
+use std::time::Duration;
+
+use crate::cache::MissReason;
+
+/// The state of one key, tier by tier. Made by [`Cache::explain`](crate::cache::Cache::explain).
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Explain {
+    /// The key in text form.
+    pub key: String,
+    /// This process's copy.
+    pub near: TierState,
+    /// Redis, if there is one.
+    pub shared: Option<TierState>,
+    /// The key's slot in Redis.
+    pub slot_key: Option<String>,
+    /// Why the last read that is remembered missed, if this node remembers one.
+    pub last_seen: Option<MissReason>,
+    /// Whether this node owes Redis an invalidation of this key.
+    pub invalidation_owed: bool,
+}
+
+/// What one tier has of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TierState {
+    /// The tier is turned off.
+    Off,
+    /// Nothing.
+    Empty,
+    /// A value, or the knowledge that there is none.
+    Holds {
+        /// Whether there is a value.
+        present: bool,
+        /// Time since it was loaded.
+        age: Duration,
+        /// Time until its soft expiry; zero when past.
+        fresh_for: Duration,
+        /// Time until its hard expiry.
+        kept_for: Duration,
+        /// Bytes of the encoded payload, or the weight in the near tier.
+        size: usize,
+    },
+    /// Somebody is loading it.
+    Leased {
+        /// When the lease runs out unless it is renewed.
+        runs_out_in: Duration,
+    },
+    /// Something that Larder did not write, or that is damaged. The next read replaces it.
+    Corrupt(String),
+    /// The tier could not be asked.
+    Unreachable(String),
+}

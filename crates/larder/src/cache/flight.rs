@@ -1,0 +1,276 @@
+//! Single flight: who loads a key now, and who waits for it.
+//!
+//! A flight is registered before its load begins and removed by an invalidation of its key. Removal does not stop it,
+//! its waiters get their answer, but it may no longer leave a copy in the near tier, and a reader who starts later
+//! begins a flight of its own. Registration, removal and the near insert of one key happen under one short lock, so
+//! there is no moment between "still mine?" and the insert.
+
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    fmt,
+    hash::Hash,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use quick_cache::DefaultHashBuilder;
+use tokio::sync::Notify;
+
+use crate::{Error, ErrorKind, Result, cache::Read};
+
+const SHARDS: usize = 64;
+
+/// One load under way, shared by everyone who waits for its key.
+pub(crate) struct Flight<V> {
+    begun_ms: u64,
+    answer: OnceLock<Result<Read<V>>>,
+    landed: Notify,
+}
+
+impl<V> Flight<V> {
+    fn new(begun_ms: u64) -> Arc<Self> {
+        Arc::new(Self { begun_ms, answer: OnceLock::new(), landed: Notify::new() })
+    }
+
+    /// Waits for the answer. Dropping the future leaves the flight alone.
+    pub(crate) async fn wait(&self) -> Result<Read<V>> {
+        loop {
+            // Registered before the check: a landing in between wakes us.
+            let landed = self.landed.notified();
+            if let Some(answer) = self.answer.get() {
+                return answer.clone();
+            }
+            landed.await;
+        }
+    }
+
+    fn land(&self, answer: Result<Read<V>>) {
+        if self.answer.set(answer).is_ok() {
+            self.landed.notify_waiters();
+        }
+    }
+}
+
+/// What a reader got when it asked for the flight of a key.
+pub(crate) enum Boarding<K: Hash + Eq, V> {
+    /// Nobody was loading: the caller leads, and must land the flight.
+    Lead(Leader<K, V>),
+    /// Somebody is.
+    Join(Arc<Flight<V>>),
+}
+
+/// All flights of one cache: loads that readers wait for, and refreshes that nobody waits for.
+pub(crate) struct Flights<K, V> {
+    shards: Box<[Mutex<Shard<K, V>>]>,
+    hasher: DefaultHashBuilder,
+}
+
+struct Shard<K, V> {
+    loads: HashMap<K, Arc<Flight<V>>, DefaultHashBuilder>,
+    refreshes: HashMap<K, Arc<Flight<V>>, DefaultHashBuilder>,
+}
+
+impl<K, V> Default for Flights<K, V> {
+    fn default() -> Self {
+        let shard = || Shard { loads: HashMap::default(), refreshes: HashMap::default() };
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V> Flights<K, V> {
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &Mutex<Shard<K, V>> {
+        &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
+    }
+
+    /// Joins the flight of `key`, or leads a new one. A flight older than `joinable` is not joined: beside a shared
+    /// Redis it may have begun before another node's invalidation that this node has not heard of. `None` joins nothing.
+    pub(crate) fn board(
+        self: &Arc<Self>,
+        key: &K,
+        now_ms: u64,
+        joinable: Option<Duration>,
+    ) -> Boarding<K, V> {
+        let mut shard = self.shard(key).lock();
+        if let (Some(flight), Some(joinable)) = (shard.loads.get(key), joinable)
+            && u128::from(now_ms.saturating_sub(flight.begun_ms)) <= joinable.as_millis()
+        {
+            return Boarding::Join(flight.clone());
+        }
+        let flight = Flight::new(now_ms);
+        shard.loads.insert(key.clone(), flight.clone());
+        Boarding::Lead(Leader { flights: self.clone(), key: key.clone(), flight, kind: Kind::Load })
+    }
+
+    /// Begins a refresh behind a stale value, unless one is under way.
+    pub(crate) fn begin_refresh(self: &Arc<Self>, key: &K, now_ms: u64) -> Option<Leader<K, V>> {
+        let mut shard = self.shard(key).lock();
+        if shard.refreshes.contains_key(key) {
+            return None;
+        }
+        let flight = Flight::new(now_ms);
+        shard.refreshes.insert(key.clone(), flight.clone());
+        drop(shard);
+        Some(Leader { flights: self.clone(), key: key.clone(), flight, kind: Kind::Refresh })
+    }
+
+    /// Cuts the flights of `key` off from the near tier and runs `forget` under the same lock.
+    pub(crate) fn ground<Q>(&self, key: &Q, forget: impl FnOnce())
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let mut shard = self.shard(key).lock();
+        shard.loads.remove(key);
+        shard.refreshes.remove(key);
+        forget();
+    }
+
+    #[cfg(test)]
+    fn under_way(&self) -> usize {
+        self.shards
+            .iter()
+            .map(|shard| shard.lock())
+            .map(|shard| shard.loads.len() + shard.refreshes.len())
+            .sum()
+    }
+}
+
+impl<K, V> fmt::Debug for Flights<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Flights").finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Load,
+    Refresh,
+}
+
+/// The duty to land a flight. If it is dropped without landing, because the load panicked or its runtime went away, the
+/// waiters get an error instead of waiting for ever.
+pub(crate) struct Leader<K: Hash + Eq, V> {
+    flights: Arc<Flights<K, V>>,
+    key: K,
+    flight: Arc<Flight<V>>,
+    kind: Kind,
+}
+
+impl<K: Hash + Eq, V> Leader<K, V> {
+    pub(crate) fn flight(&self) -> Arc<Flight<V>> {
+        self.flight.clone()
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// Gives the answer to all waiters. `keep` runs only if no invalidation came since the flight began, and no
+    /// invalidation can come while it runs.
+    pub(crate) fn land(self, answer: Result<Read<V>>, keep: impl FnOnce()) {
+        self.leave(keep);
+        self.flight.land(answer);
+    }
+
+    fn leave(&self, keep: impl FnOnce()) {
+        let hash = self.flights.hasher.hash_one(&self.key);
+        let mut shard = self.flights.shards[hash as usize % SHARDS].lock();
+        let map = match self.kind {
+            Kind::Load => &mut shard.loads,
+            Kind::Refresh => &mut shard.refreshes,
+        };
+        if map.get(&self.key).is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
+            map.remove(&self.key);
+            keep();
+        }
+    }
+}
+
+impl<K: Hash + Eq, V> Drop for Leader<K, V> {
+    fn drop(&mut self) {
+        if self.flight.answer.get().is_none() {
+            self.leave(|| {});
+            self.flight
+                .land(Err(Error::new(ErrorKind::Source, "the load ended without an answer: it panicked")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Served;
+
+    fn read(number: u32) -> Read<u32> {
+        Read {
+            value: Some(Arc::new(number)),
+            served: Served::Source,
+            reason: None,
+            age: Duration::ZERO,
+            ttl: Duration::ZERO,
+            stale: false,
+        }
+    }
+
+    fn lead(flights: &Arc<Flights<u8, u32>>) -> Leader<u8, u32> {
+        match flights.board(&1, 0, Some(Duration::MAX)) {
+            Boarding::Lead(leader) => leader,
+            Boarding::Join(_) => panic!("somebody else leads"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_second_reader_joins_and_gets_the_same_answer() {
+        let flights = Arc::new(Flights::default());
+        let leader = lead(&flights);
+        let Boarding::Join(flight) = flights.board(&1, 0, Some(Duration::MAX)) else { panic!("two leaders") };
+        leader.land(Ok(read(7)), || {});
+        assert_eq!(flight.wait().await.unwrap().value.as_deref(), Some(&7));
+        assert_eq!(flights.under_way(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_invalidation_cuts_the_flight_off_and_later_readers_start_anew() {
+        let flights = Arc::new(Flights::default());
+        let old = lead(&flights);
+        flights.ground(&1, || {});
+        let new = lead(&flights);
+        let (mut old_kept, mut new_kept) = (false, false);
+        old.land(Ok(read(1)), || old_kept = true);
+        new.land(Ok(read(2)), || new_kept = true);
+        assert!(!old_kept, "a load from before the invalidation must not be kept");
+        assert!(new_kept);
+    }
+
+    #[tokio::test]
+    async fn waiters_get_an_error_when_the_leader_is_lost() {
+        let flights = Arc::new(Flights::default());
+        let leader = lead(&flights);
+        let flight = leader.flight();
+        drop(leader);
+        assert_eq!(flight.wait().await.unwrap_err().kind(), ErrorKind::Source);
+        assert_eq!(flights.under_way(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_old_flight_is_not_joined() {
+        let flights: Arc<Flights<u8, u32>> = Arc::new(Flights::default());
+        let _old = lead(&flights);
+        assert!(matches!(flights.board(&1, 1_001, Some(Duration::from_secs(1))), Boarding::Lead(_)));
+    }
+
+    #[tokio::test]
+    async fn one_refresh_at_a_time() {
+        let flights: Arc<Flights<u8, u32>> = Arc::new(Flights::default());
+        let first = flights.begin_refresh(&1, 0);
+        assert!(first.is_some());
+        assert!(flights.begin_refresh(&1, 0).is_none());
+        drop(first);
+        assert!(flights.begin_refresh(&1, 0).is_some());
+    }
+}

@@ -1,0 +1,211 @@
+//! The near tier: this process's own copies, bounded in weight. Freshness stands in our own entries against our own
+//! clock; the map below only bounds memory.
+
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter, sync::Cache as Map};
+
+use crate::cache::{
+    MissReason, Read, Served, TierState,
+    entry::{Freshness, Lifetime},
+};
+
+/// One near copy. Cloned on every hit, so it is a pointer and a few words.
+pub(crate) struct NearEntry<V> {
+    pub(crate) value: Option<Arc<V>>,
+    /// By the monotonic clock.
+    pub(crate) created_ms: u64,
+    /// Since its creation: until when this node may serve it without asking Redis.
+    pub(crate) near_until_ms: u32,
+    pub(crate) life: Lifetime,
+    pub(crate) weight: u32,
+}
+
+impl<V> Clone for NearEntry<V> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), ..*self }
+    }
+}
+
+impl<V> NearEntry<V> {
+    pub(crate) fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.created_ms)
+    }
+
+    /// What may be done with this copy now. Past its near bound it is only a fallback: another node may know better.
+    pub(crate) fn freshness(&self, now_ms: u64) -> Freshness {
+        let age_ms = self.age_ms(now_ms);
+        match self.life.at_age(age_ms) {
+            Freshness::Fresh | Freshness::Stale if age_ms >= u64::from(self.near_until_ms) => {
+                Freshness::Fallback
+            }
+            freshness => freshness,
+        }
+    }
+
+    /// This copy for `explain`.
+    pub(crate) fn state(&self, now_ms: u64) -> TierState {
+        let age_ms = self.age_ms(now_ms);
+        let until = |ms: u64| Duration::from_millis(ms.saturating_sub(age_ms));
+        TierState::Holds {
+            present: self.value.is_some(),
+            age: Duration::from_millis(age_ms),
+            fresh_for: until(u64::from(self.near_until_ms.min(self.life.fresh_ms))),
+            kept_for: until(self.life.keep_ms()),
+            size: self.weight as usize,
+        }
+    }
+
+    /// This copy as the answer of a read.
+    pub(crate) fn read(&self, served: Served, now_ms: u64) -> Read<V> {
+        let age_ms = self.age_ms(now_ms);
+        let fresh_ms = u64::from(self.life.fresh_ms);
+        Read {
+            value: self.value.clone(),
+            served,
+            reason: None,
+            age: Duration::from_millis(age_ms),
+            ttl: Duration::from_millis(fresh_ms.saturating_sub(age_ms)),
+            stale: age_ms >= fresh_ms,
+        }
+    }
+}
+
+#[derive(Clone)]
+struct ByOwnWeight;
+
+impl<K, V> Weighter<K, NearEntry<V>> for ByOwnWeight {
+    fn weight(&self, _key: &K, entry: &NearEntry<V>) -> u64 {
+        u64::from(entry.weight)
+    }
+}
+
+/// The bounded map of near copies.
+pub(crate) struct Near<K, V> {
+    map: Map<K, NearEntry<V>, ByOwnWeight, DefaultHashBuilder, RememberEvicted>,
+    gone: Arc<Gone>,
+}
+
+impl<K: Hash + Eq + Clone, V> Near<K, V> {
+    /// `capacity` in the unit of the entries' weights.
+    pub(crate) fn new(capacity: u64, expected_entries: usize) -> Self {
+        let gone = Arc::new(Gone::default());
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(expected_entries.max(16))
+            .weight_capacity(capacity)
+            .build()
+            .expect("both required options are set");
+        let lifecycle = RememberEvicted(gone.clone());
+        Self { map: Map::with_options(options, ByOwnWeight, gone.hasher.clone(), lifecycle), gone }
+    }
+
+    pub(crate) fn get<Q>(&self, key: &Q) -> Option<NearEntry<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.map.get(key)
+    }
+
+    pub(crate) fn insert(&self, key: K, entry: NearEntry<V>) {
+        self.map.insert(key, entry);
+    }
+
+    /// Removes a copy because its key was invalidated.
+    pub(crate) fn invalidate<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.map.remove(key);
+        self.gone.remember(key, MissReason::Invalidated);
+    }
+
+    /// Remembers why a key will be missed next time.
+    pub(crate) fn remember<Q: Hash + ?Sized>(&self, key: &Q, reason: MissReason) {
+        self.gone.remember(key, reason);
+    }
+
+    /// Why this key left, if that is still known.
+    pub(crate) fn recall<Q: Hash + ?Sized>(&self, key: &Q) -> Option<MissReason> {
+        self.gone.recall(key)
+    }
+
+    /// Why this key is not here, as far as that is known.
+    pub(crate) fn why_absent<Q: Hash + ?Sized>(&self, key: &Q) -> MissReason {
+        self.recall(key).unwrap_or(MissReason::Cold)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.map.len()
+    }
+
+    pub(crate) fn weight(&self) -> u64 {
+        self.map.weight()
+    }
+}
+
+impl<K, V> fmt::Debug for Near<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Near").finish_non_exhaustive()
+    }
+}
+
+const REMEMBERED: usize = 4096;
+
+/// The last few thousand keys that left, and why. A slot holds 56 bits of a key's hash and the reason; a newer key
+/// takes the slot. A wrong or lost answer here only mislabels a miss.
+struct Gone {
+    hasher: DefaultHashBuilder,
+    slots: Box<[AtomicU64]>,
+}
+
+impl Default for Gone {
+    fn default() -> Self {
+        Self {
+            hasher: DefaultHashBuilder::default(),
+            slots: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+impl Gone {
+    fn slot<Q: Hash + ?Sized>(&self, key: &Q) -> (&AtomicU64, u64) {
+        let hash = self.hasher.hash_one(key);
+        (&self.slots[hash as usize % REMEMBERED], hash & !0xff)
+    }
+
+    fn remember<Q: Hash + ?Sized>(&self, key: &Q, reason: MissReason) {
+        let (slot, hash) = self.slot(key);
+        slot.store(hash | (reason as u64 + 1), Relaxed);
+    }
+
+    fn recall<Q: Hash + ?Sized>(&self, key: &Q) -> Option<MissReason> {
+        let (slot, hash) = self.slot(key);
+        let found = slot.load(Relaxed);
+        if found & !0xff != hash {
+            return None;
+        }
+        MissReason::ALL.get((found as usize & 0xff).checked_sub(1)?).copied()
+    }
+}
+
+#[derive(Clone)]
+struct RememberEvicted(Arc<Gone>);
+
+impl<K: Hash, V> Lifecycle<K, NearEntry<V>> for RememberEvicted {
+    type RequestState = ();
+    fn begin_request(&self) {}
+    fn on_evict(&self, _state: &mut (), key: K, _entry: NearEntry<V>) {
+        self.0.remember(&key, MissReason::Evicted);
+    }
+}

@@ -1,0 +1,173 @@
+//! How long an entry lives and what may be stored: the rules of one cache, pure values.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+use crate::{Error, ErrorKind, Result, cache::entry::Lifetime};
+
+/// The longest lifetime a policy may declare, stale windows included.
+pub const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The rules of one cache: lifetimes, limits and deadlines.
+///
+/// An entry is *fresh* for [`ttl`](Policy::ttl), shortened at random by up to [`jitter`](Policy::jitter) so that entries
+/// filled together do not expire together. Past that (the soft expiry) it may be served once more while it is refreshed
+/// behind, for [`stale_while_revalidate`](Policy::stale_while_revalidate), or when the source fails, for
+/// [`stale_if_error`](Policy::stale_if_error). After the longer of the two windows (the hard expiry) it is gone.
+///
+/// ```
+/// use larder::cache::Policy;
+/// use std::time::Duration;
+/// let policy = Policy::ttl(Duration::from_secs(300))
+///     .stale_while_revalidate(Duration::from_secs(30))
+///     .stale_if_error(Duration::from_secs(3600));
+/// assert!(policy.check().is_ok());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    pub(crate) ttl: Duration,
+    pub(crate) jitter: f64,
+    pub(crate) stale_while_revalidate: Duration,
+    pub(crate) stale_if_error: Duration,
+    pub(crate) negative_ttl: Duration,
+    pub(crate) near_ttl: Option<Duration>,
+    pub(crate) max_entry_bytes: usize,
+    pub(crate) compress_above_bytes: Option<usize>,
+    pub(crate) load_deadline: Duration,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(60),
+            jitter: 0.1,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            negative_ttl: Duration::from_secs(5),
+            near_ttl: None,
+            max_entry_bytes: 1 << 20,
+            compress_above_bytes: Some(4 << 10),
+            load_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Policy {
+    /// The default policy with another lifetime. Default: 60 s.
+    #[must_use]
+    pub fn ttl(ttl: Duration) -> Self {
+        Self { ttl, ..Self::default() }
+    }
+
+    /// The part of the lifetime, 0 to 0.5, by which it is shortened at random. Never lengthens. Default: 0.1.
+    #[must_use]
+    pub fn jitter(mut self, fraction: f64) -> Self {
+        self.jitter = fraction;
+        self
+    }
+
+    /// How long past the soft expiry a value is served at once while one refresh runs behind. Default: 0.
+    #[must_use]
+    pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
+        self.stale_while_revalidate = window;
+        self
+    }
+
+    /// How long past the soft expiry a value is served when the source fails. Default: 0.
+    #[must_use]
+    pub fn stale_if_error(mut self, window: Duration) -> Self {
+        self.stale_if_error = window;
+        self
+    }
+
+    /// How long "there is no such thing" is remembered; zero turns that off. Default: 5 s.
+    #[must_use]
+    pub fn negative_ttl(mut self, ttl: Duration) -> Self {
+        self.negative_ttl = ttl;
+        self
+    }
+
+    /// How long a node may serve its own copy without asking Redis. Zero turns the near tier off. Default: the whole
+    /// lifetime in process; 1 s beside a Redis that other nodes write through, which is also the most that is allowed
+    /// there: it bounds how long another node can miss an invalidation.
+    #[must_use]
+    pub fn near_ttl(mut self, ttl: Duration) -> Self {
+        self.near_ttl = Some(ttl);
+        self
+    }
+
+    /// The largest encoded value that is cached; larger ones are returned but not kept. Default: 1 MiB.
+    #[must_use]
+    pub fn max_entry_bytes(mut self, bytes: usize) -> Self {
+        self.max_entry_bytes = bytes;
+        self
+    }
+
+    /// Compress values in Redis from this size on (LZ4); `None` never does. Default: 4 KiB.
+    #[must_use]
+    pub fn compress_above_bytes(mut self, bytes: Option<usize>) -> Self {
+        self.compress_above_bytes = bytes;
+        self
+    }
+
+    /// The most time one load may take, waiting for its turn included. Default: 5 s.
+    #[must_use]
+    pub fn load_deadline(mut self, deadline: Duration) -> Self {
+        self.load_deadline = deadline;
+        self
+    }
+
+    /// Checks that the rules can work together.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` naming the rule and its bounds.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |field: &str, message: &'static str| {
+            Err(Error::new(ErrorKind::Config, message).with_field(field.to_owned()))
+        };
+        if self.ttl.is_zero() {
+            return wrong("ttl", "must be longer than zero");
+        }
+        if self.keep() > MAX_LIFETIME {
+            return wrong("ttl", "with its stale windows must be at most 30 days");
+        }
+        if !(0.0..=0.5).contains(&self.jitter) {
+            return wrong("jitter", "must be between 0 and 0.5");
+        }
+        if self.negative_ttl > MAX_LIFETIME {
+            return wrong("negative_ttl", "must be at most 30 days");
+        }
+        if self.max_entry_bytes == 0 || self.max_entry_bytes > 256 << 20 {
+            return wrong("max_entry_bytes", "must be between 1 byte and 256 MiB");
+        }
+        if self.load_deadline.is_zero() || self.load_deadline > Duration::from_secs(3600) {
+            return wrong("load_deadline", "must be longer than zero and at most an hour");
+        }
+        Ok(())
+    }
+
+    /// Lifetime plus the longer stale window.
+    pub(crate) fn keep(&self) -> Duration {
+        self.ttl + self.stale_while_revalidate.max(self.stale_if_error)
+    }
+
+    /// The lifetime of one new entry; `None` if it is not to be cached at all.
+    pub(crate) fn lifetime(&self, present: bool) -> Option<Lifetime> {
+        if !present {
+            let fresh_ms = self.shortened(self.negative_ttl);
+            return (fresh_ms > 0).then_some(Lifetime { fresh_ms, stale_ms: 0, error_ms: 0 });
+        }
+        let window_ms = |window: Duration| window.as_millis() as u32;
+        Some(Lifetime {
+            fresh_ms: self.shortened(self.ttl).max(1),
+            stale_ms: window_ms(self.stale_while_revalidate),
+            error_ms: window_ms(self.stale_if_error),
+        })
+    }
+
+    fn shortened(&self, ttl: Duration) -> u32 {
+        let cut = if self.jitter > 0.0 { rand::rng().random_range(0.0..=self.jitter) } else { 0.0 };
+        (ttl.as_millis() as f64 * (1.0 - cut)) as u32
+    }
+}

@@ -1,0 +1,117 @@
+//! What a read may ask for, and what it tells besides the value.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::cache::Policy;
+
+/// How one read treats the cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadMode {
+    /// Serve from the nearest tier that has it. The default.
+    #[default]
+    Cached,
+    /// Load from the source and replace what is cached.
+    Refresh,
+    /// Load from the source and leave the cache alone. Such reads share no flight.
+    Bypass,
+}
+
+/// Options of one call; every field has a default.
+///
+/// ```
+/// use larder::cache::{ReadMode, ReadOptions};
+/// use std::time::Duration;
+/// let options = ReadOptions { mode: ReadMode::Refresh, deadline: Some(Duration::from_secs(1)), ..Default::default() };
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// How this read treats the cache.
+    pub mode: ReadMode,
+    /// The most time this caller waits. A load that it started goes on for the others. Default: the flight's own bounds.
+    pub deadline: Option<Duration>,
+    /// Rules for what this call stores, instead of the cache's own.
+    pub policy: Option<Policy>,
+}
+
+/// Who answered a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Served {
+    /// This process's own copy.
+    Near,
+    /// Redis.
+    Shared,
+    /// The source.
+    Source,
+}
+
+/// Why a read was not answered from a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MissReason {
+    /// Nothing was known of the key.
+    Cold,
+    /// It was there, and its time had passed.
+    Expired,
+    /// It was invalidated not long ago.
+    Invalidated,
+    /// The near tier needed the room, and no shared tier had it.
+    Evicted,
+    /// Redis could not be asked.
+    Error,
+    /// What stood in Redis was foreign or damaged.
+    Corrupt,
+    /// It is larger than what the policy caches.
+    TooLarge,
+    /// The caller asked for the source.
+    Asked,
+}
+
+impl MissReason {
+    /// Every reason, for tables.
+    pub const ALL: [Self; 8] = [
+        Self::Cold,
+        Self::Expired,
+        Self::Invalidated,
+        Self::Evicted,
+        Self::Error,
+        Self::Corrupt,
+        Self::TooLarge,
+        Self::Asked,
+    ];
+
+    /// A stable lower-case name, used in metrics and headers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Expired => "expired",
+            Self::Invalidated => "invalidated",
+            Self::Evicted => "evicted",
+            Self::Error => "error",
+            Self::Corrupt => "corrupt",
+            Self::TooLarge => "too-large",
+            Self::Asked => "asked",
+        }
+    }
+}
+
+/// The answer of a read: the value, and where it came from.
+#[derive(Debug)]
+pub struct Read<V> {
+    /// The value; `None` when there is no such thing.
+    pub value: Option<Arc<V>>,
+    /// Who answered.
+    pub served: Served,
+    /// Why no cache answered, when the source did.
+    pub reason: Option<MissReason>,
+    /// Time since the value was loaded.
+    pub age: Duration,
+    /// Time until its soft expiry; zero once stale.
+    pub ttl: Duration,
+    /// Whether it is past its soft expiry.
+    pub stale: bool,
+}
+
+impl<V> Clone for Read<V> {
+    fn clone(&self) -> Self {
+        Self { value: self.value.clone(), ..*self }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a cache counts. Counters are striped by thread, so that counting a hit never makes two cores fight over a line.
+
+use std::{
+    cell::Cell,
+    fmt,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+};
+
+use crate::cache::{MissReason, Served};
+
+const STRIPES: usize = 16;
+
+/// One counter of a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counter {
+    NearHits,
+    SharedHits,
+    StaleServed,
+    SourceReads,
+    Loads,
+    LoadErrors,
+    ReadErrors,
+    Refreshes,
+    FillsAccepted,
+    FillsRefused,
+    Invalidated,
+    InvalidationsDeferred,
+    SharedErrors,
+    Corrupt,
+    /// The first of one counter for each [`MissReason`].
+    FirstMiss,
+}
+
+const COUNTERS: usize = Counter::FirstMiss as usize + MissReason::ALL.len();
+
+#[repr(align(128))]
+struct Stripe([AtomicU64; COUNTERS]);
+
+/// The counters of one cache.
+pub(crate) struct Stats {
+    stripes: Box<[Stripe]>,
+}
+
+impl Default for Stats {
+    fn default() -> Self {
+        let stripe = || Stripe(std::array::from_fn(|_| AtomicU64::new(0)));
+        Self { stripes: (0..STRIPES).map(|_| stripe()).collect() }
+    }
+}
+
+thread_local! {
+    static OWN_STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+fn own_stripe() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    OWN_STRIPE.with(|own| {
+        if own.get() == usize::MAX {
+            own.set(NEXT.fetch_add(1, Relaxed) % STRIPES);
+        }
+        own.get()
+    })
+}
+
+impl Stats {
+    pub(crate) fn count(&self, counter: Counter) {
+        self.add(counter as usize, 1);
+    }
+
+    pub(crate) fn count_many(&self, counter: Counter, by: usize) {
+        self.add(counter as usize, by as u64);
+    }
+
+    pub(crate) fn count_miss(&self, reason: MissReason) {
+        self.add(Counter::FirstMiss as usize + reason as usize, 1);
+    }
+
+    /// Counts the answer of one read.
+    pub(crate) fn count_served(&self, served: Served, stale: bool, reason: Option<MissReason>) {
+        self.count(match served {
+            Served::Near => Counter::NearHits,
+            Served::Shared => Counter::SharedHits,
+            Served::Source => Counter::SourceReads,
+        });
+        if stale {
+            self.count(Counter::StaleServed);
+        }
+        if let Some(reason) = reason {
+            self.count_miss(reason);
+        }
+    }
+
+    fn add(&self, index: usize, by: u64) {
+        self.stripes[own_stripe()].0[index].fetch_add(by, Relaxed);
+    }
+
+    fn sum(&self, index: usize) -> u64 {
+        self.stripes.iter().map(|stripe| stripe.0[index].load(Relaxed)).sum()
+    }
+
+    pub(crate) fn snapshot(&self) -> CacheStats {
+        let of = |counter: Counter| self.sum(counter as usize);
+        CacheStats {
+            near_hits: of(Counter::NearHits),
+            shared_hits: of(Counter::SharedHits),
+            stale_served: of(Counter::StaleServed),
+            source_reads: of(Counter::SourceReads),
+            loads: of(Counter::Loads),
+            load_errors: of(Counter::LoadErrors),
+            read_errors: of(Counter::ReadErrors),
+            refreshes: of(Counter::Refreshes),
+            fills_accepted: of(Counter::FillsAccepted),
+            fills_refused: of(Counter::FillsRefused),
+            invalidated: of(Counter::Invalidated),
+            invalidations_deferred: of(Counter::InvalidationsDeferred),
+            invalidations_owed: 0,
+            shared_errors: of(Counter::SharedErrors),
+            corrupt: of(Counter::Corrupt),
+            misses: MissReason::ALL.map(|reason| self.sum(Counter::FirstMiss as usize + reason as usize)),
+            near_entries: 0,
+            near_weight: 0,
+        }
+    }
+}
+
+impl fmt::Debug for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.snapshot().fmt(f)
+    }
+}
+
+/// What a cache has counted since it was built. Every read that returned a value or "absent" is one of
+/// `near_hits + shared_hits + source_reads`; one that failed is one of `read_errors`.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Reads answered by this process's own copy.
+    pub near_hits: u64,
+    /// Reads answered by Redis.
+    pub shared_hits: u64,
+    /// Of the hits, those past their soft expiry.
+    pub stale_served: u64,
+    /// Reads answered by the source, those that joined another's load included.
+    pub source_reads: u64,
+    /// Calls of the source, each perhaps for several keys.
+    pub loads: u64,
+    /// Of these, the ones that failed.
+    pub load_errors: u64,
+    /// Reads that returned an error.
+    pub read_errors: u64,
+    /// Refreshes begun behind a stale value.
+    pub refreshes: u64,
+    /// Values that Redis took.
+    pub fills_accepted: u64,
+    /// Values that Redis refused, because their lease was gone: an invalidation came in between.
+    pub fills_refused: u64,
+    /// Keys invalidated.
+    pub invalidated: u64,
+    /// Keys whose invalidation is kept until Redis can be reached.
+    pub invalidations_deferred: u64,
+    /// Keys whose invalidation Redis has still not acknowledged now.
+    pub invalidations_owed: u64,
+    /// Calls to Redis that failed.
+    pub shared_errors: u64,
+    /// Stored values that were foreign or damaged.
+    pub corrupt: u64,
+    /// Source reads by reason, in the order of [`MissReason::ALL`].
+    pub misses: [u64; MissReason::ALL.len()],
+    /// Entries in the near tier now.
+    pub near_entries: u64,
+    /// Their weight, in the weigher's unit.
+    pub near_weight: u64,
+}
+
+impl CacheStats {
+    /// All reads that had an answer.
+    pub fn reads(&self) -> u64 {
+        self.near_hits + self.shared_hits + self.source_reads
+    }
+
+    /// The part of the reads that a cache answered, 0 to 1; 1 when there were none.
+    pub fn hit_rate(&self) -> f64 {
+        match self.reads() {
+            0 => 1.0,
+            reads => (self.near_hits + self.shared_hits) as f64 / reads as f64,
+        }
+    }
+}
