@@ -1,0 +1,3 @@
+//! One contract per capability, each over every backend it has.
+
+mod redis;
