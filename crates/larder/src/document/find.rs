@@ -1,8 +1,15 @@
 //! What a find asks for besides its filter: order, page and projection.
 
-use bson::{Bson, RawDocumentBuf};
+use bson::{Bson, RawDocument, RawDocumentBuf};
 
-use crate::document::Filter;
+use crate::{
+    Result,
+    document::{
+        Filter,
+        path::{Path, sort_value},
+        raw::Malformed,
+    },
+};
 
 /// Sort direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,4 +64,26 @@ pub struct Page {
     pub items: Vec<RawDocumentBuf>,
     /// Where the next page begins; `None` on the last page.
     pub next: Option<Position>,
+}
+
+/// The full order of a find: its sort keys up to `_id`, which ends every order because it is unique.
+pub(crate) fn order_of(sort: &[SortKey]) -> Vec<SortKey> {
+    let mut keys: Vec<SortKey> = Vec::with_capacity(sort.len() + 1);
+    for key in sort {
+        keys.push(key.clone());
+        if key.path == "_id" {
+            return keys;
+        }
+    }
+    keys.push(SortKey { path: "_id".to_owned(), direction: Direction::Ascending });
+    keys
+}
+
+/// Where `document` stands in the full order of `sort`: one value for each key of [`order_of`].
+pub(crate) fn position_of(sort: &[SortKey], document: &RawDocument) -> Result<Position> {
+    let value_of = |key: &SortKey| {
+        let found = sort_value(document.as_bytes(), &Path::new(&key.path), key.direction)?;
+        found.value.map_or(Ok(Bson::Null), |value| value.to_bson())
+    };
+    Ok(Position(order_of(sort).iter().map(value_of).collect::<Result<_, Malformed>>()?))
 }

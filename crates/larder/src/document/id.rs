@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use bson::{Bson, oid::ObjectId};
+use bson::{Bson, RawDocument, oid::ObjectId};
 
-use crate::{Error, Result};
+use crate::{Error, Result, document::raw};
 
 /// The most bytes a string id may have.
 pub const MAX_ID_BYTES: usize = 256;
@@ -61,6 +61,12 @@ impl IdType {
             (Self::String | Self::ObjectId, Bson::String(text)) => self.parse(text),
             _ => Err(Error::invalid("_id", format!("must be of type {}", self.name()))),
         }
+    }
+
+    /// The id of a stored document.
+    pub(crate) fn read_raw(self, document: &RawDocument) -> Result<Id> {
+        let value = raw::find(document.as_bytes(), b"_id")?.ok_or(raw::Malformed)?;
+        self.read(&value.to_bson()?)
     }
 }
 

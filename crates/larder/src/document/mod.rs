@@ -1,20 +1,33 @@
 //! Cached documents and typed queries over a collection in MongoDB or SQLite.
 
+mod database;
+mod decimal;
 mod filter;
 mod find;
 mod id;
 mod json;
+mod matches;
+mod merge;
+mod order;
+mod path;
 mod pipeline;
+mod project;
+mod raw;
 mod schema;
+mod sqlite;
+mod store;
 mod stored;
 mod write;
 
 pub use self::{
+    database::{Capability, Database, DatabaseProbe},
     filter::{CompareOp, Filter},
     find::{Direction, Find, Page, Position, SortKey},
     id::{Id, IdType, MAX_ID_BYTES},
+    json::{JsonForm, to_json, write_json},
+    merge::MergePatch,
     pipeline::{Pipeline, Variable},
     schema::{Field, FieldType, Schema},
     stored::{Etag, StoredDocument},
-    write::{Expect, Written},
+    write::{Expect, MAX_DOCUMENT_BYTES, Written},
 };

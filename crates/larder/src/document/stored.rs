@@ -6,6 +6,12 @@ use bson::{RawDocument, RawDocumentBuf};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::{
+    json::{JsonForm, to_json},
+    raw,
+};
+use crate::Result;
+
 /// A document, immutable, shared by everyone who reads it.
 pub struct StoredDocument {
     raw: RawDocumentBuf,
@@ -39,9 +45,13 @@ impl fmt::Debug for Etag {
 }
 
 impl StoredDocument {
-    /// Wraps raw BSON.
-    pub fn new(raw: RawDocumentBuf) -> Self {
-        Self { raw, json: OnceLock::new(), etag: OnceLock::new() }
+    /// Wraps raw BSON, checked once here so that every later use is sound.
+    ///
+    /// # Errors
+    /// `ErrorKind::Corrupt` if the bytes are not BSON.
+    pub fn new(raw: RawDocumentBuf) -> Result<Self> {
+        raw::validate(raw.as_bytes())?;
+        Ok(Self { raw, json: OnceLock::new(), etag: OnceLock::new() })
     }
     /// The raw BSON.
     pub fn raw(&self) -> &RawDocument {
@@ -53,7 +63,9 @@ impl StoredDocument {
     }
     /// The document as relaxed Extended JSON, made once and shared by all later readers.
     pub fn json(&self) -> &Bytes {
-        self.json.get_or_init(|| super::json::to_bytes(&self.raw))
+        self.json.get_or_init(|| {
+            to_json(&self.raw, JsonForm::Relaxed).expect("the bytes were checked when the document was made")
+        })
     }
 }
 

@@ -2,7 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::document::{Etag, StoredDocument};
+use bson::{Bson, Document, RawDocumentBuf};
+
+use crate::{
+    Error, ErrorKind, Result,
+    document::{Etag, Id, StoredDocument},
+};
+
+/// The most bytes a document may have as BSON: MongoDB's 16 MiB, less room for what travels with a write.
+pub const MAX_DOCUMENT_BYTES: usize = 16 * 1024 * 1024 - 16 * 1024;
 
 /// A condition that the database checks together with the write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,4 +33,35 @@ pub enum Written {
     Missing,
     /// The document is no longer in the expected state; nothing was written.
     Changed,
+}
+
+pub(crate) fn check_size(bytes: usize) -> Result<()> {
+    if bytes > MAX_DOCUMENT_BYTES {
+        let message = format!("the document has {bytes} bytes, more than {MAX_DOCUMENT_BYTES}");
+        return Err(Error::new(ErrorKind::TooLarge, message));
+    }
+    Ok(())
+}
+
+pub(crate) fn to_raw(document: &Document) -> Result<RawDocumentBuf> {
+    RawDocumentBuf::try_from(document).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "the document cannot be written as BSON").with_source(error)
+    })
+}
+
+/// The raw form of `document` with `id` as its first field.
+///
+/// # Errors
+/// `ErrorKind::Invalid` naming `_id` if the document has another one: ids never change.
+pub(crate) fn with_id(id: &Id, document: &Document) -> Result<RawDocumentBuf> {
+    let mut whole = Document::new();
+    whole.insert("_id", Bson::from(id));
+    for (name, value) in document {
+        if name != "_id" {
+            whole.insert(name, value.clone());
+        } else if id.id_type().read(value)? != *id {
+            return Err(Error::invalid("_id", "cannot be changed"));
+        }
+    }
+    to_raw(&whole)
 }

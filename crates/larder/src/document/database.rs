@@ -1,0 +1,117 @@
+//! The database behind collections: SQLite in a file or in memory, or MongoDB.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use super::{schema::Schema, sqlite::SqliteDatabase, store::Store};
+use crate::Result;
+
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A database that collections live in. Cheap to clone; clones share connections.
+///
+/// Reads and writes of collections run under its deadline: SQLite interrupts a query that passes it.
+///
+/// # Examples
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder::Result<()> {
+/// use larder::document::Database;
+/// let database = Database::sqlite_in_memory().await?;
+/// database.ping().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Database {
+    engine: Engine,
+    deadline: Duration,
+}
+
+#[derive(Clone, Debug)]
+enum Engine {
+    Sqlite(SqliteDatabase),
+}
+
+/// What a database was found to be able to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseProbe {
+    /// `sqlite` or `mongodb`.
+    pub engine: &'static str,
+    /// The version of the engine or the server.
+    pub version: String,
+    /// What it offers or lacks, in a fixed order.
+    pub capabilities: Vec<Capability>,
+}
+
+/// One thing that a database may offer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capability {
+    /// A short name, such as `transactions`.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub available: bool,
+    /// What is off without it.
+    pub without: &'static str,
+}
+
+impl Database {
+    /// Opens the SQLite file at `path`, or makes it. The file belongs to this process while it is open.
+    ///
+    /// A write is durable over a crash of the process; a power cut can lose the last moments of writes, never part of one.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` if the file cannot be opened, `ErrorKind::Corrupt` if it is not a SQLite database.
+    pub async fn sqlite(path: impl AsRef<Path>) -> Result<Self> {
+        let database = SqliteDatabase::open(path.as_ref()).await?;
+        Ok(Self { engine: Engine::Sqlite(database), deadline: DEFAULT_DEADLINE })
+    }
+
+    /// A SQLite database in memory, gone with its last clone. Reads and writes share one connection.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` if SQLite cannot start.
+    pub async fn sqlite_in_memory() -> Result<Self> {
+        Ok(Self { engine: Engine::Sqlite(SqliteDatabase::in_memory()?), deadline: DEFAULT_DEADLINE })
+    }
+
+    /// The time a call may take, the wait for a connection included; applies to collections made afterwards.
+    /// Default: 2 s.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// The time a call may take.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Asks the database for a sign of life.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if it gives none.
+    pub async fn ping(&self) -> Result<()> {
+        match &self.engine {
+            Engine::Sqlite(database) => database.ping(self.deadline).await,
+        }
+    }
+
+    /// Asks the database what it is and what it can do.
+    ///
+    /// # Errors
+    /// As [`Database::ping`].
+    pub async fn probe(&self) -> Result<DatabaseProbe> {
+        match &self.engine {
+            Engine::Sqlite(database) => database.probe(self.deadline).await,
+        }
+    }
+
+    /// The store of one collection. Does no I/O: table and indexes are made by the first call.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` if the schema cannot work in this database.
+    pub(crate) fn store(&self, schema: Arc<Schema>) -> Result<Store> {
+        match &self.engine {
+            Engine::Sqlite(database) => database.collection(schema, self.deadline).map(Store::Sqlite),
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Collections in SQLite: one table a collection, with the id as its key and the document as BSON.
+//!
+//! SQLite does the searching, ordering and cutting; what it needs to know about BSON are the functions in
+//! [`functions`]. Calls run on the blocking pool: one writer, a few readers, each call under a deadline.
+
+mod connection;
+mod error;
+mod functions;
+mod pool;
+mod read;
+mod select;
+mod table;
+mod write;
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use bson::{Document, RawDocumentBuf};
+use tokio::sync::OnceCell;
+
+use self::{pool::Pool, table::Table};
+use super::{
+    Expect, Filter, Find, Id, Page, Written,
+    database::{Capability, DatabaseProbe},
+    merge::MergePatch,
+    schema::Schema,
+    store::Replaced,
+};
+use crate::Result;
+
+/// A SQLite file, or a database in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct SqliteDatabase {
+    pool: Arc<Pool>,
+}
+
+impl SqliteDatabase {
+    pub(crate) async fn open(path: &Path) -> Result<Self> {
+        let path = path.to_owned();
+        let pool = pool::on_blocking_pool(move || Pool::open(&path)).await?;
+        Ok(Self { pool: Arc::new(pool) })
+    }
+
+    pub(crate) fn in_memory() -> Result<Self> {
+        Ok(Self { pool: Arc::new(Pool::in_memory()?) })
+    }
+
+    pub(crate) fn collection(&self, schema: Arc<Schema>, deadline: Duration) -> Result<SqliteCollection> {
+        let table = Table::new(&schema)?;
+        Ok(SqliteCollection(Arc::new(Inner {
+            pool: Arc::clone(&self.pool),
+            schema,
+            table: Arc::new(table),
+            deadline,
+            ready: OnceCell::new(),
+        })))
+    }
+
+    pub(crate) async fn ping(&self, deadline: Duration) -> Result<()> {
+        self.pool.read(deadline, |connection| connection.ping()).await
+    }
+
+    pub(crate) async fn probe(&self, deadline: Duration) -> Result<DatabaseProbe> {
+        self.ping(deadline).await?;
+        Ok(DatabaseProbe {
+            engine: "sqlite",
+            version: rusqlite::version().to_owned(),
+            capabilities: vec![Capability {
+                name: "shared",
+                available: false,
+                without: "one process holds the data; several nodes need MongoDB",
+            }],
+        })
+    }
+}
+
+/// One collection in SQLite. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct SqliteCollection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pool: Arc<Pool>,
+    schema: Arc<Schema>,
+    table: Arc<Table>,
+    deadline: Duration,
+    /// Table and indexes are made by the first call that needs them.
+    ready: OnceCell<()>,
+}
+
+impl SqliteCollection {
+    pub(crate) fn schema(&self) -> &Arc<Schema> {
+        &self.0.schema
+    }
+
+    /// Makes the table and its indexes as declared, and drops indexes that are no longer declared. Without a deadline:
+    /// an index over existing documents takes as long as it takes.
+    pub(crate) async fn ensure_indexes(&self) -> Result<()> {
+        let make = || async {
+            let table = Arc::clone(&self.0.table);
+            self.0.pool.write_without_deadline(move |connection| table.create(connection)).await
+        };
+        self.0.ready.get_or_try_init(make).await.map(|_| ())
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&connection::Connection, &Table) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ensure_indexes().await?;
+        let table = Arc::clone(&self.0.table);
+        self.0.pool.read(self.0.deadline, move |connection| work(connection, &table)).await
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut connection::Connection, &Table) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.ensure_indexes().await?;
+        let table = Arc::clone(&self.0.table);
+        self.0.pool.write(self.0.deadline, move |connection| work(connection, &table)).await
+    }
+
+    pub(crate) async fn get(&self, id: &Id) -> Result<Option<RawDocumentBuf>> {
+        let id = id.clone();
+        self.read(move |connection, table| read::get(connection, table, &id)).await
+    }
+
+    pub(crate) async fn get_many(&self, ids: &[Id]) -> Result<Vec<Option<RawDocumentBuf>>> {
+        let ids = ids.to_vec();
+        self.read(move |connection, table| read::get_many(connection, table, &ids)).await
+    }
+
+    pub(crate) async fn find(&self, find: &Find) -> Result<Page> {
+        let find = find.clone();
+        self.read(move |connection, table| read::find(connection, table, &find)).await
+    }
+
+    pub(crate) async fn count(&self, filter: &Filter) -> Result<u64> {
+        let filter = filter.clone();
+        self.read(move |connection, table| read::count(connection, table, &filter)).await
+    }
+
+    pub(crate) async fn estimated_count(&self) -> Result<u64> {
+        self.count(&Filter::All).await
+    }
+
+    pub(crate) async fn insert_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
+        self.write(move |connection, table| write::insert_many(connection, table, &documents)).await
+    }
+
+    pub(crate) async fn replace(
+        &self,
+        id: &Id,
+        document: Document,
+        expect: &Expect,
+        upsert: bool,
+    ) -> Result<Replaced> {
+        let (id, expect) = (id.clone(), expect.clone());
+        self.write(move |connection, table| {
+            write::replace(connection, table, &id, &document, &expect, upsert)
+        })
+        .await
+    }
+
+    pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
+        let (id, patch, expect) = (id.clone(), patch.clone(), expect.clone());
+        self.write(move |connection, table| write::patch(connection, table, &id, &patch, &expect)).await
+    }
+
+    pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
+        let (id, expect) = (id.clone(), expect.clone());
+        self.write(move |connection, table| write::delete(connection, table, &id, &expect)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

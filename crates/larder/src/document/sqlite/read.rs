@@ -1,0 +1,98 @@
+//! Reads: each runs on one connection and sees one state of the database.
+
+use std::collections::HashMap;
+
+use bson::RawDocumentBuf;
+use rusqlite::{params_from_iter, types::Value};
+
+use super::{
+    connection::Connection,
+    select::Select,
+    table::{Table, id_value},
+};
+use crate::{
+    Result,
+    document::{Filter, Find, Id, Page, find::position_of, project::Projection},
+};
+
+/// The most ids one statement asks for.
+const IDS_PER_STATEMENT: usize = 512;
+
+pub(super) fn get(connection: &Connection, table: &Table, id: &Id) -> Result<Option<RawDocumentBuf>> {
+    let sql = format!("SELECT doc FROM {} WHERE id = ?1", table.name);
+    connection.first::<Vec<u8>>(&sql, &[id_value(id)])?.map(document).transpose()
+}
+
+fn document(bytes: Vec<u8>) -> Result<RawDocumentBuf> {
+    RawDocumentBuf::from_bytes(bytes).map_err(|_| crate::document::raw::Malformed.into())
+}
+
+/// The documents in the order of `ids`.
+pub(super) fn get_many(
+    connection: &Connection,
+    table: &Table,
+    ids: &[Id],
+) -> Result<Vec<Option<RawDocumentBuf>>> {
+    let mut found: HashMap<Id, RawDocumentBuf> = HashMap::with_capacity(ids.len());
+    connection.snapshot(|| {
+        for chunk in ids.chunks(IDS_PER_STATEMENT) {
+            // A power of two of parameters keeps the number of different statements small.
+            let places = chunk.len().next_power_of_two();
+            let sql = format!("SELECT doc FROM {} WHERE id IN (?{})", table.name, ", ?".repeat(places - 1));
+            let last = &chunk[chunk.len() - 1];
+            let padding = std::iter::repeat_n(last, places - chunk.len());
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params_from_iter(chunk.iter().chain(padding).map(id_value)))?;
+            while let Some(row) = rows.next()? {
+                let document = document(row.get(0)?)?;
+                let id = table.id_type().read_raw(&document)?;
+                found.insert(id, document);
+            }
+        }
+        Ok(())
+    })?;
+    // An id may be asked for twice.
+    Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+}
+
+pub(super) fn find(connection: &Connection, table: &Table, find: &Find) -> Result<Page> {
+    connection.set_filter(&find.filter)?;
+    let mut items = connection.snapshot(|| {
+        let indexes = !table.has_multi(connection)?;
+        let (sql, values) = Select::new(table, indexes).find(find)?;
+        documents(connection, &sql, &values)
+    })?;
+    let mut next = None;
+    if items.len() > find.limit as usize {
+        items.truncate(find.limit as usize);
+        next = items.last().map(|last| position_of(&find.sort, last)).transpose()?;
+    }
+    if let Some(fields) = &find.fields {
+        let projection = Projection::new(fields);
+        for item in &mut items {
+            *item = projection.apply(item)?;
+        }
+    }
+    Ok(Page { items, next })
+}
+
+fn documents(connection: &Connection, sql: &str, values: &[Value]) -> Result<Vec<RawDocumentBuf>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut documents = Vec::new();
+    while let Some(row) = rows.next()? {
+        documents.push(document(row.get(0)?)?);
+    }
+    Ok(documents)
+}
+
+pub(super) fn count(connection: &Connection, table: &Table, filter: &Filter) -> Result<u64> {
+    connection.set_filter(filter)?;
+    connection.snapshot(|| {
+        let mut select = Select::new(table, !table.has_multi(connection)?);
+        select.filter(filter)?;
+        let sql = format!("SELECT COUNT(*) FROM {}{}", table.name, select.where_clause());
+        let count: Option<i64> = connection.first(&sql, &select.values)?;
+        Ok(count.unwrap_or_default().unsigned_abs())
+    })
+}

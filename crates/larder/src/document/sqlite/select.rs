@@ -1,0 +1,192 @@
+//! Finds as SQL: which conditions an index can narrow, the order, and where a page begins.
+//!
+//! Conditions from indexes are a superset: `bson_match` decides. So a narrower reading of the filter can only be slow.
+
+use bson::Bson;
+use rusqlite::types::Value;
+
+use super::table::{Table, id_value};
+use crate::{
+    Error, Result,
+    document::{
+        CompareOp, Direction, Filter, Find, Position, SortKey,
+        find::order_of,
+        order::{self, prefix_range},
+    },
+};
+
+/// A WHERE clause in the making, with the values of its parameters.
+pub(super) struct Select<'a> {
+    table: &'a Table,
+    /// Whether every indexed path holds one value in every document.
+    indexes: bool,
+    pub(super) conditions: Vec<String>,
+    pub(super) values: Vec<Value>,
+}
+
+impl<'a> Select<'a> {
+    pub(super) fn new(table: &'a Table, indexes: bool) -> Self {
+        Self { table, indexes, conditions: Vec::new(), values: Vec::new() }
+    }
+
+    fn parameter(&mut self, value: Value) -> String {
+        self.values.push(value);
+        format!("?{}", self.values.len())
+    }
+
+    /// Adds what `filter` demands. The caller sets the same filter on the connection.
+    pub(super) fn filter(&mut self, filter: &Filter) -> Result<()> {
+        if *filter != Filter::All {
+            self.narrow(filter)?;
+            self.conditions.push("bson_match(doc)".to_owned());
+        }
+        Ok(())
+    }
+
+    fn narrow(&mut self, filter: &Filter) -> Result<()> {
+        match filter {
+            Filter::And(parts) => parts.iter().try_for_each(|part| self.narrow(part)),
+            Filter::Compare { path, op, value } => self.narrow_compare(path, *op, value),
+            Filter::In { path, values } => self.narrow_in(path, values),
+            Filter::Prefix { path, text } => {
+                if let Some(key) = self.indexed_key(path) {
+                    let (from, to) = prefix_range(text);
+                    self.between(&key, Value::Blob(from), Value::Blob(to));
+                }
+                Ok(())
+            }
+            Filter::All | Filter::Or(_) | Filter::NotIn { .. } | Filter::Exists { .. } => Ok(()),
+        }
+    }
+
+    fn indexed_key(&self, path: &str) -> Option<String> {
+        (self.indexes && self.table.indexed.iter().any(|indexed| indexed == path)).then(|| Table::key(path))
+    }
+
+    fn between(&mut self, key: &str, from: Value, to: Value) {
+        let (from, to) = (self.parameter(from), self.parameter(to));
+        self.conditions.push(format!("{key} >= {from} AND {key} < {to}"));
+    }
+
+    fn narrow_compare(&mut self, path: &str, op: CompareOp, value: &Bson) -> Result<()> {
+        if path == "_id" {
+            return self.narrow_id(op, value);
+        }
+        let Some(column) = self.indexed_key(path) else { return Ok(()) };
+        let key = order::key_of_bson(value)?;
+        let class_end = vec![key[0] + 1];
+        match op {
+            CompareOp::Eq => {
+                let key = self.parameter(Value::Blob(key));
+                self.conditions.push(format!("{column} = {key}"));
+            }
+            CompareOp::Gt | CompareOp::Gte => {
+                self.between(&column, Value::Blob(key), Value::Blob(class_end));
+            }
+            CompareOp::Lt | CompareOp::Lte => {
+                let from = Value::Blob(vec![key[0]]);
+                // One byte more than the key itself, which is the prefix of no other.
+                let to = Value::Blob([key.as_slice(), &[0]].concat());
+                self.between(&column, from, to);
+            }
+            CompareOp::Ne => {}
+        }
+        Ok(())
+    }
+
+    /// The id is a column of its own, of one type, so only values of this type narrow it.
+    fn narrow_id(&mut self, op: CompareOp, value: &Bson) -> Result<()> {
+        let sign = match op {
+            CompareOp::Eq => "=",
+            CompareOp::Gt => ">",
+            CompareOp::Gte => ">=",
+            CompareOp::Lt => "<",
+            CompareOp::Lte => "<=",
+            CompareOp::Ne => return Ok(()),
+        };
+        if let Ok(id) = self.table.id_type().read(value) {
+            let id = self.parameter(id_value(&id));
+            self.conditions.push(format!("id {sign} {id}"));
+        }
+        Ok(())
+    }
+
+    fn narrow_in(&mut self, path: &str, values: &[Bson]) -> Result<()> {
+        let (column, keys) = if path == "_id" {
+            let ids = values.iter().map(|value| self.table.id_type().read(value)).collect::<Result<Vec<_>>>();
+            let Ok(ids) = ids else { return Ok(()) };
+            ("id".to_owned(), ids.iter().map(id_value).collect())
+        } else {
+            let Some(column) = self.indexed_key(path) else { return Ok(()) };
+            let keys = values.iter().map(|value| Ok(Value::Blob(order::key_of_bson(value)?)));
+            (column, keys.collect::<Result<Vec<_>>>()?)
+        };
+        let keys: Vec<String> = keys.into_iter().map(|key| self.parameter(key)).collect();
+        self.conditions.push(format!("{column} IN ({})", keys.join(", ")));
+        Ok(())
+    }
+
+    fn order_column(&self, key: &SortKey) -> String {
+        if key.path == "_id" {
+            return "id".to_owned();
+        }
+        self.indexed_key(&key.path).unwrap_or_else(|| {
+            let path = key.path.replace('\'', "''");
+            format!("bson_sort(doc, '{path}', {})", i32::from(key.direction == Direction::Descending))
+        })
+    }
+
+    /// Adds that documents come behind `position` in the order of `keys`.
+    fn behind(&mut self, keys: &[SortKey], position: &Position) -> Result<()> {
+        if keys.len() != position.0.len() {
+            return Err(Error::invalid("after", "belongs to another order"));
+        }
+        let mut nested = String::new();
+        // From the last key to the first: a > x OR (a = x AND (b > y OR (b = y AND …))).
+        for (key, value) in keys.iter().zip(&position.0).rev() {
+            let column = self.order_column(key);
+            let value = if key.path == "_id" {
+                id_value(&self.table.id_type().read(value)?)
+            } else {
+                Value::Blob(order::key_of_bson(value)?)
+            };
+            let value = self.parameter(value);
+            let sign = if key.direction == Direction::Ascending { ">" } else { "<" };
+            nested = if nested.is_empty() {
+                format!("{column} {sign} {value}")
+            } else {
+                // The first half says nothing new; it is the range that an index can begin at.
+                format!("{column} {sign}= {value} AND ({column} {sign} {value} OR ({nested}))")
+            };
+        }
+        self.conditions.push(nested);
+        Ok(())
+    }
+
+    /// The whole statement for `find`, which reads one document more than its limit.
+    pub(super) fn find(mut self, find: &Find) -> Result<(String, Vec<Value>)> {
+        self.filter(&find.filter)?;
+        let keys = order_of(&find.sort);
+        if let Some(position) = &find.after {
+            self.behind(&keys, position)?;
+        }
+        let mut sql = format!("SELECT doc FROM {}{} ORDER BY ", self.table.name, self.where_clause());
+        for (index, key) in keys.iter().enumerate() {
+            let direction = if key.direction == Direction::Ascending { "ASC" } else { "DESC" };
+            let comma = if index == 0 { "" } else { ", " };
+            sql += &format!("{comma}{} {direction}", self.order_column(key));
+        }
+        let limit = self.parameter(Value::Integer(i64::from(find.limit) + 1));
+        let offset = self.parameter(Value::Integer(i64::try_from(find.offset).unwrap_or(i64::MAX)));
+        sql += &format!(" LIMIT {limit} OFFSET {offset}");
+        Ok((sql, self.values))
+    }
+
+    pub(super) fn where_clause(&self) -> String {
+        if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" WHERE {}", self.conditions.join(" AND "))
+        }
+    }
+}

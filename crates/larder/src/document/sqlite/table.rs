@@ -1,0 +1,141 @@
+//! The table of a collection and its indexes.
+
+use std::collections::BTreeSet;
+
+use rusqlite::types::Value;
+
+use super::connection::Connection;
+use crate::{
+    Error, ErrorKind, Result,
+    document::{Field, FieldType, Id, IdType, Schema, order::KEY_VERSION},
+};
+
+/// The names that one collection has in SQLite.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Quoted.
+    pub(super) name: String,
+    unquoted: String,
+    id_type: IdType,
+    /// The paths that have an index: declared for filters or sorts, and of a type with one value.
+    pub(super) indexed: Vec<String>,
+}
+
+impl Table {
+    pub(super) fn new(schema: &Schema) -> Result<Self> {
+        let unquoted = format!("doc_{}", schema.name());
+        let has_index = |field: &&Field| {
+            (field.is_filterable() || field.is_sortable())
+                && field.path() != "_id"
+                && !matches!(field.field_type(), FieldType::Array(_) | FieldType::Object | FieldType::Any)
+        };
+        let indexed = schema.fields().iter().filter(has_index).map(|field| field.path().to_owned()).collect();
+        if unquoted.contains('\0') {
+            return Err(Error::new(ErrorKind::Config, "a collection's name cannot hold a zero byte"));
+        }
+        Ok(Self { name: quote(&unquoted), unquoted, id_type: schema.id_type(), indexed })
+    }
+
+    pub(super) fn id_type(&self) -> IdType {
+        self.id_type
+    }
+
+    /// The expression of the order key at an indexed path, word for word as in its index.
+    pub(super) fn key(path: &str) -> String {
+        format!("bson_key(doc, {})", literal(path))
+    }
+
+    /// The condition of the partial index that finds documents with arrays at indexed paths.
+    pub(super) fn multi(&self) -> Option<String> {
+        if self.indexed.is_empty() {
+            return None;
+        }
+        let paths: Vec<String> = self.indexed.iter().map(|path| literal(path)).collect();
+        Some(format!("bson_multi(doc, {}) IS NOT NULL", paths.join(", ")))
+    }
+
+    /// Whether any document has an array at an indexed path. Such a document has several keys and an index holds one, so
+    /// the indexes may not be used then. Almost always no, and answered by a look at an empty index.
+    pub(super) fn has_multi(&self, connection: &Connection) -> Result<bool> {
+        match self.multi() {
+            None => Ok(false),
+            Some(multi) => {
+                let sql = format!("SELECT 1 FROM {} WHERE {multi} LIMIT 1", self.name);
+                Ok(connection.first::<i64>(&sql, &[])?.is_some())
+            }
+        }
+    }
+
+    pub(super) fn create(&self, connection: &mut Connection) -> Result<()> {
+        let (id_sql, other) = match self.id_type {
+            IdType::Int => ("INTEGER PRIMARY KEY", "INTEGER"),
+            IdType::String => ("TEXT PRIMARY KEY NOT NULL", "TEXT"),
+            IdType::ObjectId => ("BLOB PRIMARY KEY NOT NULL", "BLOB"),
+        };
+        connection.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {} (id {id_sql}, doc BLOB NOT NULL)",
+            self.name
+        ))?;
+        let sql = "SELECT type FROM pragma_table_info(?1) WHERE name = 'id'";
+        let found: Option<String> = connection.first(sql, &[Value::Text(self.unquoted.clone())])?;
+        if found.as_deref() != Some(other) {
+            let message =
+                format!("the stored documents have ids of another kind than {}", self.id_type.name());
+            return Err(Error::new(ErrorKind::Config, message).context(&self.unquoted));
+        }
+        self.create_indexes(connection)
+    }
+
+    fn create_indexes(&self, connection: &Connection) -> Result<()> {
+        let mut wanted = BTreeSet::new();
+        let mut sql = String::new();
+        for path in &self.indexed {
+            let name = format!("{}:k{KEY_VERSION}:{path}", self.unquoted);
+            // The id breaks ties; as the row's number it is at the end of every index anyway.
+            let tie = if self.id_type == IdType::Int { "" } else { ", id" };
+            let key = Self::key(path);
+            sql += &format!("CREATE INDEX IF NOT EXISTS {} ON {} ({key}{tie});\n", quote(&name), self.name);
+            wanted.insert(name);
+        }
+        if let Some(multi) = self.multi() {
+            // Named by its paths: a change of the declaration makes another index.
+            let name = format!("{}:multi{KEY_VERSION}:{}", self.unquoted, self.indexed.join(","));
+            sql += &format!(
+                "CREATE INDEX IF NOT EXISTS {} ON {} (id) WHERE {multi};\n",
+                quote(&name),
+                self.name
+            );
+            wanted.insert(name);
+        }
+        for name in self.existing_indexes(connection)? {
+            if !wanted.contains(&name) {
+                sql += &format!("DROP INDEX {};\n", quote(&name));
+            }
+        }
+        connection.execute_batch(&sql)
+    }
+
+    fn existing_indexes(&self, connection: &Connection) -> Result<Vec<String>> {
+        let sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = ?1 AND sql IS NOT NULL";
+        let mut statement = connection.prepare_cached(sql)?;
+        let names = statement.query_map([&self.unquoted], |row| row.get(0))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
+    }
+}
+
+/// An id as SQLite keeps it: ordered as BSON orders it.
+pub(super) fn id_value(id: &Id) -> Value {
+    match id {
+        Id::ObjectId(id) => Value::Blob(id.bytes().to_vec()),
+        Id::String(text) => Value::Text(text.clone()),
+        Id::Int(number) => Value::Integer(*number),
+    }
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

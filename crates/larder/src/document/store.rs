@@ -1,0 +1,104 @@
+//! One collection in one of the databases: the same calls with the same answers.
+
+use std::sync::Arc;
+
+use bson::{Document, RawDocumentBuf};
+
+use super::{
+    Expect, Filter, Find, Id, Page, Written, merge::MergePatch, schema::Schema, sqlite::SqliteCollection,
+};
+use crate::Result;
+
+/// A collection's database side, uncached. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) enum Store {
+    Sqlite(SqliteCollection),
+}
+
+/// What a replace did.
+#[derive(Clone, Debug)]
+pub(crate) struct Replaced {
+    pub(crate) written: Written,
+    /// Whether the document was not there before; only an upsert can make it.
+    pub(crate) inserted: bool,
+}
+
+impl Store {
+    pub(crate) fn schema(&self) -> &Arc<Schema> {
+        match self {
+            Self::Sqlite(collection) => collection.schema(),
+        }
+    }
+
+    /// Makes what the schema's filters and sorts need. Safe to repeat.
+    pub(crate) async fn ensure_indexes(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(collection) => collection.ensure_indexes().await,
+        }
+    }
+
+    pub(crate) async fn get(&self, id: &Id) -> Result<Option<RawDocumentBuf>> {
+        match self {
+            Self::Sqlite(collection) => collection.get(id).await,
+        }
+    }
+
+    /// The documents in the order of `ids`, in one query.
+    pub(crate) async fn get_many(&self, ids: &[Id]) -> Result<Vec<Option<RawDocumentBuf>>> {
+        match self {
+            Self::Sqlite(collection) => collection.get_many(ids).await,
+        }
+    }
+
+    pub(crate) async fn find(&self, find: &Find) -> Result<Page> {
+        match self {
+            Self::Sqlite(collection) => collection.find(find).await,
+        }
+    }
+
+    pub(crate) async fn count(&self, filter: &Filter) -> Result<u64> {
+        match self {
+            Self::Sqlite(collection) => collection.count(filter).await,
+        }
+    }
+
+    /// The number of documents, without a look at each; may lag behind.
+    pub(crate) async fn estimated_count(&self) -> Result<u64> {
+        match self {
+            Self::Sqlite(collection) => collection.estimated_count().await,
+        }
+    }
+
+    /// Inserts the documents; each begins with its `_id`. The answers are in their order: a taken id is
+    /// `ErrorKind::Conflict`, and leaves the others alone.
+    pub(crate) async fn insert_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
+        match self {
+            Self::Sqlite(collection) => collection.insert_many(documents).await,
+        }
+    }
+
+    /// Replaces the document; with `upsert` and [`Expect::Any`] makes it if it is missing.
+    pub(crate) async fn replace(
+        &self,
+        id: &Id,
+        document: Document,
+        expect: &Expect,
+        upsert: bool,
+    ) -> Result<Replaced> {
+        match self {
+            Self::Sqlite(collection) => collection.replace(id, document, expect, upsert).await,
+        }
+    }
+
+    pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
+        match self {
+            Self::Sqlite(collection) => collection.patch(id, patch, expect).await,
+        }
+    }
+
+    pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
+        match self {
+            Self::Sqlite(collection) => collection.delete(id, expect).await,
+        }
+    }
+}
