@@ -1,4 +1,4 @@
-//! What the sample shop promises: the same on every machine, and plausible.
+//! The sample shop is what it says it is.
 
 use std::collections::HashSet;
 

@@ -1,0 +1,164 @@
+// The first page: asks /v1/_stats once a second and shows what changed.
+
+import { spark, stack } from "./chart.js";
+import { age, bytes, count, duration, percent, rate } from "./format.js";
+import { setUpTryIt } from "./try-it.js";
+import { authorization, rememberKey } from "./key.js";
+
+const KEPT = 120;
+const TIERS = [["near", "memory"], ["shared", "Redis"], ["stale", "stale, on purpose"], ["source", "database"]];
+const REASONS = {
+  cold: "first read", expired: "expired", invalidated: "written to", evicted: "evicted", generation: "cleared",
+  error: "cache error", too_large: "too large", disabled: "not cached", bypass: "past the cache",
+};
+
+const byId = (id) => document.getElementById(id);
+const history = { requests: [], p50: [], p99: [], saved: [], memory: [], near: [], shared: [], stale: [], source: [] };
+let before = null;
+
+/** Writes text only where it changed, so that screen readers and selections are left alone. */
+function write(id, text) {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function element(name, className, ...children) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...children);
+  return made;
+}
+
+/** Reads answered by each tier since the server started. */
+const answered = (stats) => ({
+  near: stats.hits.near, shared: stats.hits.shared, stale: stats.hits.stale,
+  source: Object.values(stats.misses).reduce((sum, misses) => sum + misses, 0),
+});
+
+function remember(stats, seconds) {
+  const now = answered(stats);
+  const then = answered(before);
+  // A counter that fell belongs to a server that was started anew.
+  const perSecond = (current, earlier) => Math.max(current - earlier, 0) / seconds;
+  for (const [tier] of TIERS) history[tier].push(perSecond(now[tier], then[tier]));
+  history.requests.push(perSecond(stats.requests.total, before.requests.total));
+  const hits = (tiers) => tiers.near + tiers.shared + tiers.stale;
+  history.saved.push(perSecond(hits(now), hits(then)));
+  history.p50.push(stats.latency_us.p50);
+  history.p99.push(stats.latency_us.p99);
+  history.memory.push(stats.near.bytes);
+  for (const values of Object.values(history)) if (values.length > KEPT) values.shift();
+}
+
+function showHero(stats) {
+  const tiers = answered(stats);
+  const reads = Object.values(tiers).reduce((sum, value) => sum + value, 0);
+  const saved = reads - tiers.source;
+  write("saved", count(saved));
+  write("loads", `${count(stats.source_loads)} reads went to the database`);
+  if (!reads) return;
+  const part = saved / reads;
+  write("hit-rate", percent(part));
+  const [tone, words] = part >= 0.9 ? ["good", "healthy"] : part >= 0.7 ? ["warn", "low: under 90 %"] : ["alarm", "very low: under 70 %"];
+  // Few reads say little: a cache that is filling up is not a cache that fails.
+  byId("verdict").className = `verdict ${reads < 500 ? "" : tone}`;
+  write("verdict", reads < 500 ? "still filling" : words);
+  write("sentence", `${count(saved)} of ${count(reads)} reads never reached the database.`);
+  const shown = TIERS.filter(([tier]) => tiers[tier] > 0);
+  const bar = byId("tier-bar");
+  bar.setAttribute("aria-label", shown.map(([tier, name]) => `${name} ${percent(tiers[tier] / reads)}`).join(", "));
+  bar.replaceChildren(...shown.map(([tier]) => {
+    const piece = element("span", tier);
+    piece.style.flexGrow = tiers[tier] / reads;
+    return piece;
+  }));
+  byId("tier-legend").replaceChildren(...shown.map(([tier, name]) =>
+    element("div", tier, element("dt", "", name), element("dd", "", `${percent(tiers[tier] / reads)} · ${count(tiers[tier])}`))));
+}
+
+function showTiles(stats) {
+  const last = (values) => values[values.length - 1] ?? 0;
+  write("requests-rate", rate(last(history.requests)));
+  write("requests-total", `${count(stats.requests.total)} since the start`);
+  const { p50, p99 } = stats.latency_us;
+  write("latency", p99 ? `${duration(p50)} · ${duration(p99)}` : "–");
+  write("memory", bytes(stats.near.bytes));
+  write("entries", `${count(stats.near.entries)} documents near`);
+  spark(byId("requests-chart"), [{ tone: "near", values: history.requests }], KEPT);
+  spark(byId("latency-chart"), [{ tone: "near", values: history.p50 }, { tone: "shared", values: history.p99 }], KEPT);
+  spark(byId("saved-chart"), [{ tone: "near", values: history.saved }], KEPT);
+  spark(byId("memory-chart"), [{ tone: "stale", values: history.memory }], KEPT);
+  stack(byId("reads-chart"), TIERS.map(([tone]) => ({ tone, values: history[tone] })), KEPT, rate);
+}
+
+function showReasons(stats) {
+  const reasons = Object.entries(stats.misses).filter(([, misses]) => misses > 0).sort((a, b) => b[1] - a[1]);
+  const most = reasons[0]?.[1] ?? 0;
+  byId("no-misses").hidden = most > 0;
+  byId("reasons").replaceChildren(...reasons.map(([reason, misses]) => {
+    const fill = element("span");
+    fill.style.width = `${(misses / most) * 100}%`;
+    const name = REASONS[reason] ?? reason.replaceAll("_", " ");
+    return element("li", "", element("span", "", name), element("span", "number", count(misses)), element("span", "track", fill));
+  }));
+}
+
+function showCollections(stats) {
+  byId("collections").tBodies[0].replaceChildren(...stats.collections.map(({ name, hits, misses }) => {
+    const reads = hits + misses;
+    const link = element("a", "", name);
+    link.href = `/v1/${encodeURIComponent(name)}?limit=5`;
+    return element("tr", "", element("td", "", link), element("td", "number", count(hits)),
+      element("td", "number", count(misses)), element("td", "number", reads ? percent(hits / reads) : "–"));
+  }));
+}
+
+function showStates(stats) {
+  const states = [];
+  if (stats.redis.mode === "none") states.push(["", "memory only, no Redis"]);
+  else states.push([stats.redis.up ? "up" : "down", `Redis ${stats.redis.mode}${stats.redis.up ? "" : `: away, breaker ${stats.redis.breaker}`}`]);
+  const database = { mongo: "MongoDB", mongodb: "MongoDB", sqlite: "SQLite" }[stats.database.kind] ?? stats.database.kind;
+  states.push([stats.database.up ? "up" : "down", `${database}${stats.database.up ? "" : ": away"}`]);
+  const text = states.map(([, words]) => words).join();
+  if (byId("states").dataset.text !== text) {
+    byId("states").dataset.text = text;
+    byId("states").replaceChildren(...states.map(([tone, words]) => element("li", tone, words)));
+  }
+  write("uptime", `up ${age(stats.uptime_s)}`);
+}
+
+function notice(text) {
+  byId("notice").hidden = !text;
+  if (text) write("notice", text);
+}
+
+async function poll() {
+  const started = performance.now();
+  const response = await fetch("/v1/_stats", { headers: authorization(), cache: "no-store", signal: AbortSignal.timeout(3000) });
+  const locked = response.status === 401 || response.status === 403;
+  byId("key-form").hidden = !locked;
+  if (locked) return notice("");
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  const stats = await response.json();
+  if (before) remember(stats, (started - before.at) / 1000);
+  before = { ...stats, at: started };
+  notice("");
+  for (const show of [showStates, showHero, showTiles, showReasons, showCollections]) show(stats);
+  setUpTryIt(stats.collections.map(({ name }) => name));
+}
+
+async function run() {
+  for (;;) {
+    if (!document.hidden) {
+      await poll().catch(() => notice("The server does not answer. This page keeps asking."));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+  }
+}
+
+byId("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  rememberKey(byId("key").value.trim());
+});
+
+run();
