@@ -7,6 +7,7 @@ import { authorization, rememberKey } from "./key.js";
 
 const KEPT = 120;
 const TIERS = [["near", "memory"], ["shared", "Redis"], ["stale", "stale, on purpose"], ["source", "database"]];
+const DATABASES = { mongo: "MongoDB", mongodb: "MongoDB", sqlite: "SQLite" };
 const REASONS = {
   cold: "first read", expired: "expired", invalidated: "written to", evicted: "evicted", generation: "cleared",
   error: "cache error", too_large: "too large", disabled: "not cached", bypass: "past the cache",
@@ -30,10 +31,11 @@ function element(name, className, ...children) {
 }
 
 /** Reads answered by each tier since the server started. */
-const answered = (stats) => ({
-  near: stats.hits.near, shared: stats.hits.shared, stale: stats.hits.stale,
-  source: Object.values(stats.misses).reduce((sum, misses) => sum + misses, 0),
+const answered = ({ totals }) => ({
+  near: totals.hits_near, shared: totals.hits_shared, stale: totals.hits_stale ?? 0, source: totals.misses,
 });
+
+const sum = (items, field) => items.reduce((total, item) => total + item[field], 0);
 
 function remember(stats, seconds) {
   const now = answered(stats);
@@ -41,21 +43,21 @@ function remember(stats, seconds) {
   // A counter that fell belongs to a server that was started anew.
   const perSecond = (current, earlier) => Math.max(current - earlier, 0) / seconds;
   for (const [tier] of TIERS) history[tier].push(perSecond(now[tier], then[tier]));
-  history.requests.push(perSecond(stats.requests.total, before.requests.total));
+  history.requests.push(perSecond(stats.totals.requests, before.totals.requests));
   const hits = (tiers) => tiers.near + tiers.shared + tiers.stale;
   history.saved.push(perSecond(hits(now), hits(then)));
-  history.p50.push(stats.latency_us.p50);
-  history.p99.push(stats.latency_us.p99);
-  history.memory.push(stats.near.bytes);
+  history.p50.push(stats.window.p50_us);
+  history.p99.push(stats.window.p99_us);
+  history.memory.push(sum(stats.collections, "near_bytes"));
   for (const values of Object.values(history)) if (values.length > KEPT) values.shift();
 }
 
 function showHero(stats) {
   const tiers = answered(stats);
-  const reads = Object.values(tiers).reduce((sum, value) => sum + value, 0);
+  const reads = Object.values(tiers).reduce((total, value) => total + value, 0);
   const saved = reads - tiers.source;
   write("saved", count(saved));
-  write("loads", `${count(stats.source_loads)} reads went to the database`);
+  write("loads", `${count(stats.totals.source_loads)} loads from the database`);
   if (!reads) return;
   const part = saved / reads;
   write("hit-rate", percent(part));
@@ -79,11 +81,12 @@ function showHero(stats) {
 function showTiles(stats) {
   const last = (values) => values[values.length - 1] ?? 0;
   write("requests-rate", rate(last(history.requests)));
-  write("requests-total", `${count(stats.requests.total)} since the start`);
-  const { p50, p99 } = stats.latency_us;
-  write("latency", p99 ? `${duration(p50)} · ${duration(p99)}` : "–");
-  write("memory", bytes(stats.near.bytes));
-  write("entries", `${count(stats.near.entries)} documents near`);
+  write("requests-total", `${count(stats.totals.requests)} since the start`);
+  const { p50_us, p99_us, seconds } = stats.window;
+  write("latency", p99_us ? `${duration(p50_us)} · ${duration(p99_us)}` : "–");
+  write("latency-note", `in the server, last ${Math.max(Math.round(seconds), 1)} s`);
+  write("memory", bytes(last(history.memory)));
+  write("entries", `${count(sum(stats.collections, "near_entries"))} documents`);
   spark(byId("requests-chart"), [{ tone: "near", values: history.requests }], KEPT);
   spark(byId("latency-chart"), [{ tone: "near", values: history.p50 }, { tone: "shared", values: history.p99 }], KEPT);
   spark(byId("saved-chart"), [{ tone: "near", values: history.saved }], KEPT);
@@ -104,7 +107,8 @@ function showReasons(stats) {
 }
 
 function showCollections(stats) {
-  byId("collections").tBodies[0].replaceChildren(...stats.collections.map(({ name, hits, misses }) => {
+  byId("collections").tBodies[0].replaceChildren(...stats.collections.map(({ name, hits_near, hits_shared, misses }) => {
+    const hits = hits_near + hits_shared;
     const reads = hits + misses;
     const link = element("a", "", name);
     link.href = `/v1/${encodeURIComponent(name)}?limit=5`;
@@ -113,18 +117,16 @@ function showCollections(stats) {
   }));
 }
 
-function showStates(stats) {
-  const states = [];
-  if (stats.redis.mode === "none") states.push(["", "memory only, no Redis"]);
-  else states.push([stats.redis.up ? "up" : "down", `Redis ${stats.redis.mode}${stats.redis.up ? "" : `: away, breaker ${stats.redis.breaker}`}`]);
-  const database = { mongo: "MongoDB", mongodb: "MongoDB", sqlite: "SQLite" }[stats.database.kind] ?? stats.database.kind;
-  states.push([stats.database.up ? "up" : "down", `${database}${stats.database.up ? "" : ": away"}`]);
+function showStates({ node, uptime_ms }) {
+  const redis = { off: ["", "memory only, no Redis"], up: ["up", "Redis"] }[node.redis] ?? ["down", `Redis is ${node.redis}`];
+  const database = DATABASES[node.database] ?? node.database;
+  const states = [node.database_up === false ? ["down", `${database} is down`] : ["up", database], redis];
   const text = states.map(([, words]) => words).join();
   if (byId("states").dataset.text !== text) {
     byId("states").dataset.text = text;
     byId("states").replaceChildren(...states.map(([tone, words]) => element("li", tone, words)));
   }
-  write("uptime", `up ${age(stats.uptime_s)}`);
+  write("uptime", `up ${age(uptime_ms / 1000)}`);
 }
 
 function notice(text) {
