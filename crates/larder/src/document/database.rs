@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{schema::Schema, sqlite::SqliteDatabase, store::Store};
+use super::{CollectionBuilder, schema::Schema, sqlite::SqliteDatabase, store::Store};
 use crate::Result;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
@@ -103,6 +103,11 @@ impl Database {
         match &self.engine {
             Engine::Sqlite(database) => database.probe(self.deadline).await,
         }
+    }
+
+    /// Begins a cached collection of this database.
+    pub fn collection(&self, schema: Schema) -> CollectionBuilder {
+        CollectionBuilder::new(self.clone(), schema)
     }
 
     /// The store of one collection. Does no I/O: table and indexes are made by the first call.

@@ -1,5 +1,6 @@
 //! Cached documents and typed queries over a collection in MongoDB or SQLite.
 
+mod collection;
 mod database;
 mod decimal;
 mod filter;
@@ -20,6 +21,7 @@ mod stored;
 mod write;
 
 pub use self::{
+    collection::{Collection, CollectionBuilder, Inserted, MAX_IDS, Put},
     database::{Capability, Database, DatabaseProbe},
     filter::{CompareOp, Filter},
     find::{Direction, Find, Page, Position, SortKey},
