@@ -1,11 +1,13 @@
 //! Redis servers: the shared one, and private ones that a test may break.
 
+mod cluster;
 mod resp;
 mod server;
 
 use std::{env, sync::OnceLock};
 
 pub use self::{
+    cluster::{Cluster, Migration},
     resp::Reply,
     server::{Options, Server},
 };
@@ -19,4 +21,15 @@ pub fn single() -> String {
     static SINGLE: OnceLock<Server> = OnceLock::new();
     env::var("LARDER_TEST_REDIS")
         .unwrap_or_else(|_| SINGLE.get_or_init(|| Server::start(&Options::default())).url())
+}
+
+/// The URL of the Redis Cluster all tests of this process share: `LARDER_TEST_REDIS_CLUSTER` if that is set, else three
+/// primaries of our own. Use a key prefix of your own on it, and flush nothing.
+///
+/// # Panics
+/// If `redis-server` is not installed.
+pub fn cluster() -> String {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    env::var("LARDER_TEST_REDIS_CLUSTER")
+        .unwrap_or_else(|_| CLUSTER.get_or_init(|| Cluster::start(3, false)).url())
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, RedisConnectionInfo, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    RedisConnectionInfo, RedisResult, aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 
 use super::{
@@ -43,13 +43,40 @@ impl Dialer {
     where
         F: Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
     {
+        let mut login = self.login().set_db(self.target.database);
+        if let Some(user) = &self.target.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &self.target.password {
+            login = login.set_password(password);
+        }
+        self.connect(address, login, on_push).await
+    }
+
+    /// Opens a connection to a sentinel: without the login and the database, which are those of the primary.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) async fn open_sentinel(&self, address: &Address) -> Result<MultiplexedConnection> {
+        self.connect(address, self.login(), |_| Ok(())).await
+    }
+
+    async fn connect<F>(
+        &self,
+        address: &Address,
+        login: RedisConnectionInfo,
+        on_push: F,
+    ) -> Result<MultiplexedConnection>
+    where
+        F: Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
+    {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None)
             .set_response_timeout(None)
             .set_pipeline_buffer_size(SEND_QUEUE)
             .set_push_sender(on_push);
         let name = address.to_string();
-        let client = self.client(address).map_err(|error| from_connect(&name, &error))?;
+        let client = self.client(address, login).map_err(|error| from_connect(&name, &error))?;
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(self.connect_deadline, connecting).await {
             Ok(connected) => connected.map_err(|error| from_connect(&name, &error)),
@@ -61,29 +88,22 @@ impl Dialer {
         }
     }
 
-    fn client(&self, address: &Address) -> ::redis::RedisResult<Client> {
-        Client::open(self.connection_info(address)?)
+    fn login(&self) -> RedisConnectionInfo {
+        RedisConnectionInfo::default()
+            .set_protocol(ProtocolVersion::RESP3)
+            .set_lib_name("larder", env!("CARGO_PKG_VERSION"))
     }
 
-    fn connection_info(&self, address: &Address) -> ::redis::RedisResult<ConnectionInfo> {
+    fn client(&self, address: &Address, login: RedisConnectionInfo) -> RedisResult<Client> {
         let Address { host, port } = address.clone();
         let addr = match self.target.tls {
             true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
             false => ConnectionAddr::Tcp(host, port),
         };
-        let mut login = RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_db(self.target.database)
-            .set_lib_name("larder", env!("CARGO_PKG_VERSION"));
-        if let Some(user) = &self.target.user {
-            login = login.set_username(user);
-        }
-        if let Some(password) = &self.target.password {
-            login = login.set_password(password);
-        }
-        Ok(addr
-            .into_connection_info()?
-            .set_redis_settings(login)
-            .set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+        Client::open(
+            addr.into_connection_info()?
+                .set_redis_settings(login)
+                .set_tcp_settings(TcpSettings::default().set_nodelay(true)),
+        )
     }
 }

@@ -28,7 +28,12 @@ pub(crate) fn from_reply(reply: &ServerError) -> (Error, Health) {
         }
         // Writes are refused while reads go on, so this says nothing about the server's health.
         "OOM" => (ErrorKind::Full, Health::Sound, "redis has reached its maxmemory: OOM".to_owned()),
-        "MISCONF" | "NOREPLICAS" | "MOVED" | "ASK" => (ErrorKind::Unavailable, Health::Sound, text()),
+        "MOVED" | "ASK" => (
+            ErrorKind::Config,
+            Health::Sound,
+            "the server is a node of a cluster: use redis-cluster:// in the URL".to_owned(),
+        ),
+        "MISCONF" | "NOREPLICAS" => (ErrorKind::Unavailable, Health::Sound, text()),
         "WRONGTYPE" => (ErrorKind::Corrupt, Health::Sound, "the key holds another type of value".to_owned()),
         "NOAUTH" | "WRONGPASS" | "NOPERM" => (ErrorKind::Config, Health::Sound, text()),
         // `-ERR` and everything unknown: a command this server does not have, or a script with a fault.

@@ -39,11 +39,6 @@ impl Space {
         Ok(Self { prefixes: (0..shards.get()).map(prefix).collect() })
     }
 
-    /// How many shards the space has.
-    pub(crate) fn shards(&self) -> u16 {
-        self.prefixes.len() as u16
-    }
-
     /// The shard that owns `key`, from 0 to `shards() - 1`.
     pub(crate) fn shard_of(&self, key: &[u8]) -> u16 {
         (xxh3_64(key) % self.prefixes.len() as u64) as u16
@@ -63,12 +58,6 @@ impl Space {
     /// As [`entry`](Self::entry).
     pub(crate) fn control(&self, key: &[u8]) -> Result<Vec<u8>> {
         self.build(b"c:", key)
-    }
-
-    /// `{app.space.07}:v1:<name>`, a key that belongs to the whole shard.
-    pub(crate) fn of_shard(&self, shard: u16, name: &str) -> Vec<u8> {
-        let prefix = &self.prefixes[usize::from(shard)];
-        [prefix.as_bytes(), name.as_bytes()].concat()
     }
 
     fn build(&self, kind: &[u8], key: &[u8]) -> Result<Vec<u8>> {
@@ -125,8 +114,6 @@ mod tests {
         let space = users();
         let shard = space.shard_of(b"42");
         assert_eq!(space.entry(b"42").unwrap(), format!("{{larder.users.{shard:02}}}:v1:e:42").into_bytes());
-        assert_eq!(space.of_shard(7, "log"), b"{larder.users.07}:v1:log");
-        assert_eq!(space.shards(), 16);
     }
 
     #[test]
@@ -151,10 +138,10 @@ mod tests {
         fn all_keys_of_one_key_share_a_slot(key in proptest::collection::vec(any::<u8>(), 1..200)) {
             let space = users();
             let shard = space.shard_of(&key);
-            prop_assert!(shard < space.shards());
+            prop_assert!(shard < DEFAULT_SHARDS.get());
             let slot = slot_of(&space.entry(&key).unwrap());
             prop_assert_eq!(slot, slot_of(&space.control(&key).unwrap()));
-            prop_assert_eq!(slot, slot_of(&space.of_shard(shard, "log")));
+            prop_assert_eq!(slot, slot_of(format!("{{larder.users.{shard:02}}}:").as_bytes()));
         }
 
         #[test]

@@ -15,13 +15,14 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    breaker::{BreakerState, Circuit, Outcome},
+    breaker::{Breaker, BreakerState, Circuit, Outcome},
     dial::Dialer,
     error::{Health, from_driver, from_reply, timed_out},
     stats::Counters,
     supervisor::{self, Primary},
+    url::Address,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Clock, Error, ErrorKind, Result};
 
 /// One multiplexed connection to one primary, and the task that replaces it when it breaks.
 ///
@@ -30,6 +31,16 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Link {
     shared: Arc<Shared>,
     _supervisor: AbortOnDropHandle<()>,
+}
+
+/// What all links of a deployment have in common.
+#[derive(Clone, Debug)]
+pub(super) struct LinkSettings {
+    pub(super) dialer: Dialer,
+    pub(super) probe_interval: Duration,
+    pub(super) breaker: Breaker,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) counters: Arc<Counters>,
 }
 
 /// What the operations and the supervisor share.
@@ -69,19 +80,19 @@ pub(crate) struct State {
 }
 
 impl Link {
+    /// A link to the primary at a fixed address.
+    pub(super) fn to(settings: &LinkSettings, address: Address) -> Self {
+        Self::start(settings, Primary::Fixed(address))
+    }
+
     /// Starts to connect, and returns at once. Must be called inside a Tokio runtime.
-    pub(super) fn start(
-        dialer: Dialer,
-        primary: Primary,
-        probe_interval: Duration,
-        circuit: Circuit,
-        counters: Arc<Counters>,
-    ) -> Self {
+    pub(super) fn start(settings: &LinkSettings, primary: Primary) -> Self {
+        let LinkSettings { dialer, probe_interval, breaker, clock, counters } = settings.clone();
         let shared = Arc::new(Shared {
             dialer,
             primary,
             probe_interval,
-            circuit,
+            circuit: Circuit::new(breaker, clock),
             counters,
             live: ArcSwapOption::empty(),
             state: watch::Sender::default(),
@@ -121,6 +132,14 @@ impl Link {
 
     pub(crate) fn is_up(&self) -> bool {
         self.shared.live.load().is_some()
+    }
+
+    /// Where the primary is, if that does not change.
+    pub(super) fn fixed_address(&self) -> Option<&Address> {
+        match &self.shared.primary {
+            Primary::Fixed(address) => Some(address),
+            Primary::Watched { .. } => None,
+        }
     }
 
     pub(crate) fn breaker(&self) -> BreakerState {

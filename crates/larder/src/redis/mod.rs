@@ -11,6 +11,7 @@
 
 mod backoff;
 mod breaker;
+mod cluster;
 mod config;
 mod dial;
 mod error;
@@ -18,39 +19,34 @@ mod greet;
 mod key;
 mod link;
 mod script;
+mod sentinel;
 mod slot;
 mod stats;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod topology;
 mod url;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use ::redis::{Cmd, Pipeline, Value};
 
-use self::{
-    breaker::Circuit,
-    dial::Dialer,
-    error::from_reply,
-    link::Link,
-    script::keys_of,
-    slot::same_slot,
-    stats::Counters,
-    supervisor::Primary,
-    url::{Mode, Target},
-};
 pub use self::{
     breaker::{Breaker, BreakerState},
     config::RedisConfig,
     key::MAX_KEY_BYTES,
     stats::RedisStats,
 };
+use self::{
+    dial::Dialer, error::from_reply, link::LinkSettings, script::keys_of, slot::same_slot, stats::Counters,
+    topology::Topology, url::Target,
+};
 pub(crate) use self::{
     key::{DEFAULT_SHARDS, Space},
     script::Script,
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 /// A handle to a Redis deployment. Cheap to clone; all clones share the connections.
 ///
@@ -64,7 +60,7 @@ pub struct Redis {
 struct Inner {
     app: String,
     target: Target,
-    link: Link,
+    topology: Topology,
     counters: Arc<Counters>,
 }
 
@@ -89,31 +85,21 @@ impl Redis {
     pub async fn connect(config: impl Into<RedisConfig>) -> Result<Self> {
         let config = config.into();
         let target = config.target()?;
-        let Mode::Single(address) = target.mode.clone() else {
-            return Err(Error::new(ErrorKind::Config, format!("{target} is not supported yet")));
-        };
         let counters = Arc::new(Counters::default());
-        let dialer = Dialer::new(target.clone(), config.connect_deadline);
-        let primary = Primary::Fixed(address);
-        let circuit = Circuit::new(config.breaker, config.clock);
-        let link = Link::start(dialer, primary, config.probe_interval, circuit, Arc::clone(&counters));
-        let redis = Self {
-            inner: Arc::new(Inner { app: config.app, target, link, counters }),
-            deadline: config.deadline,
+        let settings = LinkSettings {
+            dialer: Dialer::new(target.clone(), config.connect_deadline),
+            probe_interval: config.probe_interval,
+            breaker: config.breaker,
+            clock: config.clock,
+            counters: Arc::clone(&counters),
         };
-        redis.first_attempt(config.require_at_start).await?;
-        Ok(redis)
-    }
-
-    async fn first_attempt(&self, required: bool) -> Result<()> {
-        let mut state = self.inner.link.state();
-        let state = state
-            .wait_for(|state| state.attempts > 0)
-            .await
-            .map_err(|_| Error::new(ErrorKind::Unavailable, "the connecting task has ended"))?;
-        match &state.trouble {
-            Some(trouble) if required || trouble.kind() == ErrorKind::Config => Err(trouble.clone()),
-            _ => Ok(()),
+        let topology = Topology::start(target.mode.clone(), settings);
+        match topology.first_attempt().await? {
+            Some(trouble) if config.require_at_start || trouble.kind() == ErrorKind::Config => Err(trouble),
+            _ => {
+                let inner = Inner { app: config.app, target, topology, counters };
+                Ok(Self { inner: Arc::new(inner), deadline: config.deadline })
+            }
         }
     }
 
@@ -123,28 +109,32 @@ impl Redis {
         Self { inner: Arc::clone(&self.inner), deadline }
     }
 
-    /// Whether there is a connection right now. Costs no round trip, so a server that died this instant still counts.
+    /// Whether there is a connection to every primary right now. Costs no round trip, so a server that died this
+    /// instant still counts.
     pub fn is_available(&self) -> bool {
-        self.inner.link.is_up()
+        self.inner.topology.is_up()
     }
 
     /// What the breakers let through: the worst of all primaries.
     pub fn breaker(&self) -> BreakerState {
-        self.inner.link.breaker()
+        self.inner.topology.breaker()
     }
 
     /// A number that moves whenever a new connection is made. While it stays the same and calls succeed, nothing sent
     /// or pushed on the connection was lost.
     pub fn generation(&self) -> u64 {
-        self.inner.link.state().borrow().generation
+        self.inner.counters.read().connects
     }
 
-    /// Asks the server for a sign of life. One round trip.
+    /// Asks every primary for a sign of life, one round trip each, all within one deadline.
     ///
     /// # Errors
     /// `Unavailable` or `Timeout`.
     pub async fn ping(&self) -> Result<()> {
-        self.command(b"", &::redis::cmd("PING")).await.map(drop)
+        for reply in self.inner.topology.ping(self.deadline).await? {
+            self.inner.outcome(reply)?;
+        }
+        Ok(())
     }
 
     /// What went over the wire so far.
@@ -157,14 +147,14 @@ impl Redis {
         &self.inner.app
     }
 
-    /// Sends `cmd` to the primary that owns `slot_key`. One round trip.
+    /// Sends `cmd` to the primary that owns `slot_key`. One round trip; two if a cluster has just moved the slot.
     ///
     /// # Errors
     /// `Unavailable` at once without a connection, `Timeout` (outcome unknown) past the deadline, else the server's
     /// refusal by its kind.
-    pub(crate) async fn command(&self, _slot_key: &[u8], cmd: &Cmd) -> Result<Value> {
-        debug_assert!(same_slot(_slot_key, keys_of(cmd)).is_ok(), "keys outside the slot of the command");
-        self.inner.outcome(self.inner.link.command(cmd, self.deadline).await?)
+    pub(crate) async fn command(&self, slot_key: &[u8], cmd: &Cmd) -> Result<Value> {
+        debug_assert!(same_slot(slot_key, keys_of(cmd)).is_ok(), "keys outside the slot of the command");
+        self.inner.outcome(self.inner.topology.command(slot_key, cmd, self.deadline).await?)
     }
 
     /// Sends `cmds` in one write to the primary that owns `slot_key`, and returns the outcome of each in order.
@@ -182,7 +172,7 @@ impl Redis {
         }
         same_slot(slot_key, cmds.iter().flat_map(keys_of))?;
         let started = tokio::time::Instant::now();
-        let mut replies = self.inner.link.pipeline(&pipeline_of(&cmds), self.deadline).await?;
+        let mut replies = self.inner.topology.pipeline(slot_key, &cmds, self.deadline).await?;
         let forgotten: Vec<(usize, Cmd)> = replies
             .iter()
             .enumerate()
@@ -192,7 +182,7 @@ impl Redis {
         if !forgotten.is_empty() {
             let (indices, cmds): (Vec<_>, Vec<_>) = forgotten.into_iter().unzip();
             let left = self.deadline.saturating_sub(started.elapsed());
-            let healed = self.inner.link.pipeline(&pipeline_of(&cmds), left).await?;
+            let healed = self.inner.topology.pipeline(slot_key, &cmds, left).await?;
             for (index, reply) in indices.into_iter().zip(healed) {
                 Counters::add(&self.inner.counters.scripts_healed);
                 replies[index] = reply;
@@ -248,7 +238,7 @@ impl fmt::Debug for Redis {
         f.debug_struct("Redis")
             .field("target", &self.inner.target)
             .field("deadline", &self.deadline)
-            .field("link", &self.inner.link)
+            .field("topology", &self.inner.topology)
             .finish()
     }
 }

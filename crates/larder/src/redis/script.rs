@@ -63,14 +63,12 @@ impl Script {
     }
 
     fn digest(&'static self) -> &'static str {
-        self.digest.get_or_init(|| {
-            let digest = Sha1::digest(self.source.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+        let digest = self.digest.get_or_init(|| {
+            Sha1::digest(self.source.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
                 write!(hex, "{byte:02x}").expect("writing to a String cannot fail");
                 hex
-            });
-            digest
+            })
         });
-        let digest = self.digest.get().expect("set on the line above");
         if !REGISTRY.read().contains_key(digest.as_str()) {
             REGISTRY.write().insert(digest, self);
         }

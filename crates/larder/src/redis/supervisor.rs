@@ -15,6 +15,7 @@ use super::{
     backoff::Backoff,
     greet::greet,
     link::{Live, Shared},
+    sentinel::find_primary,
     stats::Counters,
     url::Address,
 };
@@ -25,6 +26,8 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) enum Primary {
     /// Always at the same address.
     Fixed(Address),
+    /// Where the sentinels say.
+    Watched { sentinels: Vec<Address>, service: String },
 }
 
 /// A connection that lived this long lets the next attempts start with short delays again.
@@ -54,6 +57,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
 async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(MultiplexedConnection, Address)> {
     let address = match &shared.primary {
         Primary::Fixed(address) => address.clone(),
+        Primary::Watched { sentinels, service } => find_primary(&shared.dialer, sentinels, service).await?,
     };
     // The closure holds nothing but the bell: it lives as long as the connection, which `Shared` holds.
     let on_push = move |push: PushInfo| {

@@ -169,6 +169,7 @@ pub(in crate::redis) struct Permit<'c> {
 
 impl Permit<'_> {
     /// Whether the outcome of this call decides if the breaker closes.
+    #[cfg(test)]
     pub(in crate::redis) fn is_probe(&self) -> bool {
         self.probe
     }

@@ -1,5 +1,7 @@
 //! What crosses the wire, against a real server.
 
+mod cluster;
+
 use std::{
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},

@@ -1,0 +1,138 @@
+//! A Redis Cluster of our own.
+
+use std::time::Duration;
+
+use super::{
+    resp::Reply,
+    server::{Options, Server},
+};
+use crate::wait::holds_within;
+
+const SLOTS: usize = 16_384;
+/// Long enough for a machine that is busy compiling.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Primaries that share the slots evenly, and for each of them as many replicas as asked for.
+#[derive(Debug)]
+pub struct Cluster {
+    primaries: Vec<Server>,
+    replicas: Vec<Server>,
+}
+
+impl Cluster {
+    /// Starts `primaries` servers and one replica for each if `replicated`, joins them, and waits until the cluster
+    /// says it is well. A primary counts as failed after 500 ms of silence.
+    ///
+    /// # Panics
+    /// If `redis-server` is not installed or the cluster does not come up.
+    pub fn start(primaries: usize, replicated: bool) -> Self {
+        let options = Options::default().with(&[
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "500",
+            // Alone among three, a replica may still stand for election after the shortest of delays.
+            "--cluster-replica-validity-factor",
+            "0",
+            "--repl-diskless-sync-delay",
+            "0",
+        ]);
+        let start = |count| (0..count).map(|_| Server::start(&options)).collect::<Vec<_>>();
+        let cluster =
+            Self { primaries: start(primaries), replicas: start(if replicated { primaries } else { 0 }) };
+        cluster.share_slots();
+        cluster.meet();
+        cluster.await_all("every node knows every other", |node, cluster| {
+            info(node, "cluster_known_nodes") == Some(cluster.nodes().count().to_string())
+        });
+        for (replica, primary) in cluster.replicas.iter().zip(&cluster.primaries) {
+            let id = primary.ask(&["CLUSTER", "MYID"]);
+            let id = id.text().expect("a node has an id");
+            // The replica learns of the primary by gossip, so the first tries may come too early.
+            let follows = || replica.ask(&["CLUSTER", "REPLICATE", id]).text() == Some("OK");
+            assert!(holds_within(READY_WITHIN, follows), "the replica follows its primary");
+        }
+        cluster
+            .await_all("the cluster is well", |node, _| info(node, "cluster_state").as_deref() == Some("ok"));
+        for replica in &cluster.replicas {
+            let in_sync = || {
+                replica
+                    .ask(&["INFO", "replication"])
+                    .text()
+                    .is_some_and(|it| it.contains("master_link_status:up"))
+            };
+            assert!(holds_within(READY_WITHIN, in_sync), "the replica is in sync");
+        }
+        cluster
+    }
+
+    /// `redis-cluster://` with all primaries as seeds.
+    pub fn url(&self) -> String {
+        let seeds: Vec<_> = self.nodes().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        format!("redis-cluster://{}", seeds.join(","))
+    }
+
+    /// The servers that were primaries at the start; each owns a third of the slots if there are three, in order.
+    pub fn primaries(&self) -> &[Server] {
+        &self.primaries
+    }
+
+    /// Moves one slot with the named keys from one primary (by its place in [`primaries`](Self::primaries)) to another.
+    pub fn migrate_slot(&self, slot: u16, from: usize, to: usize, keys: &[&str], how_far: Migration) {
+        let (source, target) = (&self.primaries[from], &self.primaries[to]);
+        let id = |node: &Server| node.ask(&["CLUSTER", "MYID"]).text().expect("a node has an id").to_owned();
+        let (source_id, target_id, slot) = (id(source), id(target), slot.to_string());
+        target.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id]);
+        source.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id]);
+        for key in keys {
+            source.ask(&["MIGRATE", "127.0.0.1", &target.port().to_string(), key, "0", "5000"]);
+        }
+        if how_far == Migration::Finished {
+            for node in [target, source] {
+                node.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]);
+            }
+        }
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &Server> {
+        self.primaries.iter().chain(&self.replicas)
+    }
+
+    fn share_slots(&self) {
+        let count = self.primaries.len();
+        for (index, node) in self.primaries.iter().enumerate() {
+            let first = (index * SLOTS / count).to_string();
+            let last = ((index + 1) * SLOTS / count - 1).to_string();
+            node.ask(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            // Epochs that differ from the start spare the nodes a conflict.
+            node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
+        }
+    }
+
+    fn meet(&self) {
+        let first = &self.primaries[0];
+        for node in self.nodes().skip(1) {
+            first.ask(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()]);
+        }
+    }
+
+    fn await_all(&self, what: &str, condition: impl Fn(&Server, &Self) -> bool) {
+        let all = || self.nodes().all(|node| condition(node, self));
+        assert!(holds_within(READY_WITHIN, all), "not within {READY_WITHIN:?}: {what}");
+    }
+}
+
+/// How far [`Cluster::migrate_slot`] goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Migration {
+    /// The slot has its new owner.
+    Finished,
+    /// The keys have moved, the slot has not: the source sends callers on with `ASK`.
+    Halfway,
+}
+
+fn info(node: &Server, field: &str) -> Option<String> {
+    let Reply::Text(info) = node.ask(&["CLUSTER", "INFO"]) else { return None };
+    let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+    Some(value.trim().to_owned())
+}
