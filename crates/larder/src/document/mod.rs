@@ -6,6 +6,7 @@ mod decimal;
 mod filter;
 mod find;
 mod id;
+mod ingest;
 mod json;
 mod matches;
 mod merge;
@@ -26,6 +27,7 @@ pub use self::{
     filter::{CompareOp, Filter},
     find::{Direction, Find, Page, Position, SortKey},
     id::{Id, IdType, MAX_ID_BYTES},
+    ingest::MAX_DEPTH,
     json::{JsonForm, to_json, write_json},
     merge::MergePatch,
     pipeline::{Pipeline, Variable},

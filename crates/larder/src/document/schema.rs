@@ -1,6 +1,8 @@
 //! What a collection declares: its id, its fields and their types, and what may be filtered and sorted.
 
-use crate::document::{IdType, pipeline::Pipeline};
+use std::sync::OnceLock;
+
+use crate::document::{IdType, ingest::Shape, pipeline::Pipeline};
 
 /// The declared type of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +11,7 @@ pub enum FieldType {
     String,
     /// A 32- or 64-bit integer.
     Int,
-    /// A 64-bit float; integers are accepted and kept as they are.
+    /// A 64-bit float. A plain JSON integer becomes one; integers that name their type are kept as they are.
     Double,
     /// An exact decimal (Decimal128).
     Decimal,
@@ -97,17 +99,41 @@ pub struct Schema {
     pub(crate) id_type: IdType,
     pub(crate) fields: Vec<Field>,
     pub(crate) pipelines: Vec<Pipeline>,
+    strict: bool,
+    /// The fields as a tree, made on first use.
+    shape: OnceLock<Shape>,
 }
 
 impl Schema {
     /// A collection with this name and this kind of id, and no fields declared yet.
     pub fn new(name: impl Into<String>, id_type: IdType) -> Self {
-        Self { name: name.into(), id_type, fields: Vec::new(), pipelines: Vec::new() }
+        Self {
+            name: name.into(),
+            id_type,
+            fields: Vec::new(),
+            pipelines: Vec::new(),
+            strict: true,
+            shape: OnceLock::new(),
+        }
+    }
+    /// Whether documents from outside may only have declared fields. Default: true.
+    #[must_use]
+    pub fn strict(mut self, strict: bool) -> Self {
+        self.strict = strict;
+        self
+    }
+    /// Whether documents from outside may only have declared fields.
+    pub fn is_strict(&self) -> bool {
+        self.strict
+    }
+    pub(crate) fn shape(&self) -> &Shape {
+        self.shape.get_or_init(|| Shape::of(self))
     }
     /// Declares a field.
     #[must_use]
     pub fn field(mut self, field: Field) -> Self {
         self.fields.push(field);
+        self.shape = OnceLock::new();
         self
     }
     /// Declares a named aggregation.

@@ -16,6 +16,8 @@ use super::{
 };
 use crate::Result;
 
+pub(crate) use self::date::parse_instant;
+
 /// Which form of Extended JSON. Both keep every BSON type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum JsonForm {

@@ -1,0 +1,178 @@
+//! The declared fields as a tree, and the check of a value against it.
+
+use std::collections::BTreeMap;
+
+use bson::{Bson, Document};
+
+use super::{MAX_DEPTH, excerpt, name_fault};
+use crate::{
+    Error, Result,
+    document::{FieldType, Schema},
+};
+
+/// What is declared at one place and below it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shape {
+    pub(super) field_type: Option<FieldType>,
+    pub(super) required: bool,
+    pub(super) fields: BTreeMap<Box<str>, Shape>,
+}
+
+impl Shape {
+    pub(crate) fn of(schema: &Schema) -> Self {
+        let mut root = Self::default();
+        for field in schema.fields() {
+            let mut node = &mut root;
+            for part in field.path().split('.') {
+                node = node.fields.entry(part.into()).or_default();
+            }
+            node.field_type = Some(field.field_type().clone());
+            node.required = field.is_required();
+        }
+        root
+    }
+
+    pub(super) fn expected(&self) -> Expected<'_> {
+        let fields = (!self.fields.is_empty()).then_some(self);
+        match &self.field_type {
+            Some(field_type) => Expected { field_type, fields },
+            None if fields.is_some() => Expected { field_type: &FieldType::Object, fields },
+            None => Expected::ANYTHING,
+        }
+    }
+}
+
+/// What may stand at a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected<'a> {
+    pub(super) field_type: &'a FieldType,
+    /// The fields of the object, or of the objects in the array; `None` leaves them free.
+    pub(super) fields: Option<&'a Shape>,
+}
+
+impl<'a> Expected<'a> {
+    pub(super) const ANYTHING: Self = Self { field_type: &FieldType::Any, fields: None };
+
+    /// What an element of an array here must be.
+    pub(super) fn element(self) -> Self {
+        match self.field_type {
+            FieldType::Array(element) => Self { field_type: element, fields: self.fields },
+            _ => Self::ANYTHING,
+        }
+    }
+
+    /// What the field `name` of an object here must be; `None` if it is not declared.
+    pub(super) fn field(self, name: &str) -> Option<&'a Shape> {
+        self.fields.and_then(|shape| shape.fields.get(name))
+    }
+
+    pub(super) fn takes_object(self) -> bool {
+        matches!(self.field_type, FieldType::Object | FieldType::Any)
+    }
+
+    pub(super) fn takes_array(self) -> bool {
+        matches!(self.field_type, FieldType::Array(_) | FieldType::Any)
+    }
+
+    /// Whether a typed scalar may stand here as it is.
+    pub(super) fn takes(self, value: &Bson) -> bool {
+        match (self.field_type, value) {
+            (_, Bson::Null) | (FieldType::Any, _) => true,
+            (FieldType::String, Bson::String(_))
+            | (FieldType::Int, Bson::Int32(_) | Bson::Int64(_))
+            | (FieldType::Double, Bson::Double(_) | Bson::Int32(_) | Bson::Int64(_))
+            | (FieldType::Decimal, Bson::Decimal128(_))
+            | (FieldType::Bool, Bson::Boolean(_))
+            | (FieldType::Date, Bson::DateTime(_))
+            | (FieldType::ObjectId, Bson::ObjectId(_))
+            | (FieldType::Object, Bson::Document(_))
+            | (FieldType::Array(_), Bson::Array(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// The words for a type in an error.
+pub(super) fn demand(field_type: &FieldType) -> &'static str {
+    match field_type {
+        FieldType::String => "must be a string",
+        FieldType::Int => "must be an integer",
+        FieldType::Double => "must be a number",
+        FieldType::Decimal => "must be a decimal number, best written as a string",
+        FieldType::Bool => "must be true or false",
+        FieldType::Date => "must be a date such as \"2025-01-02T03:04:05Z\"",
+        FieldType::ObjectId => "must be an ObjectId of 24 hexadecimal digits",
+        FieldType::Object => "must be an object",
+        FieldType::Array(_) => "must be an array",
+        FieldType::Any => "is not a value that can be stored",
+    }
+}
+
+pub(super) fn check(schema: &Schema, document: &Document) -> Result<()> {
+    let expected = Expected { field_type: &FieldType::Object, fields: Some(schema.shape()) };
+    Checker { strict: schema.is_strict(), path: Vec::new() }.document(document, expected)
+}
+
+struct Checker<'a> {
+    strict: bool,
+    path: Vec<&'a str>,
+}
+
+impl<'a> Checker<'a> {
+    fn fault(&self, message: &'static str) -> Error {
+        Error::invalid(excerpt(&self.path.join(".")), message)
+    }
+
+    fn document(&mut self, document: &'a Document, expected: Expected<'_>) -> Result<()> {
+        if self.path.len() > MAX_DEPTH as usize {
+            return Err(self.fault("is nested too deeply"));
+        }
+        for (name, value) in document {
+            self.path.push(name);
+            if let Some(fault) = name_fault(name) {
+                return Err(self.fault(fault));
+            }
+            // The id is checked against the kind of the collection's ids by those who need it.
+            if name != "_id" || self.path.len() > 1 {
+                match expected.field(name) {
+                    Some(field) if field.required && *value == Bson::Null => {
+                        return Err(self.fault("is required and cannot be null"));
+                    }
+                    Some(field) => self.value(value, field.expected())?,
+                    None if expected.fields.is_some() && self.strict => {
+                        return Err(self.fault("is not a declared field"));
+                    }
+                    None => self.value(value, Expected::ANYTHING)?,
+                }
+            }
+            self.path.pop();
+        }
+        let declared = expected.fields.map(|shape| &shape.fields);
+        for (name, field) in declared.into_iter().flatten() {
+            if field.required && !document.contains_key(&**name) {
+                let path = self.path.iter().copied().chain([&**name]).collect::<Vec<_>>().join(".");
+                return Err(Error::invalid(path, "is required"));
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, value: &'a Bson, expected: Expected<'_>) -> Result<()> {
+        if !expected.takes(value) {
+            return Err(self.fault(demand(expected.field_type)));
+        }
+        match value {
+            Bson::Document(document) => self.document(document, expected),
+            Bson::Array(array) => {
+                self.path.push("[]");
+                if self.path.len() > MAX_DEPTH as usize {
+                    return Err(self.fault("is nested too deeply"));
+                }
+                array.iter().try_for_each(|value| self.value(value, expected.element()))?;
+                self.path.pop();
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
