@@ -1,0 +1,134 @@
+//! One keep-alive HTTP/1.1 connection that sends one request after another.
+
+use std::{pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Request, StatusCode, Uri,
+    client::conn::http1::{Connection, SendRequest, handshake},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use larder::{Error, ErrorKind, Result};
+use tokio::{net::TcpStream, time::timeout};
+
+use super::plan::Planned;
+
+/// Says how the server is to use its cache for a request.
+const CACHE_MODE: HeaderName = HeaderName::from_static("x-larder-cache");
+
+/// No answer that is measured here takes this long.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// The longest answer that is read.
+const MAX_BODY_BYTES: usize = 16 << 20;
+
+/// The server, and the right to ask it.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    address: String,
+    host: HeaderValue,
+    authorization: Option<HeaderValue>,
+}
+
+impl Target {
+    /// # Errors
+    /// `ErrorKind::Config` for a URL that is not `http://host:port`, or a key that cannot stand in a header.
+    pub(super) fn new(url: &Uri, key: Option<&str>) -> Result<Self> {
+        let refuse = |message: &'static str| Error::new(ErrorKind::Config, message);
+        if url.scheme_str() != Some("http") {
+            return Err(refuse("the URL must begin with http:// (the load goes over plain HTTP only)"));
+        }
+        let authority = url.authority().ok_or_else(|| refuse("the URL names no host"))?;
+        let host =
+            HeaderValue::from_str(authority.as_str()).map_err(|_| refuse("the URL names no usable host"))?;
+        let authorization = key.map(|key| {
+            let mut value = HeaderValue::from_str(&format!("Bearer {key}"))
+                .map_err(|_| refuse("the key cannot stand in a header"))?;
+            value.set_sensitive(true);
+            Ok::<_, Error>(value)
+        });
+        let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
+        Ok(Self { address, host, authorization: authorization.transpose()? })
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` if the server does not take it.
+    pub(super) async fn connect(&self) -> Result<Client> {
+        let stream =
+            timeout(DEADLINE, TcpStream::connect(&self.address)).await.map_err(late)?.map_err(away)?;
+        stream.set_nodelay(true).map_err(away)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(away)?;
+        Ok(Client { target: self.clone(), sender, connection: Box::pin(connection) })
+    }
+
+    /// Asks once, on a connection of its own.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` if there is no answer.
+    pub(super) async fn get(&self, path: &str) -> Result<(StatusCode, Bytes)> {
+        let uri = path.parse().map_err(|_| Error::new(ErrorKind::Config, "the path cannot be asked for"))?;
+        let request = Request::get::<Uri>(uri).body(Full::default()).map_err(away)?;
+        self.connect().await?.send(request).await
+    }
+}
+
+/// One connection.
+pub(super) struct Client {
+    target: Target,
+    sender: SendRequest<Full<Bytes>>,
+    /// Driven by whoever waits for an answer: no second task, so no wake-ups between threads in what is measured.
+    connection: Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
+}
+
+impl Client {
+    /// Sends a planned request and reads the whole answer.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` or `ErrorKind::Timeout`; the connection must not be used again then.
+    pub(super) async fn ask(&mut self, planned: Planned, past_the_cache: bool) -> Result<StatusCode> {
+        let mut request = Request::builder().method(planned.method).uri(planned.uri);
+        if past_the_cache {
+            request = request.header(CACHE_MODE, "bypass");
+        }
+        if !planned.body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/merge-patch+json");
+        }
+        let request = request.body(Full::new(planned.body)).map_err(away)?;
+        self.send(request).await.map(|(status, _)| status)
+    }
+
+    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
+        request.headers_mut().insert(HOST, self.target.host.clone());
+        if let Some(authorization) = &self.target.authorization {
+            request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        }
+        let sender = &mut self.sender;
+        let exchange = async move {
+            sender.ready().await.map_err(away)?;
+            let response = sender.send_request(request).await.map_err(away)?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+            let body = body
+                .map_err(|error| Error::new(ErrorKind::Unavailable, format!("read the answer: {error}")))?;
+            Ok((status, body.to_bytes()))
+        };
+        let exchange = timeout(DEADLINE, exchange);
+        tokio::select! {
+            biased;
+            answer = exchange => answer.map_err(late)?,
+            _ = &mut self.connection => Err(Error::new(ErrorKind::Unavailable, "the server closed the connection")),
+        }
+    }
+}
+
+fn away(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Unavailable, "the server does not answer").with_source(error)
+}
+
+fn late(_: tokio::time::error::Elapsed) -> Error {
+    Error::new(ErrorKind::Timeout, "the server does not answer within 10 s")
+}
