@@ -5,10 +5,6 @@ mod dashboard;
 mod import;
 #[expect(dead_code, reason = "the command that calls it is not here yet")]
 mod load;
-#[cfg_attr(test, expect(dead_code, reason = "the server that loads the sample shop is not here yet"))]
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the server that loads the sample shop is not here yet")
-)]
+#[expect(dead_code, unused_imports, reason = "the server that loads the sample shop is not here yet")]
 mod sample;
 fn main() {}

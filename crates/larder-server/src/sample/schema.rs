@@ -1,22 +1,16 @@
 //! What the sample shop declares: the types of its fields, what may be filtered and sorted, and its named queries.
 
-use bson::{Bson, doc};
-use larder::{
-    Result,
-    document::{Field, FieldType, IdType, Pipeline, Schema, Variable},
-};
+use bson::{Bson, Document, doc};
+use larder::document::{Field, FieldType, IdType, Pipeline, Schema, Variable};
 
 /// The declarations of the sample shop: `products`, `users` and `reviews`.
-///
-/// # Errors
-/// None in practice; a named query that the library refuses would show here.
-pub(crate) fn collections() -> Result<Vec<Schema>> {
-    Ok(vec![products()?, users(), reviews()?])
+pub(crate) fn collections() -> Vec<Schema> {
+    vec![products(), users(), reviews()]
 }
 
-fn products() -> Result<Schema> {
+fn products() -> Schema {
     let strings = || FieldType::Array(Box::new(FieldType::String));
-    let schema = Schema::new("products", IdType::Int)
+    Schema::new("products", IdType::Int)
         .field(Field::new("sku", FieldType::String).required().filterable())
         .field(Field::new("name", FieldType::String).required().filterable().sortable())
         .field(Field::new("description", FieldType::String))
@@ -41,8 +35,9 @@ fn products() -> Result<Schema> {
         .field(Field::new("variants.label", FieldType::String))
         .field(Field::new("variants.barcode", FieldType::String))
         .field(Field::new("variants.price", FieldType::Decimal))
-        .field(Field::new("variants.stock", FieldType::Int));
-    Ok(schema.pipeline(top_rated()?).pipeline(categories()?))
+        .field(Field::new("variants.stock", FieldType::Int))
+        .pipeline(top_rated())
+        .pipeline(categories())
 }
 
 fn users() -> Schema {
@@ -59,8 +54,8 @@ fn users() -> Schema {
         .field(Field::new("roles", FieldType::Array(Box::new(FieldType::String))).filterable())
 }
 
-fn reviews() -> Result<Schema> {
-    let schema = Schema::new("reviews", IdType::ObjectId)
+fn reviews() -> Schema {
+    Schema::new("reviews", IdType::ObjectId)
         .field(Field::new("product_id", FieldType::Int).required().filterable())
         .field(Field::new("user_id", FieldType::ObjectId).required().filterable())
         .field(Field::new("stars", FieldType::Int).required().filterable().sortable())
@@ -68,13 +63,13 @@ fn reviews() -> Result<Schema> {
         .field(Field::new("body", FieldType::String))
         .field(Field::new("created_at", FieldType::Date).filterable().sortable())
         .field(Field::new("helpful", FieldType::Int))
-        .field(Field::new("verified", FieldType::Bool));
-    Ok(schema.pipeline(stars_of_product()?))
+        .field(Field::new("verified", FieldType::Bool))
+        .pipeline(stars_of_product())
 }
 
 /// The best products of a category that at least a few people have reviewed.
-fn top_rated() -> Result<Pipeline> {
-    Pipeline::new(
+fn top_rated() -> Pipeline {
+    query(
         "top_rated",
         vec![
             doc! { "$match": { "category": { "$var": "category" }, "reviews": { "$gte": { "$var": "min_reviews" } } } },
@@ -90,8 +85,8 @@ fn top_rated() -> Result<Pipeline> {
 }
 
 /// One line per category: how many products, what they cost, how they are liked.
-fn categories() -> Result<Pipeline> {
-    Pipeline::new(
+fn categories() -> Pipeline {
+    query(
         "categories",
         vec![
             doc! { "$group": {
@@ -110,8 +105,8 @@ fn categories() -> Result<Pipeline> {
 }
 
 /// How often a product got one star, two stars and so on.
-fn stars_of_product() -> Result<Pipeline> {
-    Pipeline::new(
+fn stars_of_product() -> Pipeline {
+    query(
         "stars_of_product",
         vec![
             doc! { "$match": { "product_id": { "$var": "product" } } },
@@ -120,6 +115,10 @@ fn stars_of_product() -> Result<Pipeline> {
         ],
         vec![variable("product", FieldType::Int, None)],
     )
+}
+
+fn query(name: &str, stages: Vec<Document>, variables: Vec<Variable>) -> Pipeline {
+    Pipeline::new(name, stages, variables).expect("the shop's queries are sound: its tests run them")
 }
 
 fn variable(name: &str, field_type: FieldType, default: Option<Bson>) -> Variable {

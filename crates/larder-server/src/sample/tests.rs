@@ -3,10 +3,17 @@
 use std::collections::HashSet;
 
 use bson::Document;
+use larder::document::{Collection, Database, Expect, Filter, Id};
 use sha2::{Digest, Sha256};
 
-use super::{Shop, Sizes, collections};
+use super::{
+    collections,
+    load::load_shop,
+    marker::Marker,
+    shop::{Shop, Sizes},
+};
 
+const TINY: Sizes = Sizes { products: 200, users: 50, reviews: 600 };
 const SMALL: Sizes = Sizes { products: 2_000, users: 500, reviews: 6_000 };
 
 fn documents(shop: &Shop, sizes: Sizes) -> impl Iterator<Item = Document> {
@@ -100,7 +107,7 @@ fn the_prices_spread_from_pocket_money_to_a_large_purchase() {
 #[test]
 fn every_field_of_every_document_is_declared() {
     let shop = Shop::new(42, SMALL);
-    let schemas = collections().unwrap();
+    let schemas = collections();
     for document in documents(&shop, SMALL) {
         let schema = match (document.contains_key("sku"), document.contains_key("email")) {
             (true, _) => &schemas[0],
@@ -114,4 +121,43 @@ fn every_field_of_every_document_is_declared() {
             assert!(document.contains_key(field.path()), "{}.{} is missing", schema.name(), field.path());
         }
     }
+}
+
+async fn open(database: &Database) -> Vec<Collection> {
+    collections().into_iter().map(|schema| database.collection(schema).build().unwrap()).collect()
+}
+
+async fn counts(collections: &[Collection]) -> Vec<u64> {
+    let mut counts = Vec::new();
+    for collection in collections {
+        counts.push(collection.count(&Filter::All).await.unwrap());
+    }
+    counts
+}
+
+#[tokio::test]
+async fn a_load_that_was_interrupted_goes_on_and_a_load_that_is_done_is_not_repeated() {
+    let database = Database::sqlite_in_memory().await.unwrap();
+    let collections = open(&database).await;
+    // As an interrupted load leaves it: begun, with some of the users.
+    Marker::new(&database).unwrap().set(42, false).await.unwrap();
+    let users: Vec<Document> = (0..40).map(|number| Shop::new(42, TINY).user(number)).collect();
+    collections[1].insert_many(&users).await.unwrap();
+
+    load_shop(&database, &collections, Shop::new(42, TINY)).await.unwrap();
+    assert_eq!(counts(&collections).await, [200, 50, 600]);
+
+    // Documents that people delete stay deleted.
+    collections[0].delete(&Id::Int(7), &Expect::Any).await.unwrap();
+    load_shop(&database, &collections, Shop::new(42, TINY)).await.unwrap();
+    assert_eq!(counts(&collections).await, [199, 50, 600]);
+}
+
+#[tokio::test]
+async fn a_database_with_documents_of_its_own_is_left_alone() {
+    let database = Database::sqlite_in_memory().await.unwrap();
+    let collections = open(&database).await;
+    collections[0].insert(bson::doc! { "_id": 1_i64, "name": "mine" }).await.unwrap();
+    load_shop(&database, &collections, Shop::new(42, TINY)).await.unwrap();
+    assert_eq!(counts(&collections).await, [1, 0, 0]);
 }
