@@ -2,6 +2,7 @@
 
 mod cluster;
 mod resp;
+mod sentinel;
 mod server;
 
 use std::{env, sync::OnceLock};
@@ -9,7 +10,8 @@ use std::{env, sync::OnceLock};
 pub use self::{
     cluster::{Cluster, Migration},
     resp::Reply,
-    server::{Options, Server},
+    sentinel::Watched,
+    server::{Options, Server, Tls},
 };
 
 /// The URL of the Redis server all tests of this process share: `LARDER_TEST_REDIS` if that is set, else a server of

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::resp::{Reply, ask};
 use crate::{
     process::{Guarded, free_port},
+    tls::Identity,
     wait::holds_within,
 };
 
@@ -21,6 +22,8 @@ pub struct Options {
     pub append_only: bool,
     /// Further settings, such as `["--maxmemory", "5mb"]`.
     pub config: Vec<String>,
+    /// Whether it listens for TLS as well, on a port of its own.
+    pub tls: Option<Tls>,
     /// User and password the test kit itself logs in with, if the settings ask for a login.
     pub credentials: Option<(String, String)>,
 }
@@ -34,13 +37,31 @@ impl Options {
     }
 }
 
+/// What a TLS server shows and asks for.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificate it shows.
+    pub identity: Identity,
+    /// If set, clients have to show a certificate that this authority has signed (PEM).
+    pub clients: Option<String>,
+}
+
 /// A `redis-server` on a free port of the loopback interface. Dropping it kills it and removes its folder.
 #[derive(Debug)]
 pub struct Server {
     port: u16,
+    tls_port: u16,
+    role: Role,
     options: Options,
     folder: TempDir,
     process: Mutex<Option<Guarded>>,
+}
+
+#[derive(Clone, Debug)]
+enum Role {
+    Data,
+    /// With the text of its configuration file.
+    Sentinel(String),
 }
 
 impl Server {
@@ -49,10 +70,24 @@ impl Server {
     /// # Panics
     /// If `redis-server` is not installed or does not start.
     pub fn start(options: &Options) -> Self {
+        Self::start_as(&Role::Data, options)
+    }
+
+    pub(super) fn start_sentinel(config: &str) -> Self {
+        Self::start_as(&Role::Sentinel(config.to_owned()), &Options::default())
+    }
+
+    fn start_as(role: &Role, options: &Options) -> Self {
         for _attempt in 0..5 {
             let folder = TempDir::with_prefix("larder-redis-").expect("the temporary folder is writable");
-            let server =
-                Self { port: free_port(), options: options.clone(), folder, process: Mutex::new(None) };
+            let server = Self {
+                port: free_port(),
+                tls_port: if options.tls.is_some() { free_port() } else { 0 },
+                role: role.clone(),
+                options: options.clone(),
+                folder,
+                process: Mutex::new(None),
+            };
             match server.launch() {
                 Ok(()) => return server,
                 // Somebody else took the port in between.
@@ -71,6 +106,11 @@ impl Server {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it listens for TLS, if it does.
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port
     }
 
     /// Sends one command over a connection of its own.
@@ -131,14 +171,41 @@ impl Server {
     }
 
     fn args(&self) -> Vec<String> {
+        let mut args = Vec::new();
+        let mut add = |more: &[&str]| args.extend(more.iter().map(|&arg| arg.to_owned()));
         let folder = self.folder.path().display().to_string();
-        let appendonly = if self.options.append_only { "yes" } else { "no" };
         let port = self.port.to_string();
-        let fixed = ["--port", &port, "--bind", "127.0.0.1", "--dir", &folder, "--save", "", "--appendonly"];
-        let mut args: Vec<String> = fixed.map(str::to_owned).into();
-        args.extend([appendonly, "--appendfsync", "always"].map(str::to_owned));
+        match &self.role {
+            Role::Sentinel(config) => add(&[&self.write("sentinel.conf", config), "--sentinel"]),
+            Role::Data => {
+                let append_only = if self.options.append_only { "yes" } else { "no" };
+                add(&["--save", "", "--appendonly", append_only, "--appendfsync", "always"]);
+            }
+        }
+        add(&["--port", &port, "--bind", "127.0.0.1", "--dir", &folder]);
+        if let Some(tls) = &self.options.tls {
+            let certificate = self.write("server.crt", &tls.identity.certificate);
+            let key = self.write("server.key", &tls.identity.key);
+            let ask = if tls.clients.is_some() { "yes" } else { "no" };
+            let authority = self.write("ca.crt", tls.clients.as_ref().unwrap_or(&tls.identity.certificate));
+            add(&[
+                "--tls-port",
+                &self.tls_port.to_string(),
+                "--tls-cert-file",
+                &certificate,
+                "--tls-key-file",
+                &key,
+            ]);
+            add(&["--tls-ca-cert-file", &authority, "--tls-auth-clients", ask]);
+        }
         args.extend(self.options.config.iter().cloned());
         args
+    }
+
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("the temporary folder is writable");
+        path.display().to_string()
     }
 
     fn try_ask(&self, command: &[&str]) -> std::io::Result<Reply> {

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{breaker::Breaker, url::Target};
+use super::{breaker::Breaker, dial::Certificates, url::Target};
 use crate::{Clock, Result, SystemClock};
 
 /// Where Redis is and how patient to be. The default of every setting suits a server in the same data centre.
@@ -30,6 +30,7 @@ pub struct RedisConfig {
     pub(super) connect_deadline: Duration,
     pub(super) probe_interval: Duration,
     pub(super) breaker: Breaker,
+    pub(super) certificates: Certificates,
     pub(super) require_at_start: bool,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -44,6 +45,7 @@ impl RedisConfig {
             connect_deadline: Duration::from_secs(1),
             probe_interval: Duration::from_millis(500),
             breaker: Breaker::default(),
+            certificates: Certificates::default(),
             require_at_start: false,
             clock: Arc::new(SystemClock),
         }
@@ -82,6 +84,22 @@ impl RedisConfig {
     #[must_use]
     pub fn breaker(mut self, breaker: Breaker) -> Self {
         self.breaker = breaker;
+        self
+    }
+
+    /// Trusts servers whose certificate this authority (PEM) has signed, and no others. For `rediss` URLs.
+    /// Default: the public authorities of the web.
+    #[must_use]
+    pub fn ca_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.authority = Some(pem.into());
+        self
+    }
+
+    /// Shows this certificate and proves it with this key (both PEM) to servers that ask for one
+    /// (`tls-auth-clients yes`). For `rediss` URLs. Default: none.
+    #[must_use]
+    pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.certificates.client = Some((certificate.into(), key.into()));
         self
     }
 

@@ -1,11 +1,14 @@
 //! Opening one connection: resolve, connect, log in, check what answers.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
-    RedisConnectionInfo, RedisResult, aio::MultiplexedConnection, io::tcp::TcpSettings,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
+    PushInfo, RedisConnectionInfo, RedisResult, TlsCertificates, aio::MultiplexedConnection,
+    io::tcp::TcpSettings,
 };
+
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
     error::from_connect,
@@ -17,15 +20,52 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     target: Target,
+    certificates: Certificates,
     connect_deadline: Duration,
+}
+
+/// What TLS connections trust and show, all PEM. `Debug` shows none of it.
+#[derive(Clone, Default)]
+pub(crate) struct Certificates {
+    pub(crate) authority: Option<Vec<u8>>,
+    /// Certificate and key.
+    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates")
+            .field("authority", &self.authority.is_some())
+            .field("client", &self.client.is_some())
+            .finish()
+    }
 }
 
 /// Requests that may wait for the socket at once. Past it callers wait, within their own deadlines.
 const SEND_QUEUE: usize = 1_024;
 
 impl Dialer {
-    pub(crate) fn new(target: Target, connect_deadline: Duration) -> Self {
-        Self { target, connect_deadline }
+    /// # Errors
+    /// `Config` for certificates without TLS, and for an authority that is no PEM certificate.
+    pub(crate) fn new(
+        target: Target,
+        certificates: Certificates,
+        connect_deadline: Duration,
+    ) -> Result<Self> {
+        let wrong = |what: &'static str| Err(Error::new(ErrorKind::Config, what));
+        if target.tls {
+            // The driver takes the process's choice of cryptography. If the program has made one already, that stays.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        } else if certificates.authority.is_some() || certificates.client.is_some() {
+            return wrong("certificates are given, but the redis URL does not ask for TLS: use rediss://");
+        }
+        if let Some(pem) = &certificates.authority {
+            let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+            if found.is_ok_and(|certificates| certificates.is_empty()) {
+                return wrong("the certificate authority for redis holds no PEM certificate");
+            }
+        }
+        Ok(Self { target, certificates, connect_deadline })
     }
 
     pub(crate) fn connect_deadline(&self) -> Duration {
@@ -76,7 +116,9 @@ impl Dialer {
             .set_pipeline_buffer_size(SEND_QUEUE)
             .set_push_sender(on_push);
         let name = address.to_string();
-        let client = self.client(address, login).map_err(|error| from_connect(&name, &error))?;
+        let client = self.client(address, login).map_err(|error| {
+            Error::new(ErrorKind::Config, error.to_string()).context(format!("redis at {name}"))
+        })?;
         let connecting = client.get_multiplexed_async_connection_with_config(&config);
         match tokio::time::timeout(self.connect_deadline, connecting).await {
             Ok(connected) => connected.map_err(|error| from_connect(&name, &error)),
@@ -96,14 +138,16 @@ impl Dialer {
 
     fn client(&self, address: &Address, login: RedisConnectionInfo) -> RedisResult<Client> {
         let Address { host, port } = address.clone();
-        let addr = match self.target.tls {
-            true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
-            false => ConnectionAddr::Tcp(host, port),
+        let settings = TcpSettings::default().set_nodelay(true);
+        let info = |addr: ConnectionAddr| -> RedisResult<_> {
+            Ok(addr.into_connection_info()?.set_redis_settings(login).set_tcp_settings(settings))
         };
-        Client::open(
-            addr.into_connection_info()?
-                .set_redis_settings(login)
-                .set_tcp_settings(TcpSettings::default().set_nodelay(true)),
-        )
+        if !self.target.tls {
+            return Client::open(info(ConnectionAddr::Tcp(host, port))?);
+        }
+        let addr = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+        let Certificates { authority, client } = self.certificates.clone();
+        let client_tls = client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
+        Client::build_with_tls(info(addr)?, TlsCertificates { client_tls, root_cert: authority })
     }
 }

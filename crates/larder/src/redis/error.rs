@@ -72,6 +72,11 @@ pub(crate) fn from_connect(address: &str, error: &RedisError) -> Error {
         }
         DriverKind::InvalidClientConfig => at(ErrorKind::Config, error.to_string()),
         DriverKind::Server(ServerErrorKind::NoPerm) => at(ErrorKind::Config, error.to_string()),
+        // The driver hides rustls behind an I/O error; its text is all there is to go by.
+        _ if error.to_string().contains("invalid peer certificate") => at(
+            ErrorKind::Config,
+            format!("the server's certificate is not trusted ({error}); set the authority that signed it"),
+        ),
         _ => match error.code() {
             Some("NOAUTH" | "WRONGPASS") => {
                 at(ErrorKind::Config, "the user or password was refused".to_owned())

@@ -87,7 +87,7 @@ impl Redis {
         let target = config.target()?;
         let counters = Arc::new(Counters::default());
         let settings = LinkSettings {
-            dialer: Dialer::new(target.clone(), config.connect_deadline),
+            dialer: Dialer::new(target.clone(), config.certificates, config.connect_deadline)?,
             probe_interval: config.probe_interval,
             breaker: config.breaker,
             clock: config.clock,

@@ -1,6 +1,8 @@
 //! What crosses the wire, against a real server.
 
 mod cluster;
+mod sentinel;
+mod tls;
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
