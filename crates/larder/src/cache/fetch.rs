@@ -1,7 +1,8 @@
 //! A flight's way: ask Redis, take the lease, load, fill, and say what the near tier may keep.
 
-use std::{fmt, future::Future, hash::Hash, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, hash::Hash, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -11,7 +12,7 @@ use crate::{
         MissReason, Policy, Read, ReadMode, Served,
         entry::{Envelope, Freshness, Lease, Lifetime, Slot},
         flight::Leader,
-        inner::Inner,
+        inner::{Inner, NearLook},
         near::NearEntry,
         shared::{LEASE, Lookup, Shared},
         stats::Counter,
@@ -56,7 +57,7 @@ enum After<V> {
     Refresh(Loader<Option<V>>),
     /// The load brought nothing to store: let others try.
     Release(Lease),
-    /// The same, because the value is too large; remember that.
+    /// The same, because the value is too large.
     TooLarge(Lease),
 }
 
@@ -81,10 +82,13 @@ where
         let key = leader.key().clone();
         let policy = plan.policy.clone();
         let fetched = self.fetch(&text, plan, load).await;
+        if matches!(fetched.after, After::TooLarge(_)) {
+            self.remember(&key, MissReason::TooLarge);
+        }
         leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
         match fetched.after {
             After::Refresh(load) => self.refresh(key, policy, load).await,
-            after => self.clean_up(&key, &text, after).await,
+            after => self.clean_up(&text, after).await,
         }
     }
 
@@ -93,6 +97,10 @@ where
     /// source is not asked again by every reader.
     pub(crate) async fn refresh(self: Arc<Self>, key: K, policy: Policy, load: Loader<Option<V>>) {
         let Some(leader) = self.flights.begin_refresh(&key, self.clock.monotonic_ms()) else { return };
+        // Between the caller's look and ours an earlier refresh may have landed.
+        if matches!(self.look_near(&key), NearLook::Fresh(_)) {
+            return leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
+        }
         self.stats.count(Counter::Refreshes);
         let text = key.to_string();
         let lease = Lease::random();
@@ -107,21 +115,16 @@ where
         if fetched.keep.is_some() {
             return leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
         }
-        self.clean_up(&key, &text, fetched.after).await;
+        self.clean_up(&text, fetched.after).await;
         sleep(REFRESH_PAUSE).await;
         leader.land(fetched.answer, || {});
     }
 
-    async fn clean_up(&self, key: &K, text: &str, after: After<V>) {
-        let lease = match after {
-            After::Nothing | After::Refresh(_) => return,
-            After::Release(lease) => lease,
-            After::TooLarge(lease) => {
-                self.remember(key, MissReason::TooLarge);
-                lease
-            }
-        };
-        self.give_back(text, &lease).await;
+    async fn clean_up(&self, text: &str, after: After<V>) {
+        match after {
+            After::Nothing | After::Refresh(_) => {}
+            After::Release(lease) | After::TooLarge(lease) => self.give_back(text, &lease).await,
+        }
     }
 
     pub(crate) async fn give_back(&self, text: &str, lease: &Lease) {
@@ -318,7 +321,11 @@ where
         let work = async {
             let _turn = self.loads.acquire().await.expect("the semaphore is never closed");
             self.stats.count(Counter::Loads);
-            load().await
+            let loading = AssertUnwindSafe(async move { load().await });
+            loading
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| Err(Error::new(ErrorKind::Source, "the loader panicked")))
         };
         let result = timeout(policy.load_deadline, work).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "the source did not answer before the load deadline"))

@@ -53,7 +53,7 @@ pub(crate) struct Inner<K, V> {
 }
 
 /// What the near tier says to a read.
-enum NearLook<V> {
+pub(crate) enum NearLook<V> {
     Fresh(NearEntry<V>),
     Stale(NearEntry<V>),
     Miss(MissReason, Option<(NearEntry<V>, Served)>),
@@ -79,7 +79,7 @@ where
         Some(entry)
     }
 
-    fn look_near(&self, key: &K) -> NearLook<V> {
+    pub(crate) fn look_near(&self, key: &K) -> NearLook<V> {
         let Some(near) = &self.near else { return NearLook::Miss(MissReason::Cold, None) };
         let Some(entry) = near.get(key) else { return NearLook::Miss(near.why_absent(key), None) };
         match entry.freshness(self.clock.monotonic_ms()) {
@@ -190,6 +190,14 @@ where
         match self.flights.board(&key, now_ms, joinable) {
             Boarding::Join(flight) => flight.wait().await,
             Boarding::Lead(leader) => {
+                // Between the look at the near tier and here the key's last flight may have landed.
+                if mode == ReadMode::Cached
+                    && let NearLook::Fresh(entry) = self.look_near(&key)
+                {
+                    let read = entry.read(Served::Near, now_ms);
+                    leader.land(Ok(read.clone()), || {});
+                    return Ok(read);
+                }
                 let plan = Plan { policy, mode, reason, lease: Lease::random(), first: None, spare };
                 self.depart(Parts { leader, plan, load }).await
             }
@@ -211,14 +219,19 @@ where
                 }
                 NearLook::Miss(reason, spare) => (reason, spare),
             };
-            answers.push(Answer::Coming(match self.flights.board(key, now_ms, Some(self.joinable())) {
+            let flight = match self.flights.board(key, now_ms, Some(self.joinable())) {
                 Boarding::Join(flight) => flight,
                 Boarding::Lead(leader) => {
                     let flight = leader.flight();
-                    passengers.push(Passenger::new(leader, reason, spare));
+                    // As in `board`.
+                    match self.look_near(key) {
+                        NearLook::Fresh(entry) => leader.land(Ok(entry.read(Served::Near, now_ms)), || {}),
+                        _ => passengers.push(Passenger::new(leader, reason, spare)),
+                    }
                     flight
                 }
-            }));
+            };
+            answers.push(Answer::Coming(flight));
         }
         if !passengers.is_empty() {
             self.tasks.spawn(self.clone().fly_many(passengers, self.policy.clone(), load));

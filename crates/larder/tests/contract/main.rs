@@ -1,3 +1,6 @@
 //! One contract per capability, each over every backend it has.
 
+mod cache;
 mod redis;
+mod setup;
+mod stale_set;
