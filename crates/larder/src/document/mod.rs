@@ -1,10 +1,12 @@
 //! Cached documents and typed queries over a collection in MongoDB or SQLite.
 
 mod collection;
+mod cursor;
 mod database;
 mod decimal;
 mod filter;
 mod find;
+mod grammar;
 mod id;
 mod ingest;
 mod json;
@@ -23,9 +25,11 @@ mod write;
 
 pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_IDS, Put},
+    cursor::CursorKey,
     database::{Capability, Database, DatabaseProbe},
     filter::{CompareOp, Filter},
     find::{Direction, Find, Page, Position, SortKey},
+    grammar::{Query, QueryLimits, QueryParser},
     id::{Id, IdType, MAX_ID_BYTES},
     ingest::MAX_DEPTH,
     json::{JsonForm, to_json, write_json},

@@ -29,6 +29,17 @@ pub enum FieldType {
     Any,
 }
 
+impl FieldType {
+    /// Whether anything may stand below it without a declaration.
+    pub(crate) fn is_free(&self) -> bool {
+        match self {
+            Self::Object | Self::Any => true,
+            Self::Array(element) => element.is_free(),
+            _ => false,
+        }
+    }
+}
+
 /// One declared field. The path is dotted for nested fields: `maker.country`.
 #[derive(Clone, Debug)]
 pub struct Field {

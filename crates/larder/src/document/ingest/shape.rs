@@ -76,19 +76,20 @@ impl<'a> Expected<'a> {
 
     /// Whether a typed scalar may stand here as it is.
     pub(super) fn takes(self, value: &Bson) -> bool {
-        match (self.field_type, value) {
-            (_, Bson::Null) | (FieldType::Any, _) => true,
-            (FieldType::String, Bson::String(_))
-            | (FieldType::Int, Bson::Int32(_) | Bson::Int64(_))
-            | (FieldType::Double, Bson::Double(_) | Bson::Int32(_) | Bson::Int64(_))
-            | (FieldType::Decimal, Bson::Decimal128(_))
-            | (FieldType::Bool, Bson::Boolean(_))
-            | (FieldType::Date, Bson::DateTime(_))
-            | (FieldType::ObjectId, Bson::ObjectId(_))
-            | (FieldType::Object, Bson::Document(_))
-            | (FieldType::Array(_), Bson::Array(_)) => true,
-            _ => false,
-        }
+        matches!(
+            (self.field_type, value),
+            (_, Bson::Null)
+                | (FieldType::Any, _)
+                | (FieldType::String, Bson::String(_))
+                | (FieldType::Int, Bson::Int32(_) | Bson::Int64(_))
+                | (FieldType::Double, Bson::Double(_) | Bson::Int32(_) | Bson::Int64(_))
+                | (FieldType::Decimal, Bson::Decimal128(_))
+                | (FieldType::Bool, Bson::Boolean(_))
+                | (FieldType::Date, Bson::DateTime(_))
+                | (FieldType::ObjectId, Bson::ObjectId(_))
+                | (FieldType::Object, Bson::Document(_))
+                | (FieldType::Array(_), Bson::Array(_))
+        )
     }
 }
 

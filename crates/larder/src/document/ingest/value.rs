@@ -16,12 +16,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    document::{
-        FieldType, Id, MAX_DOCUMENT_BYTES, Schema,
-        order::with_raw,
-        raw::{self, Elements},
-        write,
-    },
+    document::{FieldType, Id, MAX_DOCUMENT_BYTES, Schema, order::with_raw, raw::Elements, write},
 };
 
 /// What the JSON is.

@@ -88,6 +88,11 @@ pub(crate) fn key_of_bson(value: &Bson) -> Result<Vec<u8>, Malformed> {
     with_raw(value, |value| key_of(Some(value)))
 }
 
+/// Appends the key of an owned value.
+pub(crate) fn write_bson_key(value: &Bson, key: &mut Vec<u8>) -> Result<(), Malformed> {
+    with_raw(value, |value| write_key(Some(value), key))
+}
+
 /// Lends the raw form of an owned value.
 pub(crate) fn with_raw<T>(
     value: &Bson,
