@@ -75,6 +75,8 @@ pub(crate) struct State {
     pub(crate) attempts: u64,
     /// Whether there is a connection.
     pub(crate) up: bool,
+    /// Where the present or last connection leads.
+    pub(crate) address: Option<Address>,
     /// Why there is none, or why the last one was lost.
     pub(crate) trouble: Option<Error>,
 }
@@ -140,6 +142,11 @@ impl Link {
             Primary::Fixed(address) => Some(address),
             Primary::Watched { .. } => None,
         }
+    }
+
+    /// Where the present or last connection leads.
+    pub(super) fn address(&self) -> Option<Address> {
+        self.shared.state.borrow().address.clone()
     }
 
     pub(crate) fn breaker(&self) -> BreakerState {

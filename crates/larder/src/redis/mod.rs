@@ -18,6 +18,7 @@ mod error;
 mod greet;
 mod key;
 mod link;
+mod probe;
 mod script;
 mod sentinel;
 mod slot;
@@ -36,6 +37,7 @@ pub use self::{
     breaker::{Breaker, BreakerState},
     config::RedisConfig,
     key::MAX_KEY_BYTES,
+    probe::{DeploymentMode, PrimaryProbe, ServerProbe},
     stats::RedisStats,
 };
 use self::{
@@ -46,7 +48,7 @@ pub(crate) use self::{
     key::{DEFAULT_SHARDS, Space},
     script::Script,
 };
-use crate::{ErrorKind, Result};
+use crate::{Clock, ErrorKind, Result};
 
 /// A handle to a Redis deployment. Cheap to clone; all clones share the connections.
 ///
@@ -62,6 +64,7 @@ struct Inner {
     target: Target,
     topology: Topology,
     counters: Arc<Counters>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Redis {
@@ -90,14 +93,14 @@ impl Redis {
             dialer: Dialer::new(target.clone(), config.certificates, config.connect_deadline)?,
             probe_interval: config.probe_interval,
             breaker: config.breaker,
-            clock: config.clock,
+            clock: Arc::clone(&config.clock),
             counters: Arc::clone(&counters),
         };
         let topology = Topology::start(target.mode.clone(), settings);
         match topology.first_attempt().await? {
             Some(trouble) if config.require_at_start || trouble.kind() == ErrorKind::Config => Err(trouble),
             _ => {
-                let inner = Inner { app: config.app, target, topology, counters };
+                let inner = Inner { app: config.app, target, topology, counters, clock: config.clock };
                 Ok(Self { inner: Arc::new(inner), deadline: config.deadline })
             }
         }
@@ -135,6 +138,18 @@ impl Redis {
             self.inner.outcome(reply)?;
         }
         Ok(())
+    }
+
+    /// Asks every primary what it is and how it is set up. One round trip each, each within the deadline.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Timeout` if a primary does not answer. What a user may not ask is left out instead.
+    pub async fn probe(&self) -> Result<ServerProbe> {
+        let mut primaries = Vec::new();
+        for link in self.inner.topology.links() {
+            primaries.push(probe::probe(&link, self.deadline, &*self.inner.clock).await?);
+        }
+        Ok(ServerProbe { mode: DeploymentMode::from(&self.inner.target.mode), primaries })
     }
 
     /// What went over the wire so far.

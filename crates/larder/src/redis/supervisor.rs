@@ -80,6 +80,7 @@ fn publish(shared: &Shared, connection: MultiplexedConnection, address: &Address
         state.generation = generation;
         state.attempts += 1;
         state.up = true;
+        state.address = Some(address.clone());
         state.trouble = None;
     });
     tracing::info!(%address, generation, "Connected to Redis.");

@@ -110,6 +110,7 @@ fn report(shared: &Shared, trouble: Option<Error>) {
             generation: state.generation + 1,
             attempts: state.attempts + 1,
             up: trouble.is_none(),
+            address: None,
             trouble,
         };
     });

@@ -1,6 +1,7 @@
 //! What crosses the wire, against a real server.
 
 mod cluster;
+mod probe;
 mod sentinel;
 mod tls;
 
@@ -12,10 +13,11 @@ use std::{
 use ::redis::{Value, cmd};
 use larder_testkit::{
     eventually,
+    proxy::{Fault, Proxy},
     redis::{Options, Server, single},
 };
 
-use super::{Redis, RedisConfig, Script};
+use super::{Breaker, BreakerState, Redis, RedisConfig, Script};
 use crate::ErrorKind;
 
 static COUNT_UP: Script = Script::new("count_up", "return redis.call('INCRBY', KEYS[1], ARGV[1])");
@@ -137,4 +139,64 @@ async fn a_handle_is_made_without_a_server_unless_one_is_required() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     server.restart();
     eventually("the server is found", Duration::from_secs(2), || async { redis.ping().await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_full_server_refuses_writes_and_stays_in_use() {
+    let server =
+        Server::start(&Options::default().with(&["--maxmemory", "2mb", "--maxmemory-policy", "noeviction"]));
+    let redis = Redis::connect(patient(server.url())).await.unwrap();
+    let value = "x".repeat(200_000);
+    let mut refused = 0;
+    for number in 0..40 {
+        let key = format!("k{number}");
+        if let Err(error) = redis.command(key.as_bytes(), cmd("SET").arg(&key).arg(&value)).await {
+            assert_eq!(error.kind(), ErrorKind::Full);
+            assert!(error.to_string().contains("maxmemory"), "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 20, "{refused}");
+    assert_eq!(redis.breaker(), BreakerState::Closed);
+    assert!(redis.command(b"k0", cmd("GET").arg("k0")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_late_reply_never_answers_another_call() {
+    let server = Server::start(&Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let config =
+        RedisConfig::new(format!("redis://127.0.0.1:{}", proxy.port())).deadline(Duration::from_millis(100));
+    let redis = Redis::connect(
+        config.breaker(Breaker::default().failures_in_a_row(u32::MAX).minimum_calls(u32::MAX)),
+    )
+    .await
+    .unwrap();
+    let echo = |text: String| {
+        let redis = redis.clone();
+        async move { redis.command(b"", cmd("ECHO").arg(&text)).await.map(|reply| (reply, text)) }
+    };
+    proxy.set(Fault::Delay(Duration::from_millis(300)));
+    let mut late = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        late.spawn(echo(format!("late-{number}")));
+    }
+    for outcome in late.join_all().await {
+        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Timeout);
+    }
+    proxy.set(Fault::Pass);
+    let mut answered = 0;
+    eventually("calls are answered", Duration::from_secs(5), || async {
+        if let Ok((reply, text)) = echo(format!("early-{answered}")).await {
+            assert_eq!(reply, bulk(&text));
+            return true;
+        }
+        false
+    })
+    .await;
+    while answered < 50 {
+        let (reply, text) = echo(format!("after-{answered}")).await.unwrap();
+        assert_eq!(reply, bulk(&text));
+        answered += 1;
+    }
 }
