@@ -1,6 +1,7 @@
 //! Redis servers: the shared one, and private ones that a test may break.
 
 mod cluster;
+mod monitor;
 mod resp;
 mod sentinel;
 mod server;
@@ -9,6 +10,7 @@ use std::{env, sync::OnceLock};
 
 pub use self::{
     cluster::{Cluster, Migration},
+    monitor::Monitor,
     resp::Reply,
     sentinel::Watched,
     server::{Options, Server, Tls},

@@ -200,3 +200,100 @@ fn checksum(header: &[u8], payload: &[u8]) -> u32 {
 fn corrupt(what: &'static str) -> Error {
     Error::new(ErrorKind::Corrupt, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX_BYTES: usize = 1 << 20;
+
+    fn envelope() -> impl Strategy<Value = Envelope> {
+        let payload = proptest::option::of(proptest::collection::vec(0_u8..4, 0..2_000));
+        (payload, any::<u8>(), any::<u64>(), any::<[u32; 3]>()).prop_map(
+            |(payload, codec, created_unix_ms, [fresh_ms, stale_ms, error_ms])| Envelope {
+                payload: payload.map(Bytes::from),
+                codec,
+                created_unix_ms,
+                life: Lifetime { fresh_ms, stale_ms, error_ms },
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(envelope in envelope(), compress_above in proptest::option::of(0_usize..2_000)) {
+            let bytes = Bytes::from(envelope.encode(compress_above));
+            prop_assert_eq!(Slot::decode(&bytes, MAX_BYTES).unwrap(), Slot::Value(envelope));
+        }
+
+        #[test]
+        fn one_changed_byte_is_noticed(envelope in envelope(), at: prop::sample::Index, change in 1_u8..) {
+            let mut bytes = envelope.encode(Some(100));
+            let at = at.index(bytes.len());
+            bytes[at] ^= change;
+            let read = Slot::decode(&Bytes::from(bytes), MAX_BYTES);
+            prop_assert_ne!(read.ok(), Some(Slot::Value(envelope)));
+        }
+
+        #[test]
+        fn foreign_bytes_are_refused_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Slot::decode(&Bytes::from(bytes.clone()), MAX_BYTES);
+            // With our own first bytes, so that the rest of the reader is reached.
+            for kind in [KIND_LEASE, KIND_PRESENT, KIND_ABSENT] {
+                let ours = [&[MAGIC, kind], &bytes[..]].concat();
+                let _ = Slot::decode(&Bytes::from(ours), MAX_BYTES);
+            }
+        }
+
+        #[test]
+        fn an_age_is_never_past_the_hard_expiry_whatever_the_clocks_say(envelope in envelope(), now: u64) {
+            prop_assert!(envelope.age_ms(now) <= envelope.life.keep_ms());
+        }
+
+        #[test]
+        fn freshness_only_gets_worse_with_age(life: [u16; 3], age: u32, older: u16) {
+            let life = Lifetime { fresh_ms: life[0].into(), stale_ms: life[1].into(), error_ms: life[2].into() };
+            let rank = |age: u64| match life.at_age(age) {
+                Freshness::Fresh => 0,
+                Freshness::Stale => 1,
+                Freshness::Fallback => 2,
+                Freshness::Expired => 3,
+            };
+            let age = u64::from(age % 200_000);
+            prop_assert!(rank(age) <= rank(age + u64::from(older)));
+            prop_assert_eq!(life.at_age(life.keep_ms()), Freshness::Expired);
+        }
+    }
+
+    #[test]
+    fn a_lease_is_read_back() {
+        let lease = Lease::random();
+        let bytes = Bytes::copy_from_slice(lease.as_bytes());
+        assert_eq!(Slot::decode(&bytes, MAX_BYTES).unwrap(), Slot::Lease(lease));
+    }
+
+    #[test]
+    fn a_compressed_value_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
+        let payload = Some(Bytes::from(vec![7; 4_000]));
+        let life = Lifetime { fresh_ms: 1, stale_ms: 0, error_ms: 0 };
+        let envelope = Envelope { payload, codec: 1, created_unix_ms: 0, life };
+        let bytes = Bytes::from(envelope.encode(Some(0)));
+        assert!(Slot::decode(&bytes, 4_000).is_ok());
+        assert_eq!(Slot::decode(&bytes, 3_999).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    /// Values that earlier versions wrote must stay readable, or at least be refused: a changed layout is a new version
+    /// in the key.
+    #[test]
+    fn the_layout_of_a_value_does_not_change() {
+        let life = Lifetime { fresh_ms: 60_000, stale_ms: 1_000, error_ms: 2_000 };
+        let payload = Some(Bytes::from_static(b"hello"));
+        let envelope = Envelope { payload, codec: 1, created_unix_ms: 1_735_689_600_000, life };
+        let hex: String = envelope.encode(None).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, GOLDEN);
+    }
+
+    const GOLDEN: &str = "4c020001007c291f9401000060ea0000e8030000d0070000203e10e368656c6c6f";
+}

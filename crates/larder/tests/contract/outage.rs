@@ -1,0 +1,298 @@
+//! The cache on the days when Redis is away, slow, full, or holds what it should not.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use larder::{
+    Cache, ErrorKind,
+    cache::{MissReason, ReadOptions, Served},
+    redis::Redis,
+};
+use larder_testkit::{
+    eventually,
+    proxy::{Fault, Proxy},
+    redis::{Monitor, Options, Server},
+};
+
+use crate::setup::{Origin, lasting};
+
+const KEY: &str = "k";
+/// The deadline of one call to Redis, and what a busy machine may add to it.
+const DEADLINE: Duration = Duration::from_millis(250);
+const SLACK: Duration = Duration::from_millis(500);
+
+async fn node(url: &str) -> Cache<String, u64> {
+    let redis = Redis::connect(url).await.unwrap();
+    Cache::builder("outage").redis(&redis).policy(lasting().near_ttl(Duration::ZERO)).build().unwrap()
+}
+
+fn proxied(proxy: &Proxy) -> String {
+    format!("redis://127.0.0.1:{}", proxy.port())
+}
+
+async fn served(cache: &Cache<String, u64>, key: &str, origin: &Origin) -> Served {
+    cache.read_with(key, &ReadOptions::default(), origin.loader()).await.unwrap().served
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_hit_is_one_command_and_a_miss_two() {
+    let server = Server::start(&Options::default());
+    let cache = node(&server.url()).await;
+    let origin = Origin::open(1);
+    // Teaches the server the script, once in its life.
+    cache.get_with("warm", origin.loader()).await.unwrap();
+    let monitor = Monitor::start(&server);
+    cache.get_with(KEY, origin.loader()).await.unwrap();
+    let commands = monitor.commands_until_quiet();
+    let names: Vec<&str> = commands.iter().map(|command| command[0].as_str()).collect();
+    assert_eq!(names, ["SET", "EVALSHA"], "a miss: {commands:?}");
+    cache.get_with(KEY, origin.loader()).await.unwrap();
+    let commands = monitor.commands_until_quiet();
+    assert_eq!(commands.len(), 1, "a hit: {commands:?}");
+    cache.invalidate(KEY).await.unwrap();
+    let commands = monitor.commands_until_quiet();
+    assert_eq!(commands.len(), 1, "an invalidation: {commands:?}");
+    assert_eq!(origin.reads(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_readers_of_a_cold_key_on_two_nodes_cause_one_load() {
+    for near in [Duration::ZERO, Duration::from_secs(1)] {
+        let server = Server::start(&Options::default());
+        let mut nodes = Vec::new();
+        for _ in 0..2 {
+            let redis = Redis::connect(server.url()).await.unwrap();
+            let cache: Cache<String, u64> =
+                Cache::builder("stampede").redis(&redis).policy(lasting().near_ttl(near)).build().unwrap();
+            nodes.push(cache);
+        }
+        let origin = Origin::held(1);
+        let readers: Vec<_> = (0..10_000)
+            .map(|reader| {
+                let (cache, load) = (nodes[reader % 2].clone(), origin.loader());
+                tokio::spawn(async move { cache.get_with(KEY, load).await })
+            })
+            .collect();
+        origin.until_reading(1).await;
+        origin.let_go(10_000);
+        for reader in readers {
+            assert_eq!(reader.await.unwrap().unwrap().as_deref(), Some(&1));
+        }
+        assert_eq!(origin.reads(), 1, "near tier for {near:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_fails_while_redis_is_killed_and_hits_are_back_two_seconds_after_it() {
+    let server = Server::start(&Options::default());
+    let cache = node(&server.url()).await;
+    let origin = Origin::open(1);
+    assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
+    assert_eq!(served(&cache, KEY, &origin).await, Served::Shared);
+    let stop = Arc::new(AtomicBool::new(false));
+    let readers: Vec<_> = (0..8)
+        .map(|_| {
+            let (cache, origin, stop) = (cache.clone(), origin.clone(), stop.clone());
+            tokio::spawn(async move {
+                let mut slowest = Duration::ZERO;
+                while !stop.load(SeqCst) {
+                    let begun = Instant::now();
+                    cache.get_with(KEY, origin.loader()).await.expect("the database can answer");
+                    slowest = slowest.max(begun.elapsed());
+                    tokio::task::yield_now().await;
+                }
+                slowest
+            })
+        })
+        .collect();
+    server.kill();
+    eventually("reads go past the dead Redis", Duration::from_secs(5), || async {
+        cache.stats().shared_errors > 0
+    })
+    .await;
+    server.restart();
+    let back = Instant::now();
+    eventually("hits are back", Duration::from_secs(2), || async {
+        served(&cache, KEY, &origin).await == Served::Shared
+    })
+    .await;
+    assert!(back.elapsed() < Duration::from_secs(2));
+    stop.store(true, SeqCst);
+    for reader in readers {
+        let slowest = reader.await.unwrap();
+        assert!(slowest < 2 * DEADLINE + SLACK, "a read took {slowest:?}");
+    }
+    assert_eq!(cache.stats().read_errors, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hung_redis_costs_a_read_its_deadline_and_soon_nothing() {
+    let server = Server::start(&Options::default());
+    let cache = node(&server.url()).await;
+    let origin = Origin::open(1);
+    served(&cache, KEY, &origin).await;
+    server.freeze();
+    let frozen = Instant::now();
+    let mut fast = 0;
+    while fast < 20 {
+        let begun = Instant::now();
+        assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
+        // The look-up, and the wait for a lease that was never answered: each is cut off.
+        assert!(begun.elapsed() < 2 * DEADLINE + SLACK, "a read took {:?}", begun.elapsed());
+        fast = if begun.elapsed() < DEADLINE / 5 { fast + 1 } else { 0 };
+        assert!(frozen.elapsed() < Duration::from_secs(20), "the breaker never opened");
+    }
+    server.thaw();
+    eventually("hits are back", Duration::from_secs(5), || async {
+        served(&cache, KEY, &origin).await == Served::Shared
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalidation_that_redis_missed_is_kept_respected_and_sent_later() {
+    let server = Server::start(&Options { append_only: true, ..Options::default() });
+    let (a, b) = (node(&server.url()).await, node(&server.url()).await);
+    let origin = Origin::open(1);
+    a.get_with(KEY, origin.loader()).await.unwrap();
+    server.kill();
+    eventually("the node has noticed", Duration::from_secs(5), || async {
+        a.invalidate("probe").await.is_err()
+    })
+    .await;
+    origin.write(2);
+    let error = a.invalidate(KEY).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+    assert!(a.stats().invalidations_owed >= 1);
+    assert_eq!(a.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&2));
+    // Redis comes back with the old value in it.
+    server.restart();
+    let stop = Instant::now() + Duration::from_secs(5);
+    while a.stats().invalidations_owed > 0 {
+        let value = a.get_with(KEY, origin.loader()).await.unwrap();
+        assert_eq!(value.as_deref(), Some(&2), "this node does not believe Redis about a key it owes");
+        assert!(Instant::now() < stop, "the invalidation was never sent");
+        tokio::task::yield_now().await;
+    }
+    eventually("the other node has its connection back", Duration::from_secs(5), || async {
+        let read = b.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
+        assert_eq!(read.value.as_deref(), Some(&2), "the old value is gone from Redis");
+        read.served == Served::Shared
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalidation_whose_reply_was_lost_is_sent_again() {
+    let server = Server::start(&Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let cache = node(&proxied(&proxy)).await;
+    let origin = Origin::open(1);
+    cache.get_with(KEY, origin.loader()).await.unwrap();
+    proxy.set(Fault::DropReplies);
+    assert_eq!(cache.invalidate(KEY).await.unwrap_err().kind(), ErrorKind::Timeout);
+    proxy.set(Fault::Pass);
+    eventually("nothing is owed", Duration::from_secs(10), || async {
+        cache.stats().invalidations_owed == 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_invalidation_happens_all_the_same() {
+    let server = Server::start(&Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let (cache, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
+    let origin = Origin::open(1);
+    cache.get_with(KEY, origin.loader()).await.unwrap();
+    origin.write(2);
+    proxy.set(Fault::Silent);
+    {
+        let mut invalidation = Box::pin(cache.invalidate(KEY));
+        assert!(futures_util::poll!(&mut invalidation).is_pending());
+    }
+    proxy.set(Fault::Pass);
+    eventually("the other node sees the new value", Duration::from_secs(10), || async {
+        other.get_with(KEY, origin.loader()).await.unwrap().as_deref() == Some(&2)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_and_damaged_values_are_misses_and_are_replaced() {
+    let server = Server::start(&Options::default());
+    let cache = node(&server.url()).await;
+    let slot = cache.explain(&KEY.to_owned()).await.slot_key.unwrap();
+    let spoil: [&[&str]; 5] = [
+        &["SET", &slot, "somebody else's value"],
+        &["SET", &slot, ""],
+        &["SET", &slot, "L\u{2}"],
+        &["SETRANGE", &slot, "27", "x"],
+        &["HSET", &slot, "a", "hash"],
+    ];
+    for (round, command) in spoil.into_iter().enumerate() {
+        let origin = Origin::open(round as u64);
+        if command[0] == "HSET" {
+            server.ask(&["DEL", &slot]);
+        }
+        server.ask(command);
+        let read = cache.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
+        assert_eq!(
+            (read.value.as_deref(), read.reason),
+            (Some(&(round as u64)), Some(MissReason::Corrupt)),
+            "{command:?}"
+        );
+        assert_eq!(cache.stats().corrupt, round as u64 + 1);
+        assert_eq!(served(&cache, KEY, &origin).await, Served::Shared, "{command:?}: it was replaced");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_redis_still_serves_what_it_has() {
+    let server = Server::start(&Options::default());
+    let cache = node(&server.url()).await;
+    let origin = Origin::open(1);
+    cache.get_with(KEY, origin.loader()).await.unwrap();
+    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    assert_eq!(served(&cache, KEY, &origin).await, Served::Shared);
+    assert_eq!(served(&cache, "other", &origin).await, Served::Source);
+    cache.invalidate(KEY).await.expect("forgetting needs no memory");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_costs_misses_and_nothing_else() {
+    let server = Server::start(&Options::default());
+    let cache = node(&server.url()).await;
+    let origin = Origin::open(1);
+    cache.get_with(KEY, origin.loader()).await.unwrap();
+    for command in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"]] {
+        server.ask(command);
+        cache.get_with(KEY, origin.loader()).await.unwrap();
+        assert_eq!(served(&cache, KEY, &origin).await, Served::Shared, "{command:?}");
+    }
+}
+
+/// A node that dies with a lease in its hand holds the others up for the lease's few seconds, not for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_of_a_dead_node_runs_out() {
+    let server = Server::start(&Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let (dying, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
+    let held = Origin::held(1);
+    let reader = tokio::spawn({
+        let load = held.loader();
+        async move { dying.get_with(KEY, load).await }
+    });
+    held.until_reading(1).await;
+    proxy.set(Fault::Silent);
+    let begun = Instant::now();
+    let value = other.get_with(KEY, Origin::open(2).loader()).await.unwrap();
+    assert_eq!(value.as_deref(), Some(&2));
+    assert!(begun.elapsed() < Duration::from_secs(5), "waited {:?} for a dead node", begun.elapsed());
+    reader.abort();
+}
