@@ -13,8 +13,10 @@ pub(super) enum Cell {
     Number,
     /// As `true` or `false`.
     Bool,
-    /// The cell is JSON itself: an array, an object, or whatever the field may hold.
+    /// The cell is JSON itself: an array or an object.
     Json,
+    /// JSON if it is that, else a string.
+    Guess,
 }
 
 impl Cell {
@@ -27,34 +29,37 @@ impl Cell {
             return Ok(if schema.id_type() == IdType::Int { Self::Number } else { Self::Text });
         }
         let Some(field) = schema.find_field(column) else {
+            if !schema.is_strict() {
+                return Ok(Self::Guess);
+            }
             return Err(format!("column `{column}` is not a declared field of {}", schema.name()));
         };
         Ok(match field.field_type() {
             FieldType::Int | FieldType::Double => Self::Number,
             FieldType::Bool => Self::Bool,
-            FieldType::Object | FieldType::Array(_) | FieldType::Any => Self::Json,
+            FieldType::Object | FieldType::Array(_) => Self::Json,
+            FieldType::Any => Self::Guess,
             FieldType::String | FieldType::Decimal | FieldType::Date | FieldType::ObjectId => Self::Text,
         })
     }
 
     fn write(self, cell: &str, json: &mut Vec<u8>) -> Result<(), String> {
-        let number = |text: &str| text.parse::<f64>().is_ok_and(f64::is_finite);
-        match self {
-            Self::Text => serde_json::to_writer(json, cell).map_err(|error| error.to_string()),
-            Self::Number | Self::Json
-                if is_json(cell.trim()) && (self == Self::Json || number(cell.trim())) =>
-            {
-                json.extend_from_slice(cell.trim().as_bytes());
-                Ok(())
+        let bare = cell.trim();
+        let as_it_is = match self {
+            Self::Text => false,
+            Self::Number if !(is_json(bare) && bare.parse::<f64>().is_ok()) => {
+                return Err("must be a number".to_owned());
             }
-            Self::Bool if matches!(cell.trim(), "true" | "false") => {
-                json.extend_from_slice(cell.trim().as_bytes());
-                Ok(())
-            }
-            Self::Number => Err("must be a number".to_owned()),
-            Self::Bool => Err("must be true or false".to_owned()),
-            Self::Json => Err("must be JSON".to_owned()),
+            Self::Bool if !matches!(bare, "true" | "false") => return Err("must be true or false".to_owned()),
+            Self::Json if !is_json(bare) => return Err("must be JSON".to_owned()),
+            Self::Guess => is_json(bare),
+            Self::Number | Self::Bool | Self::Json => true,
+        };
+        if as_it_is {
+            json.extend_from_slice(bare.as_bytes());
+            return Ok(());
         }
+        serde_json::to_writer(json, cell).map_err(|error| error.to_string())
     }
 }
 

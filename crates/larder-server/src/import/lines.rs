@@ -10,11 +10,12 @@ pub(super) struct Lines<R> {
     number: u64,
     /// The longest line that is read whole.
     limit: usize,
+    has_comments: bool,
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(input: R) -> Self {
-        Self { input, number: 0, limit: MAX_RECORD_BYTES }
+    pub(super) fn new(input: R, has_comments: bool) -> Self {
+        Self { input, number: 0, limit: MAX_RECORD_BYTES, has_comments }
     }
 
     /// The next line that is not blank. A line over the limit is passed over piece by piece, never held.
@@ -32,7 +33,7 @@ impl<R: BufRead> Lines<R> {
                 return Ok(Some(Record::too_long(self.number, text)));
             }
             text.truncate(text.trim_ascii_end().len());
-            if !text.is_empty() {
+            if !text.is_empty() && !(self.has_comments && text.starts_with(b"#")) {
                 return Ok(Some(Record { number: self.number, text, content: Content::Text }));
             }
         }
@@ -44,7 +45,7 @@ mod tests {
     use super::*;
 
     fn lines(input: &str, limit: usize) -> Vec<Record> {
-        let mut lines = Lines { limit, ..Lines::new(input.as_bytes()) };
+        let mut lines = Lines { limit, ..Lines::new(input.as_bytes(), false) };
         std::iter::from_fn(|| lines.next().unwrap()).collect()
     }
 

@@ -1,8 +1,128 @@
 //! `larder import`: documents from a file, typed by the declared fields of their collection.
+//!
+//! One thread reads and checks, another writes; between them a few batches wait. Memory does not grow with the file.
 
+mod args;
 mod array;
 mod columns;
+mod declare;
 mod format;
+mod infer;
+mod input;
 mod lines;
+mod parse;
+mod progress;
 mod record;
+mod rejects;
 mod table;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, io, path::PathBuf, time::Duration};
+
+use indicatif::HumanCount;
+use larder::{Error, ErrorKind, Result, document::Collection};
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+pub(crate) use self::{args::ImportArgs, declare::declare};
+use self::{input::Input, parse::Parsed, progress::Progress, rejects::Rejects, write::Writer};
+
+/// Batches that wait for the database while the next is read.
+const WAITING: usize = 3;
+
+/// What an import did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    pub(crate) imported: u64,
+    pub(crate) rejected: u64,
+    /// Where the rejected ones are kept.
+    pub(crate) rejects: PathBuf,
+    pub(crate) elapsed: Duration,
+    dry_run: bool,
+}
+
+/// Imports what the arguments name into `collection`.
+///
+/// A document that cannot be read, does not fit the declaration, or whose `_id` is taken is kept in the reject file and
+/// leaves the others alone.
+///
+/// # Errors
+/// `ErrorKind::Config` if the input cannot be read at all; as [`Collection::insert_many`] if the database fails. What was
+/// imported until then stays, and the message says how much that is.
+pub(crate) async fn run(args: &ImportArgs, collection: &Collection) -> Result<Outcome> {
+    let input = Input::open(args).map_err(|error| unreadable(args, error))?;
+    import(args, collection, input).await
+}
+
+async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Result<Outcome> {
+    let mut progress = Progress::new(input.length, input.position.clone());
+    let schema = collection.schema().clone();
+    let records = parse::records(input, &schema).map_err(|error| unreadable(args, error))?;
+    let noun = records.noun();
+    let mut rejects = Rejects::new(args.rejects_path(), records.header());
+    let (sender, mut batches) = mpsc::channel(WAITING);
+    let size = args.batch as usize;
+    let reader = spawn_blocking(move || parse::run(records, &schema, size, &sender));
+
+    let writer = Writer::new(collection, args);
+    let mut imported = 0;
+    while let Some(batch) = batches.recv().await {
+        let batch =
+            batch.map_err(|error| unreadable(args, error)).map_err(|error| so_far(error, imported))?;
+        let outcomes = writer.write(batch).await.map_err(|error| so_far(error, imported))?;
+        for (Parsed { number, text, .. }, reason) in outcomes.rejected {
+            let place = format!("{noun} {number}");
+            progress.rejected(&place, &reason);
+            rejects.keep(&place, &reason, &text).map_err(|error| not_kept(&rejects, error))?;
+        }
+        imported += outcomes.written;
+        progress.show(imported);
+    }
+    rejects.finish().map_err(|error| not_kept(&rejects, error))?;
+    reader.await.map_err(|error| {
+        Error::new(ErrorKind::Source, "the reading thread ended early").with_source(error)
+    })?;
+    progress.finish();
+    Ok(Outcome {
+        imported,
+        rejected: rejects.count(),
+        rejects: rejects.path().to_owned(),
+        elapsed: progress.elapsed(),
+        dry_run: args.dry_run,
+    })
+}
+
+fn unreadable(args: &ImportArgs, error: io::Error) -> Error {
+    Error::new(ErrorKind::Config, "cannot be imported")
+        .with_field(args.file.display().to_string())
+        .with_source(error)
+}
+
+fn not_kept(rejects: &Rejects, error: io::Error) -> Error {
+    let path = rejects.path().display().to_string();
+    Error::new(ErrorKind::Unavailable, "rejected documents cannot be kept")
+        .with_field(path)
+        .with_source(error)
+}
+
+fn so_far(error: Error, imported: u64) -> Error {
+    error.context(format_args!(
+        "stopped after {} documents; --upsert goes on from there",
+        HumanCount(imported)
+    ))
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let per_second = self.imported as f64 / self.elapsed.as_secs_f64().max(1e-3);
+        let did = if self.dry_run { "could be imported" } else { "imported" };
+        write!(f, "{} documents {did} in {:.1} s", HumanCount(self.imported), self.elapsed.as_secs_f64())?;
+        write!(f, " ({}/s)", HumanCount(per_second as u64))?;
+        if self.rejected > 0 {
+            write!(f, ", {} rejected and kept in {}", HumanCount(self.rejected), self.rejects.display())?;
+        }
+        f.write_str(".")
+    }
+}

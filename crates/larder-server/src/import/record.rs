@@ -69,12 +69,13 @@ impl<R: BufRead> Records<R> {
     pub(super) fn new(
         input: R,
         format: Format,
+        has_comments: bool,
         cell: impl Fn(&str) -> Result<Cell, String>,
     ) -> io::Result<Self> {
         Ok(match format {
-            Format::Ndjson => Self::Lines(Lines::new(input)),
+            Format::Ndjson => Self::Lines(Lines::new(input, has_comments)),
             Format::Json => Self::Elements(Elements::new(input)?),
-            Format::Csv => Self::Rows(Box::new(Table::new(input, cell)?)),
+            Format::Csv => Self::Rows(Box::new(Table::new(input, has_comments, cell)?)),
         })
     }
 
@@ -87,6 +88,14 @@ impl<R: BufRead> Records<R> {
             Self::Lines(lines) => lines.next(),
             Self::Elements(elements) => elements.next(),
             Self::Rows(table) => table.next(),
+        }
+    }
+
+    /// The header row of a table, as it stands in the input.
+    pub(super) fn header(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Rows(table) => Some(table.header().to_vec()),
+            Self::Lines(_) | Self::Elements(_) => None,
         }
     }
 

@@ -21,6 +21,8 @@ pub(super) struct Table<R> {
     /// The longest row that is read whole.
     limit: usize,
     columns: Columns,
+    header: Vec<u8>,
+    has_comments: bool,
     row: Row,
 }
 
@@ -44,17 +46,39 @@ impl<R: BufRead> Table<R> {
     ///
     /// # Errors
     /// When reading fails; `InvalidData` naming the column if the header row cannot be used.
-    pub(super) fn new(mut input: R, cell: impl Fn(&str) -> Result<Cell, String>) -> io::Result<Self> {
-        let reader = ReaderBuilder::new().delimiter(separator(input.fill_buf()?)).build();
+    pub(super) fn new(
+        mut input: R,
+        has_comments: bool,
+        cell: impl Fn(&str) -> Result<Cell, String>,
+    ) -> io::Result<Self> {
+        let reader = ReaderBuilder::new()
+            .delimiter(separator(input.fill_buf()?))
+            .comment(has_comments.then_some(b'#'))
+            .build();
         let row = Row { cells: vec![0; 4096], ends: vec![0; 64], ..Row::default() };
         let columns = Columns::default();
-        let mut table = Self { input, reader, lines: 0, limit: MAX_RECORD_BYTES, columns, row };
+        let mut table = Self {
+            input,
+            reader,
+            lines: 0,
+            limit: MAX_RECORD_BYTES,
+            columns,
+            header: Vec::new(),
+            has_comments,
+            row,
+        };
         table.read()?;
         let names: Vec<String> =
             table.row.cells().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
+        table.header = table.row.text.trim_ascii().to_vec();
         let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, format!("header row: {reason}"));
         table.columns = Columns::new(&names, cell).map_err(invalid)?;
         Ok(table)
+    }
+
+    /// The header row, as it stands in the input.
+    pub(super) fn header(&self) -> &[u8] {
+        &self.header
     }
 
     /// The next row. A row over the limit is passed over piece by piece, never held.
@@ -64,7 +88,7 @@ impl<R: BufRead> Table<R> {
             return Ok(None);
         }
         // The reader leaves the second half of `\r\n`, and blank lines, to the row that follows.
-        let space = self.row.text.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
+        let space = self.leading();
         let skipped = self.row.text[..space].iter().filter(|byte| **byte == b'\n').count() as u64;
         let number = lines_before + skipped + 1;
         let text = self.row.text[space..].trim_ascii_end().to_vec();
@@ -76,6 +100,20 @@ impl<R: BufRead> Table<R> {
             Err(reason) => Content::Fault(reason),
         };
         Ok(Some(Record { number, text, content }))
+    }
+
+    /// How much of the row's text stands before its first cell: line ends and, in a reject file, reasons.
+    fn leading(&self) -> usize {
+        let text = self.row.text.as_slice();
+        let mut at = 0;
+        while let Some(byte) = text.get(at) {
+            at += match byte {
+                b'\r' | b'\n' => 1,
+                b'#' if self.has_comments => text[at..].iter().take_while(|byte| **byte != b'\n').count(),
+                _ => break,
+            };
+        }
+        at
     }
 
     fn content(&self) -> Result<Vec<u8>, String> {
@@ -153,7 +191,7 @@ mod tests {
                 _ => Cell::Text,
             })
         };
-        Table::new(BufReader::with_capacity(64, input.as_bytes()), cell).unwrap()
+        Table::new(BufReader::with_capacity(64, input.as_bytes()), false, cell).unwrap()
     }
 
     fn rows(input: &str) -> Vec<(u64, Result<String, String>)> {

@@ -1,0 +1,144 @@
+//! A declaration to begin with, for people who come with a file and no configuration.
+
+use std::fmt::Write;
+
+use larder::{Error, ErrorKind, Result};
+use serde_json::Value;
+
+use super::{
+    args::ImportArgs,
+    columns::Cell,
+    infer::{Fields, Place, Seen},
+    input::Input,
+    record::Records,
+    unreadable,
+};
+
+/// So many documents are looked at.
+const LOOKED_AT: u64 = 1_000;
+
+/// So many fields can be filtered and sorted by from the start: each has an index, which every write pays for.
+const INDEXED: usize = 6;
+
+/// Longer texts are read, not searched.
+const LONGEST_FILTERED: usize = 64;
+
+/// A configuration that declares the collection and fits the first documents of the file.
+///
+/// # Errors
+/// `ErrorKind::Config` if the input cannot be read or has no document.
+pub(crate) fn declare(args: &ImportArgs) -> Result<String> {
+    let input = Input::open(args).map_err(|error| unreadable(args, error))?;
+    let guess = |_: &str| Ok(Cell::Guess);
+    let records = Records::new(input.reader, input.format, input.has_comments, guess);
+    let mut records = records.map_err(|error| unreadable(args, error))?;
+    let mut root = Fields::default();
+    while root.documents < LOOKED_AT
+        && let Some(record) = records.next().map_err(|error| unreadable(args, error))?
+    {
+        if let Some(Value::Object(document)) =
+            record.json().ok().and_then(|json| serde_json::from_slice(json).ok())
+        {
+            root.add(&document);
+        }
+    }
+    if root.documents == 0 {
+        let file = args.file.display().to_string();
+        return Err(Error::new(ErrorKind::Config, "no JSON document was found in it").with_field(file));
+    }
+    Ok(configuration(args, &root))
+}
+
+fn configuration(args: &ImportArgs, root: &Fields) -> String {
+    let (name, file, count) = (&args.collection, args.file.display(), root.documents);
+    let id = match root.fields.get("_id").map(|place| &place.seen) {
+        Some(Seen::Int) => "int",
+        None | Some(Seen::ObjectId) => "objectId",
+        Some(_) => "string",
+    };
+    let mut text = format!(
+        "# Made from the first {count} documents of {file}. Read it through, save it as larder.toml, then:\n\
+         #   larder --config larder.toml import {name} {file}\n\
+         #   larder --config larder.toml\n\n\
+         [auth]\n\
+         open = true                     # on this machine only; `larder config` shows keys and roles\n\n\
+         [[collection]]\n\
+         name = {}\n\
+         id = \"{id}\"\n",
+        quoted(name)
+    );
+    let mut indexes = INDEXED;
+    for (name, place) in root.fields.iter().filter(|(name, _)| *name != "_id") {
+        field(&mut text, name, place, root.documents, Some(&mut indexes));
+    }
+    text
+}
+
+/// Writes a field and those below it. `indexes` counts down; `None` below an array.
+fn field(text: &mut String, path: &str, place: &Place, documents: u64, mut indexes: Option<&mut usize>) {
+    if path.is_empty() || path.starts_with('$') || path.contains('\0') {
+        let _ =
+            writeln!(text, "\n# {} cannot be declared: it is not a name that MongoDB takes.", quoted(path));
+        return;
+    }
+    let _ = write!(
+        text,
+        "\n[[collection.field]]\npath = {}\ntype = \"{}\"\n",
+        quoted(path),
+        type_name(&place.seen)
+    );
+    if place.documents == documents && place.seen != Seen::Nothing && !path.contains('.') {
+        text.push_str("required = true\n");
+    }
+    if let Some(left) = indexes.as_deref_mut().filter(|left| **left > 0 && is_short(place)) {
+        *left -= 1;
+        text.push_str("filter = true\n");
+        if place.seen != Seen::Bool {
+            text.push_str("sort = true\n");
+        }
+    }
+    let (fields, indexes) = match &place.seen {
+        Seen::Object(fields) => (fields, indexes),
+        Seen::Array(element) => match element.as_ref() {
+            Seen::Object(fields) => (fields, None),
+            _ => return,
+        },
+        _ => return,
+    };
+    if fields.is_map() {
+        return;
+    }
+    let mut indexes = indexes;
+    for (name, inner) in &fields.fields {
+        field(text, &format!("{path}.{name}"), inner, fields.documents, indexes.as_deref_mut());
+    }
+}
+
+/// Whether people would search for it.
+fn is_short(place: &Place) -> bool {
+    match place.seen {
+        Seen::String => place.longest <= LONGEST_FILTERED,
+        Seen::Bool | Seen::Int | Seen::Double | Seen::Decimal | Seen::Date | Seen::ObjectId => true,
+        Seen::Nothing | Seen::Object(_) | Seen::Array(_) | Seen::Mixed => false,
+    }
+}
+
+fn type_name(seen: &Seen) -> String {
+    match seen {
+        Seen::Nothing | Seen::Mixed => "any".to_owned(),
+        Seen::Bool => "bool".to_owned(),
+        Seen::Int => "int".to_owned(),
+        Seen::Double => "double".to_owned(),
+        Seen::Decimal => "decimal".to_owned(),
+        Seen::Date => "date".to_owned(),
+        Seen::ObjectId => "objectId".to_owned(),
+        Seen::String => "string".to_owned(),
+        Seen::Object(_) => "object".to_owned(),
+        Seen::Array(element) => format!("array<{}>", type_name(element)),
+    }
+}
+
+/// Text as a TOML string; its escapes are those of JSON.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}

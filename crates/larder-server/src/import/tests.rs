@@ -1,0 +1,180 @@
+//! Imports of each format into SQLite, with what is wrong in them.
+
+use std::{fs, io::Cursor, path::Path};
+
+use larder::document::{Collection, Database, Field, FieldType, Filter, Id, IdType, Schema};
+
+use super::{ImportArgs, Input, Outcome, declare, import, run};
+
+fn schema() -> Schema {
+    Schema::new("things", IdType::Int)
+        .field(Field::new("name", FieldType::String).required())
+        .field(Field::new("price", FieldType::Decimal))
+        .field(Field::new("maker", FieldType::Object))
+        .field(Field::new("maker.name", FieldType::String))
+        .field(Field::new("tags", FieldType::Array(Box::new(FieldType::String))))
+        .field(Field::new("added", FieldType::Date))
+}
+
+async fn things() -> Collection {
+    Database::sqlite_in_memory().await.unwrap().collection(schema()).build().unwrap()
+}
+
+fn args(file: &Path) -> ImportArgs {
+    ImportArgs {
+        collection: "things".into(),
+        file: file.to_owned(),
+        format: None,
+        upsert: false,
+        dry_run: false,
+        batch: 3,
+        rejects: None,
+        declare: false,
+    }
+}
+
+/// Imports a file of this name and content; what came of it, and the reject file.
+async fn check(name: &str, content: &str) -> (Collection, Outcome, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(name);
+    fs::write(&file, content).unwrap();
+    let things = things().await;
+    let outcome = run(&args(&file), &things).await.unwrap();
+    let rejects = fs::read_to_string(folder.path().join(format!("{name}.rejects"))).unwrap_or_default();
+    (things, outcome, rejects)
+}
+
+#[tokio::test]
+async fn a_json_array_is_imported_and_its_bad_elements_kept() {
+    let content = r#"[{"_id":1,"name":"a","price":"1.50","maker":{"name":"M"},"tags":["x"]},
+        {"_id":2,"name":7}, {"_id":3,"name":"c"}, nonsense, {"_id":1,"name":"again"}, {"name":"no id"}]"#;
+    let (things, outcome, rejects) = check("things.json", content).await;
+    assert_eq!((outcome.imported, outcome.rejected), (2, 4));
+    let json = things.get(&Id::Int(1)).await.unwrap().unwrap().json().clone();
+    assert_eq!(
+        json,
+        r#"{"_id":1,"name":"a","price":{"$numberDecimal":"1.50"},"maker":{"name":"M"},"tags":["x"]}"#
+    );
+    let lines: Vec<&str> = rejects.lines().collect();
+    assert!(lines[0].starts_with("# element 2: name: must be a string"), "{rejects}");
+    assert_eq!(lines[1], r#"{"_id":2,"name":7}"#);
+    assert!(lines[2].starts_with("# element 4: not valid JSON"), "{rejects}");
+    assert_eq!(lines[3], "nonsense");
+    assert_eq!(lines[4], "# element 5: _id: the id is taken");
+    assert!(lines[6].starts_with("# element 6: _id: is required"), "{rejects}");
+}
+
+#[tokio::test]
+async fn lines_are_imported_and_the_bad_ones_kept_with_their_numbers() {
+    let content =
+        "{\"_id\":1,\"name\":\"a\"}\n\n{\"_id\":2,\"nmae\":\"b\"}\n{\"_id\":3\n{\"_id\":4,\"name\":\"d\"}";
+    for name in ["things.ndjson", "things.jsonl", "things.json", "things"] {
+        let (things, outcome, rejects) = check(name, content).await;
+        assert_eq!((outcome.imported, outcome.rejected), (2, 2), "{name}");
+        assert_eq!(things.count(&Filter::All).await.unwrap(), 2);
+        assert!(rejects.starts_with("# line 3: nmae: "), "{rejects}");
+        assert!(rejects.contains("\n{\"_id\":2,\"nmae\":\"b\"}\n# line 4: "), "{rejects}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_is_imported_by_the_declared_types_and_its_bad_rows_kept() {
+    let content = "_id,name,price,maker.name,tags,added\n\
+                   1,007,1.50,M,\"[\"\"x\"\"]\",2025-01-02T03:04:05Z\n\
+                   2,b,much,,,\n\
+                   x,c,,,,\n\
+                   4,\"two\nlines\",,,,\n\
+                   5,e\n";
+    let (things, outcome, rejects) = check("things.csv", content).await;
+    assert_eq!((outcome.imported, outcome.rejected), (2, 3));
+    let json = things.get(&Id::Int(1)).await.unwrap().unwrap().json().clone();
+    let expected = r#"{"_id":1,"name":"007","price":{"$numberDecimal":"1.50"},"maker":{"name":"M"},"tags":["x"],"added":{"$date":"2025-01-02T03:04:05Z"}}"#;
+    assert_eq!(json, expected);
+    let lines: Vec<&str> = rejects.lines().collect();
+    assert_eq!(lines[0], "_id,name,price,maker.name,tags,added");
+    assert!(lines[1].starts_with("# line 3: price: "), "{rejects}");
+    assert_eq!(lines[2..5], ["2,b,much,,,", "# line 4: _id: must be a number", "x,c,,,,"]);
+    assert_eq!(lines[5], "# line 7: has 2 cells, the header row has 6");
+}
+
+#[tokio::test]
+async fn a_mended_reject_file_can_be_imported() {
+    let (things, outcome, rejects) = check("things.csv", "_id,name\n1,a\n2,\n").await;
+    assert_eq!((outcome.imported, outcome.rejected), (1, 1));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.csv.rejects");
+    fs::write(&file, rejects.replace("2,", "2,mended")).unwrap();
+    let outcome = run(&args(&file), &things).await.unwrap();
+    assert_eq!((outcome.imported, outcome.rejected), (1, 0));
+}
+
+#[tokio::test]
+async fn a_column_that_is_not_declared_stops_the_import_before_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.csv");
+    fs::write(&file, "_id,nmae\n1,a\n").unwrap();
+    let error = run(&args(&file), &things().await).await.unwrap_err();
+    assert_eq!(error.kind(), larder::ErrorKind::Config);
+    assert!(error.to_string().contains("`nmae`"), "{error}");
+}
+
+#[tokio::test]
+async fn an_upsert_replaces_and_a_dry_run_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.ndjson");
+    fs::write(&file, "{\"_id\":1,\"name\":\"new\"}\n{\"_id\":2,\"name\":\"b\"}\n").unwrap();
+    let things = things().await;
+    things.insert(bson::doc! { "_id": 1_i64, "name": "old" }).await.unwrap();
+
+    let dry = run(&ImportArgs { dry_run: true, ..args(&file) }, &things).await.unwrap();
+    assert_eq!((dry.imported, things.count(&Filter::All).await.unwrap()), (2, 1));
+    let upserted = run(&ImportArgs { upsert: true, ..args(&file) }, &things).await.unwrap();
+    assert_eq!((upserted.imported, upserted.rejected), (2, 0));
+    assert_eq!(things.get(&Id::Int(1)).await.unwrap().unwrap().json(), r#"{"_id":1,"name":"new"}"#);
+}
+
+#[tokio::test]
+async fn a_stream_without_a_name_is_imported() {
+    let things = things().await;
+    let args = args(Path::new("-"));
+    let input = Input::new(Box::new(Cursor::new("[{\"_id\":1,\"name\":\"a\"}]")), None, &args).unwrap();
+    assert_eq!(import(&args, &things, input).await.unwrap().imported, 1);
+}
+
+#[tokio::test]
+async fn a_database_that_fails_stops_the_import_and_its_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.ndjson");
+    let lines: String = (0..5_000).map(|id| format!("{{\"_id\":{id},\"name\":\"a\"}}\n")).collect();
+    fs::write(&file, lines).unwrap();
+    let database = Database::sqlite_in_memory().await.unwrap().with_deadline(std::time::Duration::ZERO);
+    let error = run(&args(&file), &database.collection(schema()).build().unwrap()).await.unwrap_err();
+    assert!(error.to_string().starts_with("stopped after "), "{error}");
+}
+
+#[test]
+fn a_declaration_is_made_from_the_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.json");
+    let content = r#"[{"_id":1,"name":"a","price":1,"at":"2025-01-02T03:04:05Z","maker":{"name":"M"},"parts":[{"n":1}]},
+        {"_id":2,"name":"b","price":1.5,"odd":1}, {"_id":3,"name":"c","odd":"x"}]"#;
+    fs::write(&file, content).unwrap();
+    let text = declare(&args(&file)).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let collection = &table["collection"][0];
+    assert_eq!((collection["name"].as_str(), collection["id"].as_str()), (Some("things"), Some("int")));
+    let fields = collection["field"].as_array().unwrap().iter();
+    let types: Vec<_> =
+        fields.map(|field| (field["path"].as_str().unwrap(), field["type"].as_str().unwrap())).collect();
+    let expected = [
+        ("at", "date"),
+        ("maker", "object"),
+        ("maker.name", "string"),
+        ("name", "string"),
+        ("odd", "any"),
+        ("parts", "array<object>"),
+        ("parts.n", "int"),
+        ("price", "double"),
+    ];
+    assert_eq!(types, expected);
+}
