@@ -1,10 +1,28 @@
-//! The `larder` binary.
-#[expect(dead_code, reason = "the server that shows it is not here yet")]
+//! The `larder` binary: the data API over declared collections, the doctor, and the tools around the library.
+
+mod app;
+mod auth;
+mod cli;
+mod commands;
+mod config;
 mod dashboard;
-#[allow(dead_code, unused_imports, clippy::allow_attributes, reason = "the command that calls it is not here yet")]
 mod import;
-#[expect(dead_code, reason = "the command that calls it is not here yet")]
 mod load;
-#[allow(dead_code, unused_imports, clippy::allow_attributes, reason = "the server that loads it is not here yet")]
+mod resource;
+mod routes;
 mod sample;
-fn main() {}
+mod serve;
+mod telemetry;
+
+use std::{io, process::ExitCode};
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let filter = EnvFilter::try_from_env("LARDER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    commands::run(cli).await
+}

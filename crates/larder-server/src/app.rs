@@ -1,0 +1,135 @@
+//! Everything that is open while the server runs.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use larder::{
+    Result,
+    document::{Collection, CursorKey, Database, QueryLimits},
+    redis::{Redis, RedisConfig},
+};
+
+use crate::{
+    auth::Gate,
+    config::{CollectionConfig, Config, Limits, MongoSettings, RedisSettings},
+    resource::Resource,
+    telemetry::Telemetry,
+};
+
+/// The running server, apart from its listener.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub limits: Limits,
+    /// What a list may ask for.
+    pub query_limits: QueryLimits,
+    /// Seals the cursors of lists.
+    pub cursors: CursorKey,
+    pub gate: Gate,
+    pub database: Database,
+    pub redis: Option<Redis>,
+    /// By the name in URLs.
+    pub resources: BTreeMap<String, Resource>,
+    pub telemetry: Telemetry,
+    stopping: AtomicBool,
+    uses_mongo: bool,
+}
+
+impl App {
+    /// Connects to the database and to Redis, and puts a cache in front of every collection.
+    ///
+    /// Redis may be away: it is connected to when it comes. The database must answer.
+    ///
+    /// # Errors
+    /// A URL that cannot be read, a database that cannot be opened, settings that the library refuses.
+    pub(crate) async fn open(config: &Config) -> Result<Self> {
+        let database = open_database(config).await?;
+        let redis = match &config.redis.url {
+            Some(_) => Some(open_redis(&config.redis).await?),
+            None => None,
+        };
+        let gate = Gate::new(&config.auth);
+        let mut resources = BTreeMap::new();
+        for collection in &config.collections {
+            let opened = open_collection(&database, redis.as_ref(), collection)
+                .map_err(|error| error.context(format_args!("collection {}", collection.name)))?;
+            resources.insert(collection.name.clone(), Resource::new(collection, opened, &gate));
+        }
+        Ok(Self {
+            limits: config.limits.clone(),
+            query_limits: QueryLimits {
+                default_limit: config.limits.page_default,
+                max_limit: config.limits.page_max,
+                max_offset: config.limits.offset_max,
+                ..QueryLimits::default()
+            },
+            cursors: match &config.cursor_secret {
+                Some(secret) => CursorKey::new(secret.reveal().as_bytes()),
+                None => CursorKey::random(),
+            },
+            gate,
+            database,
+            redis,
+            resources,
+            telemetry: Telemetry::new(config.limits.max_in_flight),
+            stopping: AtomicBool::new(false),
+            uses_mongo: config.mongo.url.is_some(),
+        })
+    }
+
+    /// "mongo" or "sqlite".
+    pub(crate) fn database_kind(&self) -> &'static str {
+        if self.uses_mongo { "mongo" } else { "sqlite" }
+    }
+
+    /// Makes `/readyz` say no, so that a balancer sends nothing more.
+    pub(crate) fn begin_to_stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// The file of the embedded database, under the data directory.
+pub(crate) const DATABASE_FILE: &str = "larder.db";
+
+pub(crate) async fn open_database(config: &Config) -> Result<Database> {
+    let MongoSettings { url, deadline } = &config.mongo;
+    let database = match url {
+        Some(url) => {
+            let message = "MongoDB is not in this build yet";
+            return Err(larder::Error::new(larder::ErrorKind::Config, message).context(url.as_shown_url()));
+        }
+        None => {
+            std::fs::create_dir_all(&config.data_dir).map_err(|error| {
+                let what = format!("make the folder {}", config.data_dir.display());
+                larder::Error::new(larder::ErrorKind::Config, what).with_source(error)
+            })?;
+            Database::sqlite(config.data_dir.join(DATABASE_FILE)).await?
+        }
+    };
+    Ok(database.with_deadline(*deadline))
+}
+
+pub(crate) async fn open_redis(settings: &RedisSettings) -> Result<Redis> {
+    let url = settings.url.as_ref().map_or("", |url| url.reveal());
+    Redis::connect(RedisConfig::new(url).deadline(settings.deadline).app(&settings.app)).await
+}
+
+pub(crate) fn open_collection(
+    database: &Database,
+    redis: Option<&Redis>,
+    config: &CollectionConfig,
+) -> Result<Collection> {
+    let mut builder = database
+        .collection(config.schema.clone())
+        .policy(config.cache.policy())
+        .near_bytes(config.cache.near_max_bytes);
+    if let Some(redis) = redis {
+        builder = builder.redis(redis);
+    }
+    builder.build()
+}

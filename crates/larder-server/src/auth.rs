@@ -1,0 +1,107 @@
+//! Who a request comes from: API keys, known by their hashes, and the roles they carry.
+
+use hyper::{
+    HeaderMap,
+    header::{AUTHORIZATION, HeaderName},
+};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use crate::{
+    config::{ANONYMOUS, Auth},
+    routes::Refusal,
+};
+
+static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// The place of a role in the configuration; grants are looked up by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RoleId(pub usize);
+
+/// Tells requests apart by their keys.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    auth: Auth,
+    /// The hash and role of each key.
+    keys: Vec<([u8; 32], RoleId)>,
+    anonymous: RoleId,
+}
+
+impl Gate {
+    pub(crate) fn new(auth: &Auth) -> Self {
+        let find =
+            |name: &str| RoleId(auth.roles.iter().position(|role| role.name == name).unwrap_or_default());
+        let keys = auth.keys.iter().map(|key| (key.sha256, find(&key.role))).collect();
+        Self { keys, anonymous: find(ANONYMOUS), auth: auth.clone() }
+    }
+
+    /// Everyone may do everything.
+    pub(crate) fn is_open(&self) -> bool {
+        self.auth.open
+    }
+
+    /// Whether this is the role of requests without a key.
+    pub(crate) fn is_anonymous(&self, role: RoleId) -> bool {
+        role == self.anonymous
+    }
+
+    /// The name of a role.
+    pub(crate) fn role_name(&self, role: RoleId) -> &str {
+        &self.auth.roles[role.0].name
+    }
+
+    /// How many roles there are; ids count from 0.
+    pub(crate) fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.auth.roles.iter().map(|role| role.name.as_str())
+    }
+
+    /// Whether this role may read the operator's routes.
+    pub(crate) fn is_admin(&self, role: RoleId) -> bool {
+        self.auth.open || self.auth.roles[role.0].admin
+    }
+
+    /// Whether this role may ask for the database past the cache.
+    pub(crate) fn may_bypass(&self, role: RoleId) -> bool {
+        self.auth.open || self.auth.roles[role.0].bypass
+    }
+
+    /// The role of a request. On an open server nobody looks at keys.
+    ///
+    /// # Errors
+    /// 401 for a key that is not known, 400 for one that cannot be read. Neither repeats the key.
+    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<RoleId, Refusal> {
+        if self.auth.open {
+            return Ok(self.anonymous);
+        }
+        let key = match (headers.get(AUTHORIZATION), headers.get(&X_API_KEY)) {
+            (None, None) => return Ok(self.anonymous),
+            (Some(_), Some(_)) => {
+                return Err(Refusal::invalid(
+                    "X-API-Key",
+                    "send the key in Authorization or in X-API-Key, not in both",
+                ));
+            }
+            (None, Some(key)) => key.as_bytes(),
+            (Some(value), None) => strip_bearer(value.as_bytes())
+                .ok_or_else(|| Refusal::unauthorized("the Authorization header must be \"Bearer KEY\""))?,
+        };
+        self.find(key).ok_or_else(|| Refusal::unauthorized("this key is not known"))
+    }
+
+    fn find(&self, key: &[u8]) -> Option<RoleId> {
+        let hash: [u8; 32] = Sha256::digest(key).into();
+        // All keys are compared, each in constant time: how long it takes says nothing about which one was near.
+        let mut found = None;
+        for (known, role) in &self.keys {
+            if bool::from(known.ct_eq(&hash)) {
+                found = Some(*role);
+            }
+        }
+        found
+    }
+}
+
+fn strip_bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| key.trim_ascii())
+}

@@ -1,0 +1,86 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{import::ImportArgs, load::LoadArgs};
+
+/// The speed layer between an API and MongoDB.
+///
+/// Without a command it serves. Without a configuration it serves the sample shop from memory and SQLite.
+#[derive(Debug, Parser)]
+#[command(name = "larder", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Where the configuration comes from. These win over the environment, which wins over the file.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// The configuration file; `larder config` prints one to begin with.
+    #[arg(long, global = true, value_name = "FILE", env = "LARDER_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Keep documents in this MongoDB: mongodb://host/database.
+    #[arg(long, global = true, value_name = "URL")]
+    pub mongo: Option<String>,
+    /// Share the cache through this Redis: redis://host, rediss://, redis-sentinel:// or redis-cluster://.
+    #[arg(long, global = true, value_name = "URL")]
+    pub redis: Option<String>,
+    /// The address to serve on; port 0 takes a free one.
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+    /// Where the embedded database keeps its file.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve (also without a command).
+    Serve(ServeArgs),
+    /// Print every setting with its default, as a file to begin with.
+    Config,
+    /// Look at the configuration, the database and Redis, and say what is missing and what that turns off.
+    ///
+    /// Ends with 0 if all is well, 1 with warnings, 2 if the server could not serve.
+    Check,
+    /// Say what the cache of a running server knows about one document, and why a read of it missed.
+    Explain(ExplainArgs),
+    /// Import documents from a file into a declared collection.
+    Import(ImportArgs),
+    /// Load a running server with the same requests through the cache and past it, and compare.
+    Bench(LoadArgs),
+}
+
+/// Options of `serve` alone.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct ServeArgs {
+    /// Load the sample shop into an empty MongoDB, too. The embedded database gets it in any case.
+    #[arg(long)]
+    pub sample: bool,
+    /// Do not load the sample shop.
+    #[arg(long, conflicts_with = "sample")]
+    pub no_sample: bool,
+    /// Write the address here once requests are answered.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+}
+
+/// Options of `explain`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ExplainArgs {
+    /// The collection.
+    pub collection: String,
+    /// The document's id.
+    pub id: String,
+    /// The running server.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7300")]
+    pub url: String,
+    /// An administrator's key, if the server asks for one.
+    #[arg(long, value_name = "KEY", env = "LARDER_KEY", hide_env_values = true)]
+    pub key: Option<String>,
+}

@@ -1,0 +1,92 @@
+//! `larder check`: looks at everything the server would use, and says what is missing and what that turns off.
+
+mod database;
+mod redis;
+mod report;
+
+use std::collections::BTreeSet;
+
+use self::report::{Level, Report};
+use crate::{
+    cli::Options,
+    commands::{Loaded, WRONG, complain, load_config, say},
+    config::{Config, Verb},
+};
+
+/// Prints the report. Returns 0 if all is well, 1 with warnings, 2 if the server could not serve.
+pub(crate) async fn run(options: &Options) -> u8 {
+    let Loaded { config, is_sample } = match load_config(options) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(problems);
+            return WRONG;
+        }
+    };
+    let mut report = Report::default();
+    check_config(&config, is_sample, &mut report);
+    database::check(&config, &mut report).await;
+    redis::check(&config, &mut report).await;
+    say(report.to_string());
+    report.exit_code()
+}
+
+fn check_config(config: &Config, is_sample: bool, report: &mut Report) {
+    let collections = config.collections.len();
+    if is_sample {
+        report.add(Level::Good, "config", "no file: the sample shop");
+    } else if collections == 0 {
+        report.warn(
+            "config",
+            "no collection is declared",
+            "there is nothing to serve; `larder config` shows how",
+        );
+    } else {
+        report.add(Level::Good, "config", format!("{collections} collections"));
+    }
+    if config.auth.open {
+        report.add(Level::Note, "access", "open: everyone on this machine may do everything");
+    } else {
+        check_access(config, report);
+    }
+    if config.redis.url.is_some() && config.cursor_secret.is_none() {
+        report.warn(
+            "cursor_secret",
+            "is not set",
+            "with several nodes, a page's cursor is refused by the other nodes",
+        );
+    }
+    for collection in &config.collections {
+        let is_paged =
+            collection.schema.fields().iter().any(|field| field.is_filterable() || field.is_sortable());
+        if !is_paged {
+            let what = format!("collection {}", collection.name);
+            report.add(Level::Note, what, "no field can be filtered or sorted by; lists come by _id only");
+        }
+    }
+}
+
+fn check_access(config: &Config, report: &mut Report) {
+    let roles_of_keys: BTreeSet<&str> = config.auth.keys.iter().map(|key| key.role.as_str()).collect();
+    for collection in &config.collections {
+        if collection.grants.is_empty() {
+            let what = format!("collection {}", collection.name);
+            report.warn(what, "no role is granted anything", "nobody can use it");
+        }
+        for grant in &collection.grants {
+            let is_anonymous = grant.role == crate::config::ANONYMOUS;
+            let writes = grant.verbs.iter().any(|verb| !matches!(verb, Verb::Read | Verb::List));
+            if is_anonymous && writes {
+                let what = format!("collection {}", collection.name);
+                report.warn(
+                    what,
+                    "requests without a key may write",
+                    "anybody who reaches the server can change data",
+                );
+            }
+            if !is_anonymous && !roles_of_keys.contains(grant.role.as_str()) {
+                let what = format!("role {}", grant.role);
+                report.warn(what, "no key has this role", "its grants are of no use to anybody");
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Whether Redis can be reached, and whether it is set up as a cache needs it.
+
+use larder::redis::{DeploymentMode, PrimaryProbe, ServerProbe};
+
+use super::report::{Level, Report};
+use crate::{app::open_redis, config::Config};
+
+/// Entries carry the wall clock of the node that wrote them; past this, their age is told wrongly.
+const MAX_CLOCK_OFFSET_MS: i64 = 500;
+
+pub(super) async fn check(config: &Config, report: &mut Report) {
+    let Some(url) = &config.redis.url else {
+        report.add(Level::Note, "redis", "not used: each node caches in its own memory only");
+        return;
+    };
+    let place = url.as_shown_url();
+    let redis = match open_redis(&config.redis).await {
+        Ok(redis) => redis,
+        Err(error) => {
+            report.fail("redis", format!("{place}: {error}"), "mend the URL, the login or the server");
+            return;
+        }
+    };
+    match redis.probe().await {
+        Ok(probe) => report_probe(&place, &probe, report),
+        Err(error) => {
+            let effect = "the server works without it, more slowly, and connects when it comes";
+            report.warn("redis", format!("{place} does not answer: {error}"), effect);
+        }
+    }
+}
+
+fn report_probe(place: &str, probe: &ServerProbe, report: &mut Report) {
+    let mode = match probe.mode {
+        DeploymentMode::Sentinel => "through Sentinel",
+        DeploymentMode::Cluster => "a cluster",
+        _ => "one server",
+    };
+    report.add(Level::Good, "redis", format!("{place}: {mode}, {} primaries", probe.primaries.len()));
+    for primary in &probe.primaries {
+        report_primary(primary, report);
+    }
+}
+
+fn report_primary(primary: &PrimaryProbe, report: &mut Report) {
+    let what = format!("redis {}", primary.address);
+    let version = primary.version.as_deref().unwrap_or("of unknown version");
+    report.add(Level::Good, &what, format!("{} {version}", primary.product));
+    match (primary.max_memory_bytes, primary.max_memory_policy.as_deref()) {
+        (_, None) => report.add(Level::Note, &what, "does not say its memory policy to this user"),
+        (Some(_), Some("noeviction")) => report.warn(
+            &what,
+            "maxmemory with noeviction",
+            "a full Redis refuses new entries, and everything new is read from the database; allkeys-lfu suits a cache",
+        ),
+        (Some(_), Some(policy)) if policy.starts_with("volatile") => {
+            report.add(Level::Good, &what, format!("evicts by {policy}; every entry of Larder has an expiry"));
+        }
+        (Some(_), Some(policy)) => report.add(Level::Good, &what, format!("evicts by {policy}")),
+        (None, Some(_)) => report.warn(
+            &what,
+            "maxmemory is not set",
+            "it grows until the machine has no memory left; set maxmemory, and maxmemory-policy allkeys-lfu",
+        ),
+    }
+    if let Some(append_only) = primary.append_only {
+        let kept = if append_only { "keeps an append-only file" } else { "keeps no append-only file" };
+        report.add(Level::Note, &what, format!("{kept}; a cache needs none"));
+    }
+    if let Some(offset_ms) = primary.clock_offset_ms
+        && offset_ms.abs() > MAX_CLOCK_OFFSET_MS
+    {
+        let found = format!("its clock is {offset_ms} ms from this machine's");
+        report.warn(&what, found, "the age of entries is told wrongly; run a time service on both");
+    }
+}

@@ -1,0 +1,67 @@
+//! `larder import COLLECTION FILE`: documents from a file into a declared collection, while the server runs or not.
+
+use larder::{Error, ErrorKind, Result, document::Collection};
+
+use crate::{
+    app::{open_collection, open_database, open_redis},
+    cli::Options,
+    commands::{OK, TROUBLE, WRONG, complain, load_config, say},
+    config::{Config, find_nearest},
+    import::{self, ImportArgs},
+};
+
+/// Imports, and says how much. Returns 1 if documents were rejected or the database failed.
+pub(crate) async fn run(options: &Options, args: &ImportArgs) -> u8 {
+    if args.declare {
+        return finish(import::declare(args), OK);
+    }
+    let config = match load_config(options) {
+        Ok(loaded) => loaded.config,
+        Err(problems) => {
+            complain(problems);
+            return WRONG;
+        }
+    };
+    let collection = match open(&config, &args.collection).await {
+        Ok(collection) => collection,
+        Err(error) => {
+            complain(&error);
+            return if error.kind() == ErrorKind::Config { WRONG } else { TROUBLE };
+        }
+    };
+    match import::run(args, &collection).await {
+        Ok(outcome) => finish(Ok(outcome.to_string()), if outcome.rejected > 0 { TROUBLE } else { OK }),
+        Err(error) => finish(Err(error), TROUBLE),
+    }
+}
+
+fn finish(said: Result<String>, code: u8) -> u8 {
+    match said {
+        Ok(text) => {
+            say(text);
+            code
+        }
+        Err(error) => {
+            complain(error);
+            TROUBLE
+        }
+    }
+}
+
+/// The collection, with Redis if there is one: what was known to be absent must be forgotten there.
+async fn open(config: &Config, name: &str) -> Result<Collection> {
+    let Some(declared) = config.collections.iter().find(|declared| declared.name == name) else {
+        let names: Vec<_> = config.collections.iter().map(|declared| declared.name.as_str()).collect();
+        let message = match find_nearest(name, names.iter().copied()) {
+            Some(nearest) => format!("is not a declared collection; did you mean \"{nearest}\"?"),
+            None => format!("is not a declared collection; there are: {}", names.join(", ")),
+        };
+        return Err(Error::new(ErrorKind::Config, message).with_field(name));
+    };
+    let database = open_database(config).await?;
+    let redis = match &config.redis.url {
+        Some(_) => Some(open_redis(&config.redis).await?),
+        None => None,
+    };
+    open_collection(&database, redis.as_ref(), declared)
+}

@@ -1,0 +1,131 @@
+//! `larder serve`.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    app::{App, DATABASE_FILE},
+    cli::{Options, ServeArgs},
+    commands::{Loaded, OK, TROUBLE, WRONG, complain, load_config, say},
+    config::Config,
+    routes, sample,
+    serve::{Server, stop_signal},
+};
+
+/// Serves until it is told to stop.
+pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
+    let loaded = match load_config(options) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(problems);
+            return WRONG;
+        }
+    };
+    let Loaded { config, is_sample } = &loaded;
+    // Bound before anything is opened: a second server on one address must not touch the first one's files.
+    let server = match Server::bind(config.listen).await {
+        Ok(server) => server,
+        Err(error) => {
+            complain(format_args!("{} cannot be listened on: {error}", config.listen));
+            return TROUBLE;
+        }
+    };
+    let app = match App::open(config).await {
+        Ok(app) => Arc::new(app),
+        Err(error) => {
+            complain(error);
+            return TROUBLE;
+        }
+    };
+    if *is_sample
+        && wants_sample(config, args)
+        && let Err(error) = load_sample(&app).await
+    {
+        complain(error.context("load the sample shop"));
+        return TROUBLE;
+    }
+    say(greeting(config, &server, *is_sample));
+    if let Some(path) = &args.ready_file
+        && let Err(error) = server.write_ready_file(path)
+    {
+        complain(format_args!("{}: {error}", path.display()));
+        return TROUBLE;
+    }
+    let _sampler = start_sampler(&app);
+    let stopping = Arc::clone(&app);
+    let stop = async move {
+        stop_signal().await;
+        stopping.begin_to_stop();
+    };
+    let is_drained = server.run(Arc::clone(&app), stop, config.limits.drain).await;
+    if is_drained {
+        tracing::info!("Stopped.");
+        return OK;
+    }
+    tracing::warn!("Stopped with requests still at work: their time to end was over.");
+    TROUBLE
+}
+
+fn wants_sample(config: &Config, args: &ServeArgs) -> bool {
+    !args.no_sample && (args.sample || config.mongo.url.is_none())
+}
+
+/// Loads the sample shop, unless it, or something else, is there already.
+async fn load_sample(app: &App) -> larder::Result<()> {
+    let collections = app.resources.values().map(|resource| resource.collection.clone()).collect::<Vec<_>>();
+    sample::load(&app.database, &collections).await
+}
+
+/// Takes a sample of the counters each second, until the handle is dropped.
+fn start_sampler(app: &Arc<App>) -> AbortOnDropHandle<()> {
+    let app = Arc::clone(app);
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut ticks = interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let sample = routes::sample(&app);
+            app.telemetry.window.lock().push(sample);
+        }
+    }))
+}
+
+fn greeting(config: &Config, server: &Server, is_sample: bool) -> String {
+    let url = format!("http://{}", server.address());
+    let database = match &config.mongo.url {
+        Some(url) => format!("MongoDB at {}", url.as_shown_url()),
+        None => format!("SQLite in {}", config.data_dir.join(DATABASE_FILE).display()),
+    };
+    let cache = match &config.redis.url {
+        Some(url) => format!("memory, and Redis at {}", url.as_shown_url()),
+        None => "memory of this process".to_owned(),
+    };
+    let access = if config.auth.open {
+        "open: everyone on this machine may do everything, no keys are asked for".to_owned()
+    } else {
+        format!(
+            "{} keys, {} roles; what is not granted is refused",
+            config.auth.keys.len(),
+            config.auth.roles.len()
+        )
+    };
+    let mut text = format!(
+        "Larder {} serves {url}\n  database  {database}\n  cache     {cache}\n  access    {access}\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    if is_sample {
+        text.push_str(&format!(
+            "\nTo try:\n  \
+             {url}/                                     the dashboard\n  \
+             {url}/v1/products?limit=3                  a list\n  \
+             {url}/v1/products?price=lt.5&sort=-rating  filtered and sorted\n  \
+             {url}/openapi.json                         everything there is\n\
+             \nA miss, then a hit:\n  \
+             curl -s -o /dev/null -D - {url}/v1/products/1 {url}/v1/products/1 | grep -i cache-status\n"
+        ));
+    }
+    text.push_str("\nCtrl-C stops it.");
+    text
+}

@@ -1,0 +1,149 @@
+//! `[[collection]]`: what the data API serves, and how it is cached.
+
+use hyper::header::HeaderValue;
+use larder::document::{Field, FieldType, IdType, Pipeline, Schema, Variable};
+
+use crate::config::{
+    access::{Grant, read_grant},
+    policy::{CacheSettings, read_onto},
+    reader::Reader,
+};
+
+/// One declared collection.
+#[derive(Clone, Debug)]
+pub(crate) struct CollectionConfig {
+    /// The name in URLs, and of the cache's namespace.
+    pub name: String,
+    /// What the documents look like. Its name is the collection's name in the database.
+    pub schema: Schema,
+    /// How it is cached.
+    pub cache: CacheSettings,
+    /// What answers tell clients and the caches between about keeping them.
+    pub cache_control: String,
+    /// Who may do what with it.
+    pub grants: Vec<Grant>,
+    /// The line of its declaration; 0 if it was not declared in a file.
+    pub line: usize,
+}
+
+/// A client may keep an answer, alone, and asks each time whether it still holds: one round trip, no body.
+const DEFAULT_CACHE_CONTROL: &str = "private, no-cache";
+
+impl CollectionConfig {
+    /// A collection that the server itself declares, with the default cache and no grants.
+    pub(crate) fn of_schema(schema: Schema, cache: CacheSettings) -> Self {
+        let (name, cache_control) = (schema.name().to_owned(), DEFAULT_CACHE_CONTROL.to_owned());
+        Self { name, schema, cache, cache_control, grants: Vec::new(), line: 0 }
+    }
+}
+
+/// Reads one `[[collection]]`; `None` when it is too wrong to go on with, which has been reported then.
+pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<CollectionConfig> {
+    let name: Option<String> = table.require("name");
+    if let Some(name) = &name
+        && !is_collection_name(name)
+    {
+        table.report("name", "must be letters, digits, \"-\" and \"_\", and not begin with \"_\"");
+    }
+    let stored_as = table.find("stored_as").or_else(|| name.clone());
+    let id_type: Option<IdType> = table.require("id");
+    let strict = table.get("strict", true);
+    let cache = read_onto(&mut table, defaults);
+    let cache_control = table.get("cache_control", DEFAULT_CACHE_CONTROL.to_owned());
+    if HeaderValue::from_str(&cache_control).is_err() {
+        table.report("cache_control", "must be text that can stand in a header");
+    }
+    let line = table.line();
+
+    let mut schema =
+        Schema::new(stored_as.unwrap_or_default(), id_type.unwrap_or(IdType::String)).strict(strict);
+    for field in table.tables("field").into_iter().filter_map(read_field) {
+        if schema.find_field(field.path()).is_some() {
+            table.report("field", format!("\"{}\" is declared twice", field.path()));
+        }
+        schema = schema.field(field);
+    }
+    for pipeline in table.tables("query").into_iter().filter_map(read_query) {
+        if schema.pipelines().iter().any(|other| other.name() == pipeline.name()) {
+            table.report("query", format!("\"{}\" is declared twice", pipeline.name()));
+        }
+        schema = schema.pipeline(pipeline);
+    }
+    let grants = table.tables("grant").into_iter().filter_map(read_grant).collect();
+    table.finish();
+    Some(CollectionConfig { name: name?, schema, cache, cache_control, grants, line })
+}
+
+fn is_collection_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&name.len()) && !name.starts_with('_') && name.bytes().all(allowed)
+}
+
+fn read_field(mut table: Reader<'_>) -> Option<Field> {
+    let path: Option<String> = table.require("path");
+    if let Some(path) = &path
+        && !is_field_path(path)
+    {
+        table.report(
+            "path",
+            "must be names joined by dots; a name is not empty and does not begin with \"$\"",
+        );
+    }
+    let field_type: Option<FieldType> = table.require("type");
+    let (filter, sort) = (table.get("filter", false), table.get("sort", false));
+    if matches!(field_type, Some(FieldType::Any | FieldType::Object)) && (filter || sort) {
+        table.report(
+            "type",
+            "a field of this type cannot be filtered or sorted; declare the fields inside it",
+        );
+    }
+    if matches!(field_type, Some(FieldType::Array(_))) && sort {
+        table.report("sort", "an array cannot be sorted by");
+    }
+    let mut field = Field::new(path?, field_type?);
+    if filter {
+        field = field.filterable();
+    }
+    if sort {
+        field = field.sortable();
+    }
+    if table.get("required", false) {
+        field = field.required();
+    }
+    table.finish();
+    Some(field)
+}
+
+fn is_field_path(path: &str) -> bool {
+    path.len() <= 256
+        && path.split('.').all(|name| !name.is_empty() && !name.starts_with('$') && !name.contains('\0'))
+}
+
+fn read_query(mut table: Reader<'_>) -> Option<Pipeline> {
+    let name: Option<String> = table.require("name");
+    let stages: Option<String> = table.require("pipeline");
+    let variables = table.tables("var").into_iter().filter_map(read_variable).collect();
+    let stages = match serde_json::from_str(&stages?) {
+        Ok(stages) => stages,
+        Err(error) => {
+            table.report("pipeline", format!("must be a JSON array of stages: {error}"));
+            return None;
+        }
+    };
+    let pipeline = Pipeline::new(name?, stages, variables).map_err(|error| {
+        table.report("pipeline", error.to_string());
+    });
+    table.finish();
+    pipeline.ok()
+}
+
+fn read_variable(mut table: Reader<'_>) -> Option<Variable> {
+    let name = table.require("name");
+    let field_type: Option<FieldType> = table.require("type");
+    let default = table.find_scalar("default").and_then(|text| {
+        let value = field_type.as_ref()?.read_text(&text);
+        value.map_err(|error| table.report("default", error.message().to_owned())).ok()
+    });
+    table.finish();
+    Some(Variable { name: name?, field_type: field_type?, default })
+}

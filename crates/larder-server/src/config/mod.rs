@@ -1,0 +1,134 @@
+//! The configuration: one TOML file, overridden by the environment, read as a whole before anything starts.
+//!
+//! A setting `url` under `[redis]` is overridden by `LARDER_REDIS__URL`. Lists of tables (`[[collection]]`) come from the
+//! file alone. Unknown keys and variables are refused, with the nearest one that exists.
+
+mod access;
+mod collection;
+mod limits;
+mod policy;
+mod problem;
+mod reader;
+mod secret;
+mod setting;
+mod validate;
+mod verb;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use toml::de::DeTable;
+
+use self::reader::{Context, Reader};
+pub(crate) use self::{
+    access::{ANONYMOUS, Auth, Grant},
+    collection::CollectionConfig,
+    limits::Limits,
+    policy::CacheSettings,
+    problem::{Problem, Problems, find_nearest},
+    secret::Secret,
+    verb::Verb,
+};
+
+/// Every setting with its default and what it does, as TOML.
+pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// The address to serve on.
+    pub listen: SocketAddr,
+    /// Where the embedded database keeps its file.
+    pub data_dir: PathBuf,
+    /// Signs cursors; the same on all nodes, or cursors of one node are refused by the next.
+    pub cursor_secret: Option<Secret>,
+    /// The database; without a URL it is SQLite in [`Config::data_dir`].
+    pub mongo: MongoSettings,
+    /// The shared tier; without a URL there is only the near tier.
+    pub redis: RedisSettings,
+    /// What every collection's cache begins from.
+    pub cache: CacheSettings,
+    /// Sizes, counts and deadlines of requests.
+    pub limits: Limits,
+    /// Who may do what.
+    pub auth: Auth,
+    /// The declared collections.
+    pub collections: Vec<CollectionConfig>,
+}
+
+/// `[mongo]`.
+#[derive(Clone, Debug)]
+pub(crate) struct MongoSettings {
+    /// `mongodb://…/database`.
+    pub url: Option<Secret>,
+    /// The most time one operation may take, at the server too.
+    pub deadline: Duration,
+}
+
+/// `[redis]`.
+#[derive(Clone, Debug)]
+pub(crate) struct RedisSettings {
+    /// `redis://`, `rediss://`, `redis-sentinel://` or `redis-cluster://`.
+    pub url: Option<Secret>,
+    /// The most time one operation may take.
+    pub deadline: Duration,
+    /// What every key begins with.
+    pub app: String,
+}
+
+/// Reads a configuration from its text and the `LARDER_` variables.
+///
+/// # Errors
+/// Every problem that was found, each with its path and line.
+pub(crate) fn parse(
+    origin: &str,
+    text: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<Config, Problems> {
+    let (document, syntax_errors) = DeTable::parse_recoverable(text);
+    let context = Context::new(text, environment);
+    let mut file = Reader::root(&context, document.get_ref());
+    let config = read(&mut file);
+    file.finish();
+    validate::check(&config, &context);
+
+    let mut list = context.finish();
+    if !syntax_errors.is_empty() {
+        // A file that is not TOML has settings that were never seen: only the syntax is worth reporting.
+        list = syntax_errors.iter().map(|error| describe_syntax_error(text, error)).collect();
+    }
+    if list.is_empty() { Ok(config) } else { Err(Problems { origin: origin.to_owned(), list }) }
+}
+
+fn read(file: &mut Reader<'_>) -> Config {
+    let listen = file.get("listen", SocketAddr::from(([127, 0, 0, 1], 7300)));
+    let data_dir = file.get("data_dir", PathBuf::from("larder-data"));
+    let cursor_secret = file.find("cursor_secret");
+
+    let mut table = file.table("mongo");
+    let mongo =
+        MongoSettings { url: table.find("url"), deadline: table.get("deadline", Duration::from_secs(2)) };
+    table.finish();
+
+    let mut table = file.table("redis");
+    let redis = RedisSettings {
+        url: table.find("url"),
+        deadline: table.get("deadline", Duration::from_millis(250)),
+        app: table.get("app", "larder".to_owned()),
+    };
+    table.finish();
+
+    let cache = policy::read_defaults(file.table("cache"));
+    let limits = limits::read(file.table("limits"));
+    let auth = access::read(file);
+    let collections =
+        file.tables("collection").into_iter().filter_map(|table| collection::read(table, &cache)).collect();
+    Config { listen, data_dir, cursor_secret, mongo, redis, cache, limits, auth, collections }
+}
+
+fn describe_syntax_error(text: &str, error: &toml::de::Error) -> Problem {
+    let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    Problem { path: String::new(), line, message: error.message().to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

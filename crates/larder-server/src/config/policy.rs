@@ -1,0 +1,97 @@
+//! `[cache]`, and the same keys under a collection.
+
+use std::time::Duration;
+
+use larder::cache::Policy;
+
+use crate::config::{reader::Reader, setting::ByteSize};
+
+/// How one collection, or every collection by default, is cached.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct CacheSettings {
+    /// How long a document is fresh.
+    pub ttl: Duration,
+    /// The part of the lifetime by which it is shortened at random.
+    pub jitter: f64,
+    /// How long "there is no such document" is remembered.
+    pub negative_ttl: Duration,
+    /// How long past its lifetime a document is served while it is refreshed behind.
+    pub stale_while_revalidate: Duration,
+    /// How long past its lifetime a document is served when the database fails.
+    pub stale_if_error: Duration,
+    /// How long a node serves its own copy without asking Redis.
+    pub near_ttl: Option<Duration>,
+    /// The memory one collection's near tier may use.
+    pub near_max_bytes: u64,
+    /// The largest document that is cached.
+    pub max_entry_bytes: u64,
+    /// Compress in Redis from this size on.
+    pub compress_above_bytes: u64,
+    /// The most time one load may take.
+    pub load_deadline: Duration,
+}
+
+impl Default for CacheSettings {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(60),
+            jitter: 0.1,
+            negative_ttl: Duration::from_secs(5),
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::from_secs(600),
+            near_ttl: None,
+            near_max_bytes: 64 << 20,
+            max_entry_bytes: 1 << 20,
+            compress_above_bytes: 4 << 10,
+            load_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+impl CacheSettings {
+    /// The library's policy for these settings.
+    pub(crate) fn policy(&self) -> Policy {
+        let policy = Policy::ttl(self.ttl)
+            .jitter(self.jitter)
+            .negative_ttl(self.negative_ttl)
+            .stale_while_revalidate(self.stale_while_revalidate)
+            .stale_if_error(self.stale_if_error)
+            .max_entry_bytes(self.max_entry_bytes as usize)
+            .compress_above_bytes(Some(self.compress_above_bytes as usize))
+            .load_deadline(self.load_deadline);
+        match self.near_ttl {
+            Some(near_ttl) => policy.near_ttl(near_ttl),
+            None => policy,
+        }
+    }
+}
+
+/// Reads `[cache]`.
+pub(super) fn read_defaults(mut table: Reader<'_>) -> CacheSettings {
+    let settings = read_onto(&mut table, &CacheSettings::default());
+    table.finish();
+    settings
+}
+
+/// Reads the cache settings of one table; what it does not set stays as in `base`.
+pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSettings {
+    let settings = CacheSettings {
+        ttl: table.get("ttl", base.ttl),
+        jitter: table.get("jitter", base.jitter),
+        negative_ttl: table.get("negative_ttl", base.negative_ttl),
+        stale_while_revalidate: table.get("stale_while_revalidate", base.stale_while_revalidate),
+        stale_if_error: table.get("stale_if_error", base.stale_if_error),
+        near_ttl: table.find("near_ttl").or(base.near_ttl),
+        near_max_bytes: table.get("near_max_bytes", ByteSize(base.near_max_bytes)).0,
+        max_entry_bytes: table.get("max_entry_bytes", ByteSize(base.max_entry_bytes)).0,
+        compress_above_bytes: table.get("compress_above_bytes", ByteSize(base.compress_above_bytes)).0,
+        load_deadline: table.get("load_deadline", base.load_deadline),
+    };
+    // What a collection takes over has been checked where it stands.
+    if settings != *base
+        && let Err(error) = settings.policy().check()
+    {
+        table.report(error.field().unwrap_or("ttl"), error.message());
+    }
+    settings
+}

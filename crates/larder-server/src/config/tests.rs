@@ -1,0 +1,159 @@
+use super::*;
+
+fn check(text: &str, expected: &[&str]) {
+    check_with(text, &[], expected);
+}
+
+fn check_with(text: &str, environment: &[(&str, &str)], expected: &[&str]) {
+    let environment = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let problems = match parse("test", text, &environment) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.list.iter().map(ToString::to_string).collect(),
+    };
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.contains(expected), "{problem}\ndoes not contain\n{expected}");
+    }
+}
+
+/// The file with every default switched on; with `examples`, the illustrations too.
+fn uncommented(examples: bool) -> String {
+    let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    let mut text = String::new();
+    for line in DEFAULTS.lines() {
+        let line = match (line.strip_prefix("# "), line.strip_prefix("#:")) {
+            (Some(setting), _) if is_setting(setting) => setting,
+            (_, Some(example)) if examples => example.trim(),
+            _ => line,
+        };
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_printed_defaults_are_the_defaults() {
+    let none = BTreeMap::new();
+    let empty = parse("empty", "", &none).unwrap();
+    let printed = parse("printed", &uncommented(false), &none).unwrap();
+    assert_eq!(format!("{empty:?}"), format!("{printed:?}"));
+    // The commented file itself is a valid file, too: `larder config > larder.toml` can be started from.
+    assert!(parse("commented", DEFAULTS, &none).is_ok());
+}
+
+#[test]
+fn every_default_is_printed() {
+    let text = uncommented(true);
+    for key in ["near_max_bytes", "max_in_flight", "offset_max", "drain", "stale_if_error", "open"] {
+        assert!(text.contains(&format!("\n{key} = ")), "{key}");
+    }
+}
+
+#[test]
+fn the_printed_examples_are_valid() {
+    let config = parse("examples", &uncommented(true), &BTreeMap::new()).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(config.collections[0].schema.pipelines()[0].name(), "cheapest");
+    assert_eq!(config.auth.keys[0].role, "shop");
+}
+
+#[test]
+fn a_typing_error_is_answered_with_the_nearest_key_and_its_line() {
+    check(
+        "[redis]\nurll = \"redis://localhost\"\n",
+        &["line 2: redis.urll: unknown key; did you mean \"url\"?"],
+    );
+    check("lisen = \"127.0.0.1:1\"", &["line 1: lisen: unknown key; did you mean \"listen\"?"]);
+    check("[redsi]\n", &["line 1: redsi: unknown key; did you mean \"redis\"?"]);
+    check(
+        "[[collection]]\nname = \"a\"\nid = \"int\"\ntll = \"1s\"",
+        &["line 4: collection[0].tll: unknown key; did you mean \"ttl\"?"],
+    );
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let text = "
+listen = \"here\"
+[cache]
+ttl = 60
+jitter = 2.0
+[limits]
+max_in_flight = \"many\"
+page_max = 0
+[[collection]]
+id = \"uuid\"
+";
+    check(
+        text,
+        &[
+            "line 2: listen: must be an address and a port",
+            "line 4: cache.ttl: must be text in quotes, not integer",
+            "line 5: cache.jitter: must be between 0 and 0.5",
+            "line 7: limits.max_in_flight: must be a whole number, not string",
+            "line 8: limits.page_max: must be between page_default and 10000",
+            "line 9: collection[0].name: is missing",
+            "line 10: collection[0].id: \"uuid\" is not known; it must be one of",
+        ],
+    );
+}
+
+#[test]
+fn a_file_that_is_not_toml_is_answered_with_the_line() {
+    check("[redis]\nurl = \n", &["line 2: "]);
+}
+
+#[test]
+fn variables_override_the_file_and_unknown_ones_are_refused() {
+    let file = "[redis]\ndeadline = \"1s\"";
+    let environment = [("LARDER_REDIS__DEADLINE", "2s"), ("LARDER_LISTEN", "127.0.0.1:9")];
+    let environment = environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    let config = parse("test", file, &environment).unwrap();
+    assert_eq!(config.redis.deadline, Duration::from_secs(2));
+    assert_eq!(config.listen.port(), 9);
+    check_with(
+        "",
+        &[("LARDER_REDIS__URLS", "x")],
+        &["LARDER_REDIS__URLS: this variable is not known; did you mean LARDER_REDIS__URL?"],
+    );
+    check_with("", &[("LARDER_MONGO__DEADLINE", "soon")], &["LARDER_MONGO__DEADLINE: must be a duration"]);
+}
+
+#[test]
+fn an_open_server_listens_on_loopback_only() {
+    check("listen = \"0.0.0.0:7300\"\n[auth]\nopen = true", &["auth.open: everyone may do everything"]);
+    check("listen = \"[::1]:7300\"\n[auth]\nopen = true", &[]);
+}
+
+#[test]
+fn roles_and_queries_must_exist() {
+    let text = "
+[[role]]
+name = \"reader\"
+[[key]]
+name = \"app\"
+role = \"raeder\"
+sha256 = \"5ca24005b740717ba4f3f6bc48a230700e68c2a4b11ecedb96f169f4efaf1f21\"
+[[collection]]
+name = \"products\"
+id = \"int\"
+[[collection.grant]]
+role = \"writer\"
+queries = [\"top\"]
+";
+    check(
+        text,
+        &[
+            "key[0].role: \"raeder\" is not a declared role; did you mean \"reader\"?",
+            "collection[0].grant[0].role: \"writer\" is not a declared role",
+            "collection[0].grant[0].queries: \"top\" is not a declared query",
+        ],
+    );
+}
+
+#[test]
+fn secrets_do_not_appear_in_debug_output() {
+    let text = "cursor_secret = \"hunter2hunter2hunter2\"\n[mongo]\nurl = \"mongodb://u:hunter2@h/db\"";
+    let config = parse("test", text, &BTreeMap::new()).unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+}

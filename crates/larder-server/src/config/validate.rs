@@ -1,0 +1,86 @@
+//! What settings must be true of each other.
+
+use crate::config::{Config, find_nearest, reader::Context};
+
+/// Reports everything that contradicts something else.
+pub(super) fn check(config: &Config, context: &Context<'_>) {
+    check_open(config, context);
+    check_roles(config, context);
+    for (index, collection) in config.collections.iter().enumerate() {
+        let path = format!("collection[{index}]");
+        if config.collections[..index].iter().any(|earlier| earlier.name == collection.name) {
+            context.report(
+                format!("{path}.name"),
+                collection.line,
+                format!("\"{}\" is declared twice", collection.name),
+            );
+        }
+        for (grant_index, grant) in collection.grants.iter().enumerate() {
+            let path = format!("{path}.grant[{grant_index}]");
+            check_role_name(config, context, &format!("{path}.role"), collection.line, &grant.role);
+            let queries: Vec<&str> = collection.schema.pipelines().iter().map(|query| query.name()).collect();
+            for name in grant.queries.iter().filter(|name| !queries.contains(&name.as_str())) {
+                let message = with_nearest(name, &queries, "is not a declared query");
+                context.report(format!("{path}.queries"), collection.line, message);
+            }
+        }
+    }
+    if let Some(secret) = &config.cursor_secret
+        && secret.reveal().len() < 16
+    {
+        context.report("cursor_secret", 0, "must be at least 16 bytes");
+    }
+    let app = &config.redis.app;
+    if app.is_empty()
+        || app.len() > 64
+        || !app.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    {
+        context.report("redis.app", 0, "must be 1 to 64 letters, digits, \"-\" and \"_\"");
+    }
+}
+
+fn check_open(config: &Config, context: &Context<'_>) {
+    if config.auth.open && !config.listen.ip().is_loopback() {
+        let message = format!(
+            "everyone may do everything, so the server must listen on a loopback address, not {}; \
+             declare roles, keys and grants, and set open = false, to serve other machines",
+            config.listen
+        );
+        context.report("auth.open", 0, message);
+    }
+    if config.auth.open && !config.auth.keys.is_empty() {
+        context.report(
+            "auth.open",
+            0,
+            "keys mean nothing while everyone may do everything; remove one of the two",
+        );
+    }
+}
+
+fn check_roles(config: &Config, context: &Context<'_>) {
+    for (index, role) in config.auth.roles.iter().enumerate() {
+        if config.auth.roles[..index].iter().any(|earlier| earlier.name == role.name) {
+            context.report(format!("role[{index}].name"), 0, format!("\"{}\" is declared twice", role.name));
+        }
+    }
+    for (index, key) in config.auth.keys.iter().enumerate() {
+        check_role_name(config, context, &format!("key[{index}].role"), key.line, &key.role);
+        if config.auth.keys[..index].iter().any(|earlier| earlier.sha256 == key.sha256) {
+            context.report(format!("key[{index}].sha256"), key.line, "another key has the same hash");
+        }
+    }
+}
+
+fn check_role_name(config: &Config, context: &Context<'_>, path: &str, line: usize, role: &str) {
+    let names: Vec<&str> = config.auth.roles.iter().map(|role| role.name.as_str()).collect();
+    if !names.contains(&role) {
+        context.report(path, line, with_nearest(role, &names, "is not a declared role"));
+    }
+}
+
+fn with_nearest(name: &str, candidates: &[&str], what: &str) -> String {
+    match find_nearest(name, candidates.iter().copied()) {
+        Some(nearest) => format!("\"{name}\" {what}; did you mean \"{nearest}\"?"),
+        None => format!("\"{name}\" {what}"),
+    }
+}

@@ -1,0 +1,140 @@
+//! Request bodies: their media type, their size, their bytes.
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::{
+    HeaderMap, StatusCode,
+    body::Incoming,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+};
+
+use crate::routes::Refusal;
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MediaType {
+    /// `application/json`
+    Json,
+    /// `application/x-ndjson`: one document a line.
+    Lines,
+    /// `application/merge-patch+json`, RFC 7396.
+    MergePatch,
+}
+
+impl MediaType {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Lines => "application/x-ndjson",
+            Self::MergePatch => "application/merge-patch+json",
+        }
+    }
+
+    /// The type of a request's body, which must be one of `accepted`.
+    ///
+    /// # Errors
+    /// 415 naming what would be accepted; also for a body that is compressed.
+    pub(crate) fn of(headers: &HeaderMap, accepted: &[Self]) -> Result<Self, Refusal> {
+        let refuse = |field: &str| {
+            let names: Vec<_> = accepted.iter().map(|accepted| accepted.name()).collect();
+            let detail = format!("the body must be {}, not compressed, in UTF-8", names.join(" or "));
+            Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", detail)
+                .with_field(field)
+        };
+        if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            return Err(refuse("Content-Encoding"));
+        }
+        let sent = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (essence, parameters) = sent.split_once(';').unwrap_or((sent, ""));
+        let charset = parameters.trim().to_ascii_lowercase();
+        if charset.starts_with("charset") && !charset.replace([' ', '"'], "").eq("charset=utf-8") {
+            return Err(refuse("Content-Type"));
+        }
+        let essence = essence.trim();
+        accepted
+            .iter()
+            .copied()
+            .find(|accepted| essence.eq_ignore_ascii_case(accepted.name()))
+            .ok_or_else(|| refuse("Content-Type"))
+    }
+}
+
+/// Reads a whole body of at most `max_bytes`. Nothing is kept of a body that says it is larger.
+///
+/// # Errors
+/// 413 past the limit; 400 if the client stopped in the middle.
+pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming, max_bytes: u64) -> Result<Bytes, Refusal> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > max_bytes) {
+        return Err(too_large(max_bytes));
+    }
+    let mut first: Option<Bytes> = None;
+    let mut rest = BytesMut::new();
+    let mut total = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| {
+            Refusal::new(StatusCode::BAD_REQUEST, "incomplete-body", "the body ended before it was whole")
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        total += data.len() as u64;
+        if total > max_bytes {
+            return Err(too_large(max_bytes));
+        }
+        // Most bodies arrive in one piece, which then needs no copy.
+        match &first {
+            None => first = Some(data),
+            Some(beginning) => {
+                if rest.is_empty() {
+                    rest.extend_from_slice(beginning);
+                }
+                rest.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
+}
+
+fn too_large(max_bytes: u64) -> Refusal {
+    let detail = format!("the body may have at most {max_bytes} bytes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(content_type: &str, expected: Option<MediaType>) {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+        assert_eq!(
+            MediaType::of(&headers, &[MediaType::Json, MediaType::Lines]).ok(),
+            expected,
+            "{content_type}"
+        );
+    }
+
+    #[test]
+    fn media_types_are_compared_without_case_and_parameters() {
+        check("application/json", Some(MediaType::Json));
+        check("Application/JSON; charset=\"UTF-8\"", Some(MediaType::Json));
+        check("application/json; profile=x", Some(MediaType::Json));
+        check("application/x-ndjson", Some(MediaType::Lines));
+        for wrong in [
+            "",
+            "text/plain",
+            "application/jsonx",
+            "application/json; charset=latin1",
+            "application/merge-patch+json",
+        ] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn a_compressed_body_is_refused() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
+        headers.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert!(MediaType::of(&headers, &[MediaType::Json]).is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! `POST /v1/{collection}/bulk`: many new documents, each with its own outcome.
+
+use bson::Document;
+use hyper::{StatusCode, body::Incoming, http::request::Parts};
+use larder::document::Id;
+use serde_json::{Value, json, value::RawValue};
+
+use crate::{
+    app::App,
+    config::Verb,
+    routes::{
+        Answer, Refusal,
+        body::{self, MediaType},
+        call::Call,
+        fresh, input,
+    },
+};
+
+/// Creates the documents of a JSON array or of lines. One that is wrong does not keep out the others: the answer has an
+/// outcome for each, in their order.
+///
+/// # Errors
+/// 400 if the body cannot be cut into documents, 413 for more than is taken at once, 415 for another media type; and
+/// what the database refuses as a whole.
+pub(crate) async fn insert(
+    app: &App,
+    head: &Parts,
+    name: &str,
+    incoming: Incoming,
+) -> Result<Answer, Refusal> {
+    let call = Call::enter(app, head, name, Verb::Create)?;
+    let media_type = MediaType::of(&head.headers, &[MediaType::Json, MediaType::Lines])?;
+    let body = body::read(&head.headers, incoming, app.limits.max_bulk_bytes).await?;
+    let texts = match media_type {
+        MediaType::Lines => lines(&body),
+        MediaType::Json | MediaType::MergePatch => elements(&body)?,
+    };
+    if texts.len() > app.limits.max_bulk_items as usize {
+        let detail = format!("at most {} documents at once; send them in parts", app.limits.max_bulk_items);
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+    }
+
+    // What cannot be read is answered in its place; the rest goes to the database together.
+    let mut outcomes: Vec<Option<Value>> = Vec::with_capacity(texts.len());
+    let mut documents: Vec<Document> = Vec::with_capacity(texts.len());
+    for text in texts {
+        match input::document(&call, text) {
+            Ok(document) => {
+                documents.push(document);
+                outcomes.push(None);
+            }
+            Err(refusal) => outcomes.push(Some(failed(&refusal))),
+        }
+    }
+    let inserted = match documents.is_empty() {
+        true => Vec::new(),
+        false => call.resource.collection.insert_many(&documents).await?,
+    };
+    let mut inserted = inserted.into_iter();
+    let items: Vec<Value> = outcomes
+        .into_iter()
+        .map(|outcome| match outcome {
+            Some(failure) => failure,
+            None => match inserted.next().expect("one outcome for each document that was sent") {
+                Ok(id) => json!({ "status": 201, "_id": id_json(&id) }),
+                Err(error) => failed(&error.into()),
+            },
+        })
+        .collect();
+    let created = items.iter().filter(|item| item["status"] == 201).count();
+    let body = json!({ "created": created, "failed": items.len() - created, "items": items });
+    Ok(fresh(StatusCode::OK, "application/json", body.to_string()))
+}
+
+fn failed(refusal: &Refusal) -> Value {
+    json!({ "status": refusal.status().as_u16(), "problem": refusal.to_json() })
+}
+
+/// An id as it stands in a document.
+fn id_json(id: &Id) -> Value {
+    match id {
+        Id::ObjectId(id) => json!({ "$oid": id.to_hex() }),
+        Id::String(text) => json!(text),
+        Id::Int(number) => json!(number),
+    }
+}
+
+/// Lines that are not empty.
+fn lines(body: &[u8]) -> Vec<&[u8]> {
+    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect()
+}
+
+/// The elements of an array, unread.
+fn elements(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
+    let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
+        let refusal =
+            Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", format!("must be a JSON array: {error}"));
+        refusal.with_position(error.line(), error.column())
+    })?;
+    Ok(elements.into_iter().map(|element| element.get().as_bytes()).collect())
+}

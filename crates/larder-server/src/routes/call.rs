@@ -1,0 +1,110 @@
+//! A request for data that has come past the gate: which collection, and what its sender may do there.
+
+use hyper::{
+    header::{ACCEPT, CACHE_CONTROL, HeaderName},
+    http::request::Parts,
+};
+use larder::{
+    cache::ReadMode,
+    document::{Id, JsonForm},
+};
+
+use crate::{
+    app::App,
+    auth::RoleId,
+    config::{Verb, find_nearest},
+    resource::{Access, Resource},
+    routes::{Refusal, target::decode},
+};
+
+static X_LARDER_CACHE: HeaderName = HeaderName::from_static("x-larder-cache");
+
+/// Everything that a handler needs to know of a request besides its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a> {
+    pub app: &'a App,
+    pub head: &'a Parts,
+    pub resource: &'a Resource,
+    pub access: &'a Access,
+    role: RoleId,
+}
+
+impl<'a> Call<'a> {
+    /// Lets a request in.
+    ///
+    /// # Errors
+    /// 401 without a key, or with one that is not known; 403 if the role may not do this; 404 for a collection that
+    /// does not exist, or of which the role may know nothing.
+    pub(crate) fn enter(app: &'a App, head: &'a Parts, name: &str, verb: Verb) -> Result<Self, Refusal> {
+        let call = Self::enter_for_query(app, head, name)?;
+        if call.access.allows(verb) {
+            return Ok(call);
+        }
+        let detail = format!("this role may not {} documents of \"{}\"", verb.name(), call.resource.name);
+        Err(Refusal::forbidden(detail))
+    }
+
+    /// As [`Call::enter`], for what is not granted by a verb but by its name.
+    pub(crate) fn enter_for_query(app: &'a App, head: &'a Parts, name: &str) -> Result<Self, Refusal> {
+        let role = app.gate.identify(&head.headers)?;
+        let resource = app.resources.get(name);
+        let Some((resource, access)) = resource.and_then(|found| Some((found, found.access(role)?))) else {
+            return Err(refuse_unknown(app, name, app.gate.is_anonymous(role)));
+        };
+        Ok(Self { app, head, resource, access, role })
+    }
+
+    /// The id in the path.
+    ///
+    /// # Errors
+    /// 400 naming `_id` if it is not an id of this collection's kind.
+    pub(crate) fn parse_id(&self, segment: &str) -> Result<Id, Refusal> {
+        Ok(self.resource.schema().id_type().parse(&decode("_id", segment)?)?)
+    }
+
+    /// How this request wants the cache to be treated. Asking for more than the role may is not an error: a browser
+    /// that reloads sends `no-cache`, and gets what everybody gets.
+    pub(crate) fn read_mode(&self) -> ReadMode {
+        if !self.app.gate.may_bypass(self.role) {
+            return ReadMode::Cached;
+        }
+        if self.head.headers.get(&X_LARDER_CACHE).is_some_and(|value| value == "bypass") {
+            return ReadMode::Bypass;
+        }
+        match self.head.headers.get(CACHE_CONTROL).map(|value| value.as_bytes()) {
+            Some(b"no-cache") => ReadMode::Refresh,
+            Some(b"no-store") => ReadMode::Bypass,
+            _ => ReadMode::Cached,
+        }
+    }
+
+    /// Whom a cursor is for: one role's cursor is of no use to another.
+    pub(crate) fn audience(&self) -> &'a [u8] {
+        self.app.gate.role_name(self.role).as_bytes()
+    }
+
+    /// How this request wants documents to be written: `application/ejson` names the type of every number.
+    pub(crate) fn form(&self) -> JsonForm {
+        match self.head.headers.get(ACCEPT) {
+            Some(accept) if accept.as_bytes().starts_with(b"application/ejson") => JsonForm::Canonical,
+            _ => JsonForm::Relaxed,
+        }
+    }
+}
+
+/// A sender who may know nothing of a collection is told the same whether it exists or not.
+fn refuse_unknown(app: &App, name: &str, is_anonymous: bool) -> Refusal {
+    if !app.gate.is_open() {
+        return if is_anonymous {
+            Refusal::unauthorized("this needs a key; send \"Authorization: Bearer KEY\"")
+        } else {
+            Refusal::not_found("there is no such collection for this role")
+        };
+    }
+    match find_nearest(name, app.resources.keys().map(String::as_str)) {
+        Some(nearest) => {
+            Refusal::not_found(format!("there is no collection \"{name}\"; did you mean \"{nearest}\"?"))
+        }
+        None => Refusal::not_found(format!("there is no collection \"{name}\"; /openapi.json lists them")),
+    }
+}

@@ -1,0 +1,27 @@
+//! `POST /v1/{collection}`: a new document.
+
+use hyper::{body::Incoming, http::request::Parts};
+
+use crate::{
+    app::App,
+    config::Verb,
+    routes::{
+        Answer, Refusal,
+        body::{self, MediaType},
+        call::Call,
+        input, write,
+    },
+};
+
+/// Creates one document: 201, with `Location`. Without an `_id` it gets one, if the collection's ids are ObjectIds.
+///
+/// # Errors
+/// 400 naming the field that is wrong, 409 if the id is taken, 415 and 413 for the body.
+pub(crate) async fn one(app: &App, head: &Parts, name: &str, incoming: Incoming) -> Result<Answer, Refusal> {
+    let call = Call::enter(app, head, name, Verb::Create)?;
+    MediaType::of(&head.headers, &[MediaType::Json])?;
+    let body = body::read(&head.headers, incoming, app.limits.max_body_bytes).await?;
+    let document = input::document(&call, &body)?;
+    let inserted = call.resource.collection.insert(document).await?;
+    write::created(&call, &inserted.id, &inserted.document)
+}

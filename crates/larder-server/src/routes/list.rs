@@ -1,0 +1,160 @@
+//! `GET /v1/{collection}`: a page of documents, by typed filters and in a total order.
+
+use std::fmt::Write;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Response, StatusCode,
+    header::{ETAG, HeaderName, HeaderValue, LINK},
+    http::request::Parts,
+};
+use larder::document::{Etag, Filter, Find, Page, QueryParser, write_json};
+use serde_json::json;
+
+use crate::{
+    app::App,
+    config::Verb,
+    routes::{Answer, Refusal, cache_status, call::Call, conditional, parameters, read::insert_common},
+};
+
+static PREFER: HeaderName = HeaderName::from_static("prefer");
+static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// Answers with one page: `items`, and `next` where it continues. Always asks the database.
+///
+/// # Errors
+/// 400 naming a parameter that is unknown or wrong, a field that cannot be filtered or sorted by (or that this role
+/// does not see), or a cursor of another query.
+pub(crate) async fn page(app: &App, head: &Parts, name: &str) -> Result<Answer, Refusal> {
+    let call = Call::enter(app, head, name, Verb::List)?;
+    let parameters = parameters::decode(head.uri.query().unwrap_or_default())?;
+    let find = read_find(&call, &parameters)?;
+    let count = wanted_count(&head.headers)?;
+    let collection = &call.resource.collection;
+    let counted = match (count, &find.filter) {
+        (None, _) => None,
+        (Some(Count::Estimated), Filter::All) => Some(collection.estimated_count().await?),
+        // An estimate of a filter would be a count all the same.
+        (Some(_), filter) => Some(collection.count(filter).await?),
+    };
+    let page = collection.find(&find).await?;
+    let next = match &page.next {
+        Some(position) => Some(app.cursors.seal(&call.resource.name, &find, call.audience(), position)?),
+        None => None,
+    };
+    let mut answer = send(&call, write_page(&call, &page, next.as_deref(), counted)?);
+    if let Some(next) = next
+        && let Ok(link) = HeaderValue::try_from(link_to(head.uri.path(), &parameters, &next))
+    {
+        answer.headers_mut().insert(LINK, link);
+    }
+    if let Some(count) = count {
+        answer.headers_mut().insert(PREFERENCE_APPLIED.clone(), HeaderValue::from_static(count.name()));
+    }
+    Ok(answer)
+}
+
+fn read_find(call: &Call<'_>, parameters: &[(String, String)]) -> Result<Find, Refusal> {
+    let visible = |path: &str| call.access.view.sees(path);
+    let parser = QueryParser::new(call.resource.schema()).limits(&call.app.query_limits).visible(&visible);
+    let query = parser.parse(parameters.iter().map(|(name, value)| (name, value)))?;
+    let cursor = query.after.clone();
+    let mut find = query.into_find(None);
+    if let Some(cursor) = cursor {
+        find.after = Some(call.app.cursors.open(&call.resource.name, &find, call.audience(), &cursor)?);
+    }
+    Ok(find)
+}
+
+fn write_page(
+    call: &Call<'_>,
+    page: &Page,
+    next: Option<&str>,
+    count: Option<u64>,
+) -> Result<Vec<u8>, Refusal> {
+    let max_bytes = call.app.limits.max_answer_bytes as usize;
+    let mut json = b"{\"items\":[".to_vec();
+    for (index, item) in page.items.iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        if call.access.view.is_whole() {
+            write_json(item, call.form(), &mut json)?;
+        } else {
+            write_json(&call.access.view.cut(item)?, call.form(), &mut json)?;
+        }
+        if json.len() > max_bytes {
+            let detail = format!(
+                "the page is larger than {max_bytes} bytes; ask for fewer documents, or fewer fields"
+            );
+            return Err(Refusal::invalid("limit", detail));
+        }
+    }
+    json.extend_from_slice(b"],\"next\":");
+    json.extend_from_slice(json!(next).to_string().as_bytes());
+    if let Some(count) = count {
+        json.extend_from_slice(format!(",\"count\":{count}").as_bytes());
+    }
+    json.push(b'}');
+    Ok(json)
+}
+
+/// The address of the next page: this one's, continued behind the cursor.
+fn link_to(path: &str, parameters: &[(String, String)], next: &str) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let is_kept = |name: &str| name != "after" && name != "offset";
+    query.extend_pairs(parameters.iter().filter(|(name, _)| is_kept(name)));
+    query.append_pair("after", next);
+    let mut link = String::new();
+    // Writing into a string cannot fail.
+    let _ = write!(link, "<{path}?{}>; rel=\"next\"", query.finish());
+    link
+}
+
+/// How the number of all documents that match is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Count {
+    Exact,
+    Estimated,
+}
+
+impl Count {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "count=exact",
+            Self::Estimated => "count=estimated",
+        }
+    }
+}
+
+/// The `count` of a `Prefer` header. Other preferences are ignored, as RFC 7240 has it.
+fn wanted_count(headers: &HeaderMap) -> Result<Option<Count>, Refusal> {
+    for value in headers.get_all(&PREFER) {
+        for preference in value.to_str().unwrap_or_default().split([',', ';']) {
+            match preference.trim().strip_prefix("count=") {
+                None => {}
+                Some("exact") => return Ok(Some(Count::Exact)),
+                Some("estimated") => return Ok(Some(Count::Estimated)),
+                Some(_) => return Err(Refusal::invalid("Prefer", "count must be exact or estimated")),
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Sends what was put together for this request alone: with a tag, or as 304.
+pub(super) fn send(call: &Call<'_>, json: Vec<u8>) -> Answer {
+    let json = Bytes::from(json);
+    let etag = Etag::of(&json);
+    let is_unchanged = conditional::is_unchanged(&call.head.headers, etag.as_str());
+    let mut answer = Response::new(Full::new(if is_unchanged { Bytes::new() } else { json }));
+    if is_unchanged {
+        *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    insert_common(call, answer.headers_mut());
+    cache_status::insert_bypass(answer.headers_mut());
+    let etag = HeaderValue::from_str(etag.as_str()).expect("a tag is a quoted hexadecimal number");
+    answer.headers_mut().insert(ETAG, etag);
+    answer
+}

@@ -1,0 +1,141 @@
+//! The HTTP face: from the head of a request to its answer.
+//!
+//! Dispatch is by hand. A router, extractors and layers cost more than a near hit itself; here a hit is a few
+//! comparisons on the path, one look into the cache, and headers that exist already.
+
+mod body;
+mod bulk;
+mod cache_status;
+mod call;
+mod conditional;
+mod create;
+mod explain;
+mod health;
+mod input;
+mod list;
+mod metrics;
+mod openapi;
+mod page;
+mod parameters;
+mod read;
+mod refusal;
+mod stats;
+mod target;
+mod view;
+mod write;
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+    http::request::Parts,
+};
+use tokio::time::timeout;
+
+use self::target::Target;
+pub(crate) use self::{refusal::Refusal, stats::sample, view::View};
+use crate::app::App;
+
+/// What is sent back. Bodies are whole: nothing here streams.
+pub(crate) type Answer = Response<Full<Bytes>>;
+
+/// Answers one request. Never fails: whatever goes wrong is an answer too.
+///
+/// # Cancel safety
+/// A client that goes away drops this future. A load that it began goes on for others; a write that was sent may
+/// still happen.
+pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
+    let started = Instant::now();
+    let (head, body) = request.into_parts();
+    let target = Target::of(head.uri.path(), head.method == Method::POST);
+    let route = target.route(&head.method);
+    let answer = match app.telemetry.slots.try_take() {
+        Some(_slot) => {
+            let deadline = app.limits.request_deadline;
+            let answered = timeout(deadline, dispatch(app, &head, target, body)).await;
+            answered.unwrap_or_else(|_| Err(Refusal::deadline())).unwrap_or_else(Refusal::into_answer)
+        }
+        None => {
+            Refusal::busy("the server has as many requests as it takes", Duration::from_secs(1)).into_answer()
+        }
+    };
+    app.telemetry.record(route, answer.status(), started.elapsed());
+    answer
+}
+
+async fn dispatch(app: &App, head: &Parts, target: Target<'_>, body: Incoming) -> Result<Answer, Refusal> {
+    let length = head.uri.path().len() + head.uri.query().map_or(0, str::len);
+    if length as u64 > app.limits.max_uri_bytes {
+        let detail = format!("path and query may have at most {} bytes", app.limits.max_uri_bytes);
+        return Err(Refusal::new(StatusCode::URI_TOO_LONG, "uri-too-long", detail));
+    }
+    match (target, &head.method) {
+        (Target::Item { collection, id }, &Method::GET | &Method::HEAD) => {
+            read::one(app, head, collection, id).await
+        }
+        (_, &Method::OPTIONS) => Ok(options(target)),
+        // Boxed, so that the hot path does not carry the state of all the others around.
+        _ => Box::pin(dispatch_others(app, head, target, body)).await,
+    }
+}
+
+async fn dispatch_others(
+    app: &App,
+    head: &Parts,
+    target: Target<'_>,
+    body: Incoming,
+) -> Result<Answer, Refusal> {
+    match (target, &head.method) {
+        (Target::Item { collection, id }, &Method::PUT) => write::put(app, head, collection, id, body).await,
+        (Target::Item { collection, id }, &Method::PATCH) => {
+            write::patch(app, head, collection, id, body).await
+        }
+        (Target::Item { collection, id }, &Method::DELETE) => write::delete(app, head, collection, id).await,
+        (Target::Collection(name), &Method::GET | &Method::HEAD) => list::page(app, head, name).await,
+        (Target::Collection(name), &Method::POST) => create::one(app, head, name, body).await,
+        (Target::Bulk(name), &Method::POST) => bulk::insert(app, head, name, body).await,
+        (Target::Explain { collection, id }, &Method::GET | &Method::HEAD) => {
+            explain::key(app, head, collection, id).await
+        }
+        (Target::Own(path), method) => own(app, head, path, method).await,
+        _ => Err(Refusal::method(target.allow())),
+    }
+}
+
+async fn own(app: &App, head: &Parts, path: &str, method: &Method) -> Result<Answer, Refusal> {
+    let is_read = method == Method::GET || method == Method::HEAD;
+    match path {
+        "/healthz" | "/readyz" | "/openapi.json" | "/metrics" | "/v1/_stats" if !is_read => {
+            Err(Refusal::method("GET, HEAD, OPTIONS"))
+        }
+        "/healthz" => Ok(health::alive()),
+        "/readyz" => Ok(health::ready(app).await),
+        "/openapi.json" => openapi::document(app, head),
+        "/metrics" => metrics::text(app, head),
+        "/v1/_stats" => stats::json(app, head),
+        _ => page::find(path, is_read),
+    }
+}
+
+fn options(target: Target<'_>) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(target.allow()));
+    if matches!(target, Target::Item { .. }) {
+        answer.headers_mut().insert("accept-patch", HeaderValue::from_static("application/merge-patch+json"));
+    }
+    answer
+}
+
+/// An answer of the server itself, which nobody may keep.
+fn fresh(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

@@ -1,0 +1,46 @@
+//! `/openapi.json`: the data API as OpenAPI 3.1, made from the declared collections. Each role is shown what it may do
+//! and the fields that it sees, and no more.
+
+mod operations;
+mod schemas;
+
+use hyper::{StatusCode, http::request::Parts};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    app::App,
+    routes::{Answer, Refusal, fresh},
+};
+
+/// Answers with the description for this role.
+///
+/// # Errors
+/// 401 for a key that is not known.
+pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
+    let role = app.gate.identify(&head.headers)?;
+    let (mut paths, mut components) = (Map::new(), schemas::common());
+    for resource in app.resources.values() {
+        let Some(access) = resource.access(role) else { continue };
+        components.insert(resource.name.clone(), schemas::of_collection(resource.schema(), &access.view));
+        operations::insert(&mut paths, resource, access, &app.limits);
+    }
+    let mut description = json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Larder data API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Documents by id and by typed filters, from a cache in front of the database.",
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": { "schemas": components, "responses": operations::responses() },
+    });
+    if !app.gate.is_open() {
+        description["components"]["securitySchemes"] = json!({
+            "bearer": { "type": "http", "scheme": "bearer" },
+            "key": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
+        });
+        description["security"] = json!([{ "bearer": [] }, { "key": [] }]);
+    }
+    Ok(fresh(StatusCode::OK, "application/json", Value::to_string(&description)))
+}

@@ -1,0 +1,188 @@
+//! Every answer that is not a success, as problem JSON (RFC 9457).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use larder::{Error, ErrorKind};
+use serde_json::{Map, Value};
+
+use crate::routes::Answer;
+
+/// Why a request was not served, and what the client can do about it.
+#[derive(Debug)]
+pub(crate) struct Refusal(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    status: StatusCode,
+    /// The last part of the problem's type, stable for programs.
+    slug: &'static str,
+    detail: String,
+    field: Option<String>,
+    position: Option<(usize, usize)>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+}
+
+impl Refusal {
+    /// A refusal with a detail in plain words: what is wrong, and what would be right.
+    pub(crate) fn new(status: StatusCode, slug: &'static str, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self(Box::new(Inner {
+            status,
+            slug,
+            detail,
+            field: None,
+            position: None,
+            retry_after: None,
+            allow: None,
+        }))
+    }
+
+    /// 400: the input is wrong at `field`.
+    pub(crate) fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-input", detail).with_field(field)
+    }
+
+    /// 404: there is no such route, collection or document.
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// 405, with the methods that are served there.
+    pub(crate) fn method(allow: &'static str) -> Self {
+        let mut refusal = Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method-not-allowed",
+            format!("this address answers to {allow}"),
+        );
+        refusal.0.allow = Some(allow);
+        refusal
+    }
+
+    /// 503: come back later.
+    pub(crate) fn busy(detail: impl Into<String>, retry_after: Duration) -> Self {
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
+        refusal.0.retry_after = Some(retry_after);
+        refusal
+    }
+
+    /// 412: the document is not in the state that the request expects.
+    pub(crate) fn precondition() -> Self {
+        let detail = "the document has changed, or does not exist; read it again and send its new ETag";
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", detail).with_field("If-Match")
+    }
+
+    /// 401: this needs a key.
+    pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    /// 403: the key's role may not do this.
+    pub(crate) fn forbidden(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    /// 504: the request's own time is up.
+    pub(crate) fn deadline() -> Self {
+        let detail = "the request took longer than it may; a write may or may not have happened";
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
+    }
+
+    /// Names the place in the input.
+    pub(crate) fn with_field(mut self, field: impl Into<String>) -> Self {
+        self.0.field = Some(field.into());
+        self
+    }
+
+    /// Names line and column in the body, both from 1.
+    pub(crate) fn with_position(mut self, line: usize, column: usize) -> Self {
+        self.0.position = Some((line, column));
+        self
+    }
+
+    /// The status that the answer will have.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    /// The members of the problem object; an item of a bulk answer carries the same.
+    pub(crate) fn to_json(&self) -> Value {
+        let inner = &self.0;
+        let mut problem = Map::new();
+        problem.insert("type".to_owned(), format!("urn:larder:problem:{}", inner.slug).into());
+        problem.insert("title".to_owned(), inner.status.canonical_reason().unwrap_or("Error").into());
+        problem.insert("status".to_owned(), inner.status.as_u16().into());
+        problem.insert("detail".to_owned(), inner.detail.as_str().into());
+        if let Some(field) = &inner.field {
+            problem.insert("field".to_owned(), field.as_str().into());
+        }
+        if let Some((line, column)) = inner.position {
+            problem.insert("line".to_owned(), line.into());
+            problem.insert("column".to_owned(), column.into());
+        }
+        Value::Object(problem)
+    }
+
+    /// The answer to send.
+    pub(crate) fn into_answer(self) -> Answer {
+        let mut answer = Response::new(Full::new(Bytes::from(self.to_json().to_string())));
+        *answer.status_mut() = self.0.status;
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(allow) = self.0.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if let Some(after) = self.0.retry_after {
+            // Rounded up: "0" would tell every client to come back at once.
+            headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
+        }
+        if self.0.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"larder\""));
+        }
+        answer
+    }
+}
+
+impl From<Error> for Refusal {
+    /// What the library reports, as HTTP. What only the operator can mend is logged, and not told to the client.
+    fn from(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Invalid => match error.field() {
+                Some(field) => Self::invalid(field, error.message()),
+                None => Self::new(StatusCode::BAD_REQUEST, "invalid-input", error.message()),
+            },
+            ErrorKind::Conflict => {
+                let refusal = Self::new(StatusCode::CONFLICT, "conflict", error.message());
+                refusal.with_field(error.field().unwrap_or("_id"))
+            }
+            ErrorKind::TooLarge => {
+                let refusal = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", error.message());
+                match error.field() {
+                    Some(field) => refusal.with_field(field),
+                    None => refusal,
+                }
+            }
+            ErrorKind::Unavailable | ErrorKind::Lost => {
+                tracing::warn!(%error, "A request was answered with 503.");
+                let after = error.retry_after().unwrap_or(Duration::from_secs(1));
+                Self::busy("the database cannot be reached just now; try again", after)
+            }
+            ErrorKind::Timeout => {
+                tracing::warn!(%error, "A request was answered with 504.");
+                Self::deadline()
+            }
+            _ => {
+                tracing::error!(%error, "A request was answered with 500.");
+                let detail = "the server could not do this; its log says why";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+            }
+        }
+    }
+}

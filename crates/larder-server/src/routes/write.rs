@@ -1,0 +1,168 @@
+//! `PUT`, `PATCH` and `DELETE /v1/{collection}/{id}`. Every condition is checked by the database together with the write.
+
+use std::sync::Arc;
+
+use bson::Bson;
+use http_body_util::Full;
+use hyper::{
+    Response, StatusCode,
+    body::Incoming,
+    header::{HeaderValue, LOCATION},
+    http::request::Parts,
+};
+use larder::{
+    ErrorKind,
+    cache::{ReadMode, ReadOptions},
+    document::{Etag, Expect, Id, JsonForm, StoredDocument, Written},
+};
+
+use crate::{
+    app::App,
+    config::Verb,
+    routes::{
+        Answer, Refusal,
+        body::{self, MediaType},
+        call::Call,
+        conditional::{self, Tags},
+        input,
+        read::{represent_written, show},
+    },
+};
+
+/// Puts a whole document under its id, new or not: 201 or 200.
+///
+/// # Errors
+/// 400 naming the field that is wrong, 412 if a condition does not hold, 415 and 413 for the body.
+pub(crate) async fn put(
+    app: &App,
+    head: &Parts,
+    name: &str,
+    id: &str,
+    incoming: Incoming,
+) -> Result<Answer, Refusal> {
+    let call = Call::enter(app, head, name, Verb::Replace)?;
+    let id = call.parse_id(id)?;
+    let must_be_new = conditional::must_be_new(&head.headers)?;
+    MediaType::of(&head.headers, &[MediaType::Json])?;
+    let body = body::read(&head.headers, incoming, app.limits.max_body_bytes).await?;
+    let mut document = input::document(&call, &body)?;
+    let collection = &call.resource.collection;
+    if must_be_new {
+        input::require_id(&call, &id, &document)?;
+        document.insert("_id", Bson::from(&id));
+        let inserted = collection.insert(document).await.map_err(|error| match error.kind() {
+            ErrorKind::Conflict if error.field().is_none_or(|field| field == "_id") => {
+                Refusal::precondition()
+            }
+            _ => error.into(),
+        })?;
+        return created(&call, &id, &inserted.document);
+    }
+    match expect_of(&call, &id).await? {
+        Expect::Any => {
+            let put = collection.put(&id, document).await?;
+            if put.created {
+                created(&call, &id, &put.document)
+            } else {
+                represent_written(&call, &put.document)
+            }
+        }
+        expect => {
+            let written = collection.replace(&id, document, &expect).await?;
+            represent_written(&call, &*done(written, &expect)?)
+        }
+    }
+}
+
+/// Changes parts of a document, as RFC 7396 says: null removes a field, an object is merged, all else replaces.
+///
+/// # Errors
+/// As [`put`], and 404 if there is no such document.
+pub(crate) async fn patch(
+    app: &App,
+    head: &Parts,
+    name: &str,
+    id: &str,
+    incoming: Incoming,
+) -> Result<Answer, Refusal> {
+    let call = Call::enter(app, head, name, Verb::Patch)?;
+    let id = call.parse_id(id)?;
+    MediaType::of(&head.headers, &[MediaType::MergePatch])?;
+    let body = body::read(&head.headers, incoming, app.limits.max_body_bytes).await?;
+    let patch = input::patch(&call, &body)?;
+    let expect = expect_of(&call, &id).await?;
+    let written = call.resource.collection.patch(&id, &patch, &expect).await?;
+    represent_written(&call, &*done(written, &expect)?)
+}
+
+/// Deletes a document: 204.
+///
+/// # Errors
+/// 404 if there is none, 412 if a condition does not hold.
+pub(crate) async fn delete(app: &App, head: &Parts, name: &str, id: &str) -> Result<Answer, Refusal> {
+    let call = Call::enter(app, head, name, Verb::Delete)?;
+    let id = call.parse_id(id)?;
+    let expect = expect_of(&call, &id).await?;
+    done(call.resource.collection.delete(&id, &expect).await?, &expect)?;
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    Ok(answer)
+}
+
+/// 201, with where the document now is.
+pub(super) fn created(call: &Call<'_>, id: &Id, document: &StoredDocument) -> Result<Answer, Refusal> {
+    let mut answer = represent_written(call, document)?;
+    *answer.status_mut() = StatusCode::CREATED;
+    let location = format!("/v1/{}/{}", call.resource.name, encode_segment(&id.to_string()));
+    if let Ok(location) = HeaderValue::try_from(location) {
+        answer.headers_mut().insert(LOCATION, location);
+    }
+    Ok(answer)
+}
+
+fn encode_segment(id: &str) -> String {
+    use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+    const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    utf8_percent_encode(id, KEPT).to_string()
+}
+
+fn done(written: Written, expect: &Expect) -> Result<Arc<StoredDocument>, Refusal> {
+    match written {
+        Written::Done(document) => Ok(document),
+        Written::Missing if *expect == Expect::Any => {
+            Err(Refusal::not_found("there is no document with this id"))
+        }
+        Written::Missing | Written::Changed => Err(Refusal::precondition()),
+    }
+}
+
+/// What `If-Match` expects of the document.
+///
+/// A tag names what its sender was shown. Where that was the whole document in the usual form, the database can compare
+/// it itself. Where it was a part or another form, the document is read, shown once more and compared; the write then
+/// expects exactly the state that was compared.
+async fn expect_of(call: &Call<'_>, id: &Id) -> Result<Expect, Refusal> {
+    let tags = match conditional::if_match(&call.head.headers)? {
+        None => return Ok(Expect::Any),
+        Some(Tags::Any) => return Ok(Expect::Present),
+        Some(tags) => tags,
+    };
+    let is_usual = call.access.view.is_whole() && call.form() == JsonForm::Relaxed;
+    if let (true, Tags::List(list)) = (is_usual, &tags)
+        && let [tag] = list.as_slice()
+    {
+        return if tag.starts_with('"') {
+            Ok(Expect::Etag(Etag::from_text(tag)))
+        } else {
+            Err(Refusal::precondition())
+        };
+    }
+    let options = ReadOptions { mode: ReadMode::Bypass, ..ReadOptions::default() };
+    let Some(current) = call.resource.collection.read(id, &options).await?.value else {
+        return Err(Refusal::precondition());
+    };
+    if tags.contains_strong(show(call, &current, None)?.etag().as_str()) {
+        return Ok(Expect::Etag(current.etag().clone()));
+    }
+    Err(Refusal::precondition())
+}

@@ -1,0 +1,152 @@
+//! Listening, serving, draining.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use hyper::service::service_fn;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto::Builder, graceful::GracefulShutdown},
+};
+use tokio::{
+    io,
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use crate::{app::App, routes};
+
+/// A listener that is bound, and not yet accepting.
+#[derive(Debug)]
+pub(crate) struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Binds the address. Port 0 takes a free one; [`Server::address`] says which.
+    ///
+    /// # Errors
+    /// The address is taken, or is not this machine's.
+    pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells whoever waits for it that requests are now answered: writes the address into `path`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn write_ready_file(&self, path: &Path) -> io::Result<()> {
+        // Written beside and renamed, so that nobody reads half an address.
+        let beside = path.with_extension("part");
+        std::fs::write(&beside, self.address.to_string())?;
+        std::fs::rename(&beside, path)
+    }
+
+    /// Serves until `stop` completes, then stops accepting and waits for running requests, at most `drain`.
+    /// Returns whether all of them came to their end.
+    pub(crate) async fn run(self, app: Arc<App>, stop: impl Future<Output = ()>, drain: Duration) -> bool {
+        let builder = Arc::new(connection_builder(&app));
+        let graceful = GracefulShutdown::new();
+        let room = Arc::new(Semaphore::new(app.limits.max_connections as usize));
+        let mut connections = JoinSet::new();
+        tokio::pin!(stop);
+        loop {
+            let (stream, permit) = tokio::select! {
+                accepted = accept(&self.listener, &room) => accepted,
+                () = &mut stop => break,
+                // Reaps ended connections, so that the set does not grow.
+                Some(_) = connections.join_next() => continue,
+            };
+            let app = Arc::clone(&app);
+            let service = service_fn(move |request| {
+                let app = Arc::clone(&app);
+                async move { Ok::<_, std::convert::Infallible>(routes::answer(&app, request).await) }
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            let watched = graceful.watch(connection);
+            connections.spawn(async move {
+                if let Err(error) = watched.await {
+                    tracing::debug!(%error, "A connection ended early.");
+                }
+                drop(permit);
+            });
+        }
+        drop(self.listener);
+        tracing::info!(
+            in_flight = app.telemetry.slots.taken(),
+            "Stopping: no new connections, running requests end."
+        );
+        timeout(drain, graceful.shutdown()).await.is_ok()
+    }
+}
+
+fn connection_builder(app: &App) -> Builder<TokioExecutor> {
+    let limits = &app.limits;
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.max_header_bytes as usize)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(limits.max_header_bytes as u32)
+        .max_concurrent_streams(256)
+        .keep_alive_interval(Duration::from_secs(30));
+    builder
+}
+
+/// The next connection, once there is room for it.
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are small and written at once: waiting for more to send would only delay them.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "A connection refused TCP_NODELAY.");
+                }
+                return (stream, permit);
+            }
+            Err(error) if is_the_clients_fault(&error) => {}
+            Err(error) => {
+                // Out of file descriptors, most likely: other connections must end first.
+                tracing::warn!(%error, "Accepting a connection failed; trying again in a second.");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+fn is_the_clients_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Completes when the process is asked to stop: Ctrl-C, or SIGTERM.
+pub(crate) async fn stop_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a handler there is nothing to wait for; the default action then ends the process.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
