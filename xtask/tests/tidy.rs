@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Tasks outlive the call that starts them, so each file that starts one is listed with the task's owner.
-const SPAWNERS: [(&str, &str); 3] = [
+const SPAWNERS: [(&str, &str); 4] = [
     (
         "crates/larder/src/redis/cluster/mod.rs",
         "the cluster: its refresher is aborted when the last handle is dropped",
@@ -14,6 +14,10 @@ const SPAWNERS: [(&str, &str); 3] = [
     (
         "crates/larder/src/redis/link.rs",
         "the link: its supervisor is aborted when the last handle is dropped",
+    ),
+    (
+        "crates/larder/src/redis/push.rs",
+        "the subscriber: its task and connections are aborted when it is dropped",
     ),
     (
         "crates/larder-testkit/src/proxy/mod.rs",

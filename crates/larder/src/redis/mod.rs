@@ -10,6 +10,8 @@
 //! of the server's return calls succeed again.
 
 mod backoff;
+#[cfg_attr(not(test), expect(dead_code, reason = "the log and the queues of the next step read with it"))]
+mod blocking;
 mod breaker;
 mod cluster;
 mod config;
@@ -19,6 +21,7 @@ mod greet;
 mod key;
 mod link;
 mod probe;
+mod push;
 mod script;
 mod sentinel;
 mod slot;
@@ -38,11 +41,12 @@ pub use self::{
     config::RedisConfig,
     key::MAX_KEY_BYTES,
     probe::{DeploymentMode, PrimaryProbe, ServerProbe},
+    push::{Channel, PushEvent, Subscriber},
     stats::RedisStats,
 };
 use self::{
-    dial::Dialer, error::from_reply, link::LinkSettings, script::keys_of, slot::same_slot, stats::Counters,
-    topology::Topology, url::Target,
+    dial::Dialer, error::from_reply, link::LinkSettings, push::Ears, script::keys_of, slot::same_slot,
+    stats::Counters, topology::Topology, url::Target,
 };
 pub(crate) use self::{
     key::{DEFAULT_SHARDS, Space},
@@ -62,7 +66,7 @@ pub struct Redis {
 struct Inner {
     app: String,
     target: Target,
-    topology: Topology,
+    ears: Ears,
     counters: Arc<Counters>,
     clock: Arc<dyn Clock>,
 }
@@ -89,18 +93,20 @@ impl Redis {
         let config = config.into();
         let target = config.target()?;
         let counters = Arc::new(Counters::default());
+        let dialer = Dialer::new(target.clone(), config.certificates, config.connect_deadline)?;
         let settings = LinkSettings {
-            dialer: Dialer::new(target.clone(), config.certificates, config.connect_deadline)?,
+            dialer: dialer.clone(),
             probe_interval: config.probe_interval,
             breaker: config.breaker,
             clock: Arc::clone(&config.clock),
             counters: Arc::clone(&counters),
         };
-        let topology = Topology::start(target.mode.clone(), settings);
+        let topology = Arc::new(Topology::start(target.mode.clone(), settings));
+        let ears = Ears { topology: Arc::clone(&topology), dialer, probe_interval: config.probe_interval };
         match topology.first_attempt().await? {
             Some(trouble) if config.require_at_start || trouble.kind() == ErrorKind::Config => Err(trouble),
             _ => {
-                let inner = Inner { app: config.app, target, topology, counters, clock: config.clock };
+                let inner = Inner { app: config.app, target, ears, counters, clock: config.clock };
                 Ok(Self { inner: Arc::new(inner), deadline: config.deadline })
             }
         }
@@ -115,12 +121,12 @@ impl Redis {
     /// Whether there is a connection to every primary right now. Costs no round trip, so a server that died this
     /// instant still counts.
     pub fn is_available(&self) -> bool {
-        self.inner.topology.is_up()
+        self.inner.ears.topology.is_up()
     }
 
     /// What the breakers let through: the worst of all primaries.
     pub fn breaker(&self) -> BreakerState {
-        self.inner.topology.breaker()
+        self.inner.ears.topology.breaker()
     }
 
     /// A number that moves whenever a new connection is made. While it stays the same and calls succeed, nothing sent
@@ -134,7 +140,7 @@ impl Redis {
     /// # Errors
     /// `Unavailable` or `Timeout`.
     pub async fn ping(&self) -> Result<()> {
-        for reply in self.inner.topology.ping(self.deadline).await? {
+        for reply in self.inner.ears.topology.ping(self.deadline).await? {
             self.inner.outcome(reply)?;
         }
         Ok(())
@@ -146,10 +152,17 @@ impl Redis {
     /// `Unavailable` or `Timeout` if a primary does not answer. What a user may not ask is left out instead.
     pub async fn probe(&self) -> Result<ServerProbe> {
         let mut primaries = Vec::new();
-        for link in self.inner.topology.links() {
+        for link in self.inner.ears.topology.links() {
             primaries.push(probe::probe(&link, self.deadline, &*self.inner.clock).await?);
         }
         Ok(ServerProbe { mode: DeploymentMode::from(&self.inner.target.mode), primaries })
+    }
+
+    /// Follows sharded channels (`SSUBSCRIBE`), on connections apart from the one for calls. Returns at once; the first
+    /// event of each channel is [`Subscribed`](PushEvent::Subscribed). In a cluster the slot of a channel's name decides
+    /// which primary carries it.
+    pub fn subscribe<C: Into<Channel>>(&self, channels: impl IntoIterator<Item = C>) -> Subscriber {
+        push::subscribe(self.inner.ears.clone(), channels.into_iter().map(Into::into).collect())
     }
 
     /// What went over the wire so far.
@@ -169,7 +182,7 @@ impl Redis {
     /// refusal by its kind.
     pub(crate) async fn command(&self, slot_key: &[u8], cmd: &Cmd) -> Result<Value> {
         debug_assert!(same_slot(slot_key, keys_of(cmd)).is_ok(), "keys outside the slot of the command");
-        self.inner.outcome(self.inner.topology.command(slot_key, cmd, self.deadline).await?)
+        self.inner.outcome(self.inner.ears.topology.command(slot_key, cmd, self.deadline).await?)
     }
 
     /// Sends `cmds` in one write to the primary that owns `slot_key`, and returns the outcome of each in order.
@@ -187,7 +200,7 @@ impl Redis {
         }
         same_slot(slot_key, cmds.iter().flat_map(keys_of))?;
         let started = tokio::time::Instant::now();
-        let mut replies = self.inner.topology.pipeline(slot_key, &cmds, self.deadline).await?;
+        let mut replies = self.inner.ears.topology.pipeline(slot_key, &cmds, self.deadline).await?;
         let forgotten: Vec<(usize, Cmd)> = replies
             .iter()
             .enumerate()
@@ -197,7 +210,7 @@ impl Redis {
         if !forgotten.is_empty() {
             let (indices, cmds): (Vec<_>, Vec<_>) = forgotten.into_iter().unzip();
             let left = self.deadline.saturating_sub(started.elapsed());
-            let healed = self.inner.topology.pipeline(slot_key, &cmds, left).await?;
+            let healed = self.inner.ears.topology.pipeline(slot_key, &cmds, left).await?;
             for (index, reply) in indices.into_iter().zip(healed) {
                 Counters::add(&self.inner.counters.scripts_healed);
                 replies[index] = reply;
@@ -253,7 +266,7 @@ impl fmt::Debug for Redis {
         f.debug_struct("Redis")
             .field("target", &self.inner.target)
             .field("deadline", &self.deadline)
-            .field("topology", &self.inner.topology)
+            .field("topology", &self.inner.ears.topology)
             .finish()
     }
 }

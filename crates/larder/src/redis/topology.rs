@@ -11,7 +11,7 @@ use super::{
     link::{Link, LinkSettings},
     pipeline_of,
     supervisor::Primary,
-    url::Mode,
+    url::{Address, Mode},
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -82,6 +82,22 @@ impl Topology {
     /// Whether every primary is connected.
     pub(super) fn is_up(&self) -> bool {
         self.check_complete().is_ok() && self.links().iter().all(|link| link.is_up())
+    }
+
+    /// Where the primary of `slot_key` is, if it is connected.
+    pub(super) fn primary_of(&self, slot_key: &[u8]) -> Option<Address> {
+        let link = match self {
+            Self::Single(link) => Arc::clone(link),
+            Self::Cluster(cluster) => cluster.owner(slot_key).ok()?,
+        };
+        if link.is_up() { link.address() } else { None }
+    }
+
+    /// Something outside the links found a primary wanting: have the map of a cluster looked at again.
+    pub(super) fn doubt(&self) {
+        if let Self::Cluster(cluster) = self {
+            cluster.doubt();
+        }
     }
 
     /// The worst of all breakers.

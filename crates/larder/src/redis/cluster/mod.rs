@@ -104,7 +104,12 @@ impl Cluster {
         self.shared.state.subscribe()
     }
 
-    fn owner(&self, slot_key: &[u8]) -> Result<Arc<Link>> {
+    /// Asks for a fresh map.
+    pub(super) fn doubt(&self) {
+        self.shared.stale.notify_one();
+    }
+
+    pub(super) fn owner(&self, slot_key: &[u8]) -> Result<Arc<Link>> {
         let slot = slot_of(slot_key);
         if let Some(link) = self.shared.map.load().owner(slot) {
             return Ok(Arc::clone(link));

@@ -7,7 +7,7 @@ use super::*;
 use crate::redis::slot::slot_of;
 
 /// A key whose slot belongs to the primary at `index` of three.
-fn key_at(index: usize) -> String {
+pub(super) fn key_at(index: usize) -> String {
     (0..)
         .map(|number| format!("{{k{number}}}"))
         .find(|key| usize::from(slot_of(key.as_bytes())) * 3 / 16_384 == index)

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod probe;
+mod push;
 mod sentinel;
 mod tls;
 
