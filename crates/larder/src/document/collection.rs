@@ -1,14 +1,14 @@
 //! A cached collection: documents by id through the cache, queries and writes straight to the database, and every write
 //! followed by the invalidation of what it touched.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, oid::ObjectId};
 use bytes::Bytes;
 
 use super::{
     Database, Expect, Filter, Find, Id, IdType, MergePatch, Page, Schema, StoredDocument, Written,
-    store::Store, write::with_id,
+    ingest::excerpt, store::Store, write::with_id,
 };
 use crate::{
     Cache, Clock, Error, ErrorKind, Policy, Result, SystemClock,
@@ -19,6 +19,9 @@ use crate::{
 
 /// The most ids one call may name.
 pub const MAX_IDS: usize = 1_000;
+
+/// The most documents a named pipeline may answer.
+pub const MAX_AGGREGATED: u32 = 10_000;
 
 /// What a near copy weighs beside its BSON: the JSON made from it, its tag, and the bookkeeping.
 const NEAR_OVERHEAD_BYTES: usize = 256;
@@ -244,6 +247,28 @@ impl Collection {
     /// As [`find`](Self::find).
     pub async fn estimated_count(&self) -> Result<u64> {
         self.store.estimated_count().await
+    }
+
+    /// Runs the declared pipeline of this name with these values for its variables.
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` naming a variable that is missing, unknown or of another type, or the pipeline if there is none
+    /// of this name, and if an expression cannot be computed, such as a division by zero; `ErrorKind::TooLarge` for more
+    /// than [`MAX_AGGREGATED`] documents, or if the database would have to hold too much; else as [`find`](Self::find).
+    pub async fn aggregate(
+        &self,
+        name: &str,
+        values: &BTreeMap<String, Bson>,
+    ) -> Result<Vec<RawDocumentBuf>> {
+        let pipeline = self.schema().pipelines().iter().find(|pipeline| pipeline.name() == name);
+        let pipeline =
+            pipeline.ok_or_else(|| Error::invalid(excerpt(name), "is not a query of this collection"))?;
+        let documents = self.store.aggregate(&pipeline.bind(values)?, MAX_AGGREGATED + 1).await?;
+        if documents.len() > MAX_AGGREGATED as usize {
+            let message = format!("the answer has more than {MAX_AGGREGATED} documents; match or limit more");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        Ok(documents)
     }
 
     /// Inserts a document. Without an `_id` it gets a new ObjectId, if that is the collection's kind.

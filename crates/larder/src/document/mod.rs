@@ -1,5 +1,6 @@
 //! Cached documents and typed queries over a collection in MongoDB or SQLite.
 
+mod aggregate;
 mod collection;
 mod cursor;
 mod database;
@@ -24,7 +25,7 @@ mod stored;
 mod write;
 
 pub use self::{
-    collection::{Collection, CollectionBuilder, Inserted, MAX_IDS, Put},
+    collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
     cursor::CursorKey,
     database::{Capability, Database, DatabaseProbe},
     filter::{CompareOp, Filter},

@@ -101,4 +101,11 @@ impl Store {
             Self::Sqlite(collection) => collection.delete(id, expect).await,
         }
     }
+
+    /// Runs the stages of a bound pipeline, and answers at most `limit` documents.
+    pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
+        match self {
+            Self::Sqlite(collection) => collection.aggregate(stages, limit).await,
+        }
+    }
 }

@@ -74,10 +74,16 @@ impl<'a> Expected<'a> {
         matches!(self.field_type, FieldType::Array(_) | FieldType::Any)
     }
 
-    /// Whether a typed scalar may stand here as it is.
     pub(super) fn takes(self, value: &Bson) -> bool {
+        self.field_type.takes(value)
+    }
+}
+
+impl FieldType {
+    /// Whether a typed value may stand here as it is. Null may stand anywhere.
+    pub(crate) fn takes(&self, value: &Bson) -> bool {
         matches!(
-            (self.field_type, value),
+            (self, value),
             (_, Bson::Null)
                 | (FieldType::Any, _)
                 | (FieldType::String, Bson::String(_))
@@ -91,21 +97,21 @@ impl<'a> Expected<'a> {
                 | (FieldType::Array(_), Bson::Array(_))
         )
     }
-}
 
-/// The words for a type in an error.
-pub(super) fn demand(field_type: &FieldType) -> &'static str {
-    match field_type {
-        FieldType::String => "must be a string",
-        FieldType::Int => "must be an integer",
-        FieldType::Double => "must be a number",
-        FieldType::Decimal => "must be a decimal number, best written as a string",
-        FieldType::Bool => "must be true or false",
-        FieldType::Date => "must be a date such as \"2025-01-02T03:04:05Z\"",
-        FieldType::ObjectId => "must be an ObjectId of 24 hexadecimal digits",
-        FieldType::Object => "must be an object",
-        FieldType::Array(_) => "must be an array",
-        FieldType::Any => "is not a value that can be stored",
+    /// The words for this type in an error.
+    pub(crate) fn demand(&self) -> &'static str {
+        match self {
+            FieldType::String => "must be a string",
+            FieldType::Int => "must be an integer",
+            FieldType::Double => "must be a number",
+            FieldType::Decimal => "must be a decimal number, best written as a string",
+            FieldType::Bool => "must be true or false",
+            FieldType::Date => "must be a date such as \"2025-01-02T03:04:05Z\"",
+            FieldType::ObjectId => "must be an ObjectId of 24 hexadecimal digits",
+            FieldType::Object => "must be an object",
+            FieldType::Array(_) => "must be an array",
+            FieldType::Any => "is not a value that can be stored",
+        }
     }
 }
 
@@ -160,7 +166,7 @@ impl<'a> Checker<'a> {
 
     fn value(&mut self, value: &'a Bson, expected: Expected<'_>) -> Result<()> {
         if !expected.takes(value) {
-            return Err(self.fault(demand(expected.field_type)));
+            return Err(self.fault(expected.field_type.demand()));
         }
         match value {
             Bson::Document(document) => self.document(document, expected),

@@ -2,7 +2,7 @@
 
 use bson::{Bson, DateTime, oid::ObjectId};
 
-use super::{integer, number::finite_decimal, shape::demand};
+use super::{integer, number::finite_decimal};
 use crate::{
     Error, ErrorKind, Result,
     document::{FieldType, decimal::Decimal, json::parse_instant},
@@ -26,6 +26,6 @@ impl FieldType {
             Self::Array(element) => return element.read_text(text),
             Self::Object | Self::Any => None,
         };
-        value.ok_or_else(|| Error::new(ErrorKind::Invalid, demand(self)))
+        value.ok_or_else(|| Error::new(ErrorKind::Invalid, self.demand()))
     }
 }

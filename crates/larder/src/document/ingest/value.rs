@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     MAX_DEPTH, excerpt, extended, integer, name_fault, number,
-    shape::{Expected, Shape, demand},
+    shape::{Expected, Shape},
     syntax,
 };
 use crate::{
@@ -205,7 +205,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_, '_, '_> {
 impl Place<'_, '_, '_> {
     fn scalar<E: serde::de::Error>(self, value: &Bson) -> Result<ElementType, E> {
         if !self.expected.takes(value) {
-            return Err(self.reader.refuse(demand(self.expected.field_type)));
+            return Err(self.reader.refuse(self.expected.field_type.demand()));
         }
         Ok(self.reader.write(value))
     }
@@ -217,7 +217,7 @@ impl Place<'_, '_, '_> {
     ) -> Result<ElementType, A::Error> {
         let Self { reader, expected } = self;
         if !expected.takes_object() {
-            return Err(reader.refuse(demand(expected.field_type)));
+            return Err(reader.refuse(expected.field_type.demand()));
         }
         let start = reader.begin_level()?;
         let mut next = first;
@@ -330,17 +330,17 @@ impl<'de> Visitor<'de> for Place<'_, '_, '_> {
             FieldType::Date | FieldType::ObjectId | FieldType::Decimal => {
                 match self.expected.field_type.read_text(text) {
                     Ok(value) => Ok(self.reader.write(&value)),
-                    Err(_) => Err(self.reader.refuse(demand(self.expected.field_type))),
+                    Err(_) => Err(self.reader.refuse(self.expected.field_type.demand())),
                 }
             }
-            other => Err(self.reader.refuse(demand(other))),
+            other => Err(self.reader.refuse(other.demand())),
         }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<ElementType, A::Error> {
         let Self { reader, expected } = self;
         if !expected.takes_array() {
-            return Err(reader.refuse(demand(expected.field_type)));
+            return Err(reader.refuse(expected.field_type.demand()));
         }
         let start = reader.begin_level()?;
         let mut index = 0_u32;

@@ -12,7 +12,11 @@ mod select;
 mod table;
 mod write;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bson::{Document, RawDocumentBuf};
 use tokio::sync::OnceCell;
@@ -20,6 +24,7 @@ use tokio::sync::OnceCell;
 use self::{pool::Pool, table::Table};
 use super::{
     Expect, Filter, Find, Id, Page, Written,
+    aggregate::read_stages,
     database::{Capability, DatabaseProbe},
     merge::MergePatch,
     schema::Schema,
@@ -170,6 +175,12 @@ impl SqliteCollection {
     pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
         let (id, expect) = (id.clone(), expect.clone());
         self.write(move |connection, table| write::delete(connection, table, &id, &expect)).await
+    }
+
+    pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
+        let stages = read_stages(stages)?;
+        let deadline = Instant::now() + self.0.deadline;
+        self.read(move |connection, table| read::aggregate(connection, table, stages, limit, deadline)).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reads: each runs on one connection and sees one state of the database.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Instant};
 
 use bson::RawDocumentBuf;
 use rusqlite::{params_from_iter, types::Value};
@@ -12,7 +12,12 @@ use super::{
 };
 use crate::{
     Result,
-    document::{Filter, Find, Id, Page, find::position_of, project::Projection},
+    document::{
+        Filter, Find, Id, Page,
+        aggregate::{Flow, Run, Stage},
+        find::position_of,
+        project::Projection,
+    },
 };
 
 /// The most ids one statement asks for.
@@ -95,4 +100,48 @@ pub(super) fn count(connection: &Connection, table: &Table, filter: &Filter) -> 
         let count: Option<i64> = connection.first(&sql, &select.values)?;
         Ok(count.unwrap_or_default().unsigned_abs())
     })
+}
+
+/// Runs a pipeline. What it asks for first, matching and ordering, SQLite does with its indexes.
+pub(super) fn aggregate(
+    connection: &Connection,
+    table: &Table,
+    mut stages: Vec<Stage>,
+    limit: u32,
+    deadline: Instant,
+) -> Result<Vec<RawDocumentBuf>> {
+    let find = take_find(&mut stages);
+    connection.set_filter(&find.filter)?;
+    let mut run = Run::new(stages, limit as usize, Some(deadline))?;
+    connection.snapshot(|| {
+        let (sql, values) = Select::new(table, !table.has_multi(connection)?).scan(&find)?;
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            if run.push(document(row.get(0)?)?)? == Flow::Enough {
+                break;
+            }
+        }
+        Ok(())
+    })?;
+    run.finish()
+}
+
+/// Takes the leading matches, and a sort with its limit behind them, out of the stages.
+fn take_find(stages: &mut Vec<Stage>) -> Find {
+    let matches = stages.iter().take_while(|stage| matches!(stage, Stage::Match(_))).count();
+    let mut find = Find::new(Filter::All, u32::MAX);
+    for stage in stages.drain(..matches) {
+        if let Stage::Match(filter) = stage {
+            find.filter = find.filter.and(filter);
+        }
+    }
+    if let [Stage::Sort(keys), Stage::Limit(limit), ..] = stages.as_slice()
+        && let Ok(limit) = u32::try_from(*limit)
+    {
+        find.sort = keys.clone();
+        find.limit = limit;
+        stages.drain(..2);
+    }
+    find
 }

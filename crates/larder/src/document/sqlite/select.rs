@@ -164,19 +164,31 @@ impl<'a> Select<'a> {
     }
 
     /// The whole statement for `find`, which reads one document more than its limit.
-    pub(super) fn find(mut self, find: &Find) -> Result<(String, Vec<Value>)> {
-        self.filter(&find.filter)?;
+    pub(super) fn find(self, find: &Find) -> Result<(String, Vec<Value>)> {
         let keys = order_of(&find.sort);
-        if let Some(position) = &find.after {
-            self.behind(&keys, position)?;
+        self.statement(find, &keys, i64::from(find.limit) + 1)
+    }
+
+    /// The statement for the documents that a pipeline begins with: as they lie, unless it sorts them.
+    pub(super) fn scan(self, find: &Find) -> Result<(String, Vec<Value>)> {
+        match find.sort.is_empty() {
+            true => self.statement(find, &[], -1),
+            false => self.statement(find, &order_of(&find.sort), find.limit.into()),
         }
-        let mut sql = format!("SELECT doc FROM {}{} ORDER BY ", self.table.name, self.where_clause());
+    }
+
+    fn statement(mut self, find: &Find, keys: &[SortKey], limit: i64) -> Result<(String, Vec<Value>)> {
+        self.filter(&find.filter)?;
+        if let Some(position) = &find.after {
+            self.behind(keys, position)?;
+        }
+        let mut sql = format!("SELECT doc FROM {}{}", self.table.name, self.where_clause());
         for (index, key) in keys.iter().enumerate() {
             let direction = if key.direction == Direction::Ascending { "ASC" } else { "DESC" };
-            let comma = if index == 0 { "" } else { ", " };
-            sql += &format!("{comma}{} {direction}", self.order_column(key));
+            let before = if index == 0 { " ORDER BY" } else { "," };
+            sql += &format!("{before} {} {direction}", self.order_column(key));
         }
-        let limit = self.parameter(Value::Integer(i64::from(find.limit) + 1));
+        let limit = self.parameter(Value::Integer(limit));
         let offset = self.parameter(Value::Integer(i64::try_from(find.offset).unwrap_or(i64::MAX)));
         sql += &format!(" LIMIT {limit} OFFSET {offset}");
         Ok((sql, self.values))

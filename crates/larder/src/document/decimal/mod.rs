@@ -1,5 +1,7 @@
 //! Decimal128 taken apart: sign, coefficient and power of ten, as IEEE 754-2008 packs them.
 
+mod arithmetic;
+
 use std::fmt;
 
 use bson::Decimal128;
