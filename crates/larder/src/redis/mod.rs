@@ -35,6 +35,7 @@ mod url;
 use std::{fmt, sync::Arc, time::Duration};
 
 use ::redis::{Cmd, Pipeline, Value};
+use tokio::time::Instant;
 
 pub use self::{
     breaker::{Breaker, BreakerState},
@@ -42,11 +43,18 @@ pub use self::{
     key::MAX_KEY_BYTES,
     probe::{DeploymentMode, PrimaryProbe, ServerProbe},
     push::{Channel, PushEvent, Subscriber},
-    stats::RedisStats,
+    stats::{PrimaryStatus, RedisStats},
 };
 use self::{
-    dial::Dialer, error::from_reply, link::LinkSettings, push::Ears, script::keys_of, slot::same_slot,
-    stats::Counters, topology::Topology, url::Target,
+    dial::Dialer,
+    error::from_reply,
+    link::{Link, LinkSettings},
+    push::Ears,
+    script::keys_of,
+    slot::same_slot,
+    stats::Counters,
+    topology::Topology,
+    url::Target,
 };
 pub(crate) use self::{
     key::{DEFAULT_SHARDS, Space},
@@ -124,6 +132,16 @@ impl Redis {
         self.inner.ears.topology.is_up()
     }
 
+    /// Where each primary is and how it does. Costs no round trip.
+    pub fn primaries(&self) -> Vec<PrimaryStatus> {
+        let status = |link: &Arc<Link>| PrimaryStatus {
+            address: link.address().map(|address| address.to_string()),
+            connected: link.is_up(),
+            breaker: link.breaker(),
+        };
+        self.inner.ears.topology.links().iter().map(status).collect()
+    }
+
     /// What the breakers let through: the worst of all primaries.
     pub fn breaker(&self) -> BreakerState {
         self.inner.ears.topology.breaker()
@@ -199,21 +217,21 @@ impl Redis {
             return Ok(Vec::new());
         }
         same_slot(slot_key, cmds.iter().flat_map(keys_of))?;
-        let started = tokio::time::Instant::now();
-        let mut replies = self.inner.ears.topology.pipeline(slot_key, &cmds, self.deadline).await?;
-        let forgotten: Vec<(usize, Cmd)> = replies
-            .iter()
-            .enumerate()
-            .filter(|(_, reply)| is_noscript(reply))
-            .filter_map(|(index, _)| Some((index, Script::with_source(&cmds[index])?)))
-            .collect();
-        if !forgotten.is_empty() {
-            let (indices, cmds): (Vec<_>, Vec<_>) = forgotten.into_iter().unzip();
-            let left = self.deadline.saturating_sub(started.elapsed());
-            let healed = self.inner.ears.topology.pipeline(slot_key, &cmds, left).await?;
-            for (index, reply) in indices.into_iter().zip(healed) {
+        let until = Instant::now() + self.deadline;
+        let pipeline = pipeline_of(cmds);
+        let topology = &self.inner.ears.topology;
+        let mut replies = topology.pipeline(slot_key, &pipeline, self.deadline).await?;
+        if replies.iter().any(is_noscript) {
+            let forgotten = replies.iter().zip(pipeline.cmd_iter()).enumerate();
+            let (places, cmds): (Vec<_>, Vec<_>) = forgotten
+                .filter(|(_, (reply, _))| is_noscript(reply))
+                .filter_map(|(place, (_, cmd))| Some((place, Script::with_source(cmd)?)))
+                .unzip();
+            let left = until.saturating_duration_since(Instant::now());
+            let healed = topology.pipeline(slot_key, &pipeline_of(cmds), left).await?;
+            for (place, reply) in places.into_iter().zip(healed) {
                 Counters::add(&self.inner.counters.scripts_healed);
-                replies[index] = reply;
+                replies[place] = reply;
             }
         }
         Ok(replies.into_iter().map(|reply| self.inner.outcome(reply)).collect())
@@ -223,7 +241,7 @@ impl Redis {
     /// One round trip; two if the server had forgotten the script.
     ///
     /// # Errors
-    /// As [`pipeline`](Self::pipeline).
+    /// As [`command`](Self::command), and `Config` if the keys are not all in one slot.
     pub(crate) async fn eval(
         &self,
         script: &'static Script,
@@ -231,9 +249,21 @@ impl Redis {
         args: &[&[u8]],
     ) -> Result<Value> {
         let slot_key = keys.first().copied().unwrap_or_default();
-        let mut outcomes = self.pipeline(slot_key, vec![script.command(keys, args)]).await?;
-        let outcome = outcomes.pop().expect("one command has one outcome");
-        outcome.map_err(|error| error.context(format_args!("script {}", script.name())))
+        same_slot(slot_key, keys.iter().copied())?;
+        let until = Instant::now() + self.deadline;
+        let topology = &self.inner.ears.topology;
+        let by_digest = script.command(keys, args);
+        let mut reply = topology.command(slot_key, &by_digest, self.deadline).await;
+        if reply.as_ref().is_ok_and(is_noscript)
+            && let Some(by_source) = Script::with_source(&by_digest)
+        {
+            Counters::add(&self.inner.counters.scripts_healed);
+            let left = until.saturating_duration_since(Instant::now());
+            reply = topology.command(slot_key, &by_source, left).await;
+        }
+        reply
+            .and_then(|reply| self.inner.outcome(reply))
+            .map_err(|error| error.context(format_args!("script {}", script.name())))
     }
 }
 
@@ -249,10 +279,10 @@ impl Inner {
     }
 }
 
-fn pipeline_of(cmds: &[Cmd]) -> Pipeline {
+fn pipeline_of(cmds: Vec<Cmd>) -> Pipeline {
     let mut pipeline = Pipeline::with_capacity(cmds.len());
     for cmd in cmds {
-        pipeline.add_command(cmd.clone());
+        pipeline.add_command(cmd);
     }
     pipeline
 }

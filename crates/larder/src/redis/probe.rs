@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::{Cmd, Value, cmd, from_redis_value};
+use ::redis::{Value, cmd, from_redis_value};
 
 use super::{
     greet::info_field,
@@ -92,9 +92,9 @@ impl From<&Mode> for DeploymentMode {
 pub(super) async fn probe(link: &Link, deadline: Duration, clock: &dyn Clock) -> Result<PrimaryProbe> {
     let info = cmd("INFO").arg(&["server", "memory", "persistence", "replication", "stats"]).take();
     let fsync = cmd("CONFIG").arg("GET").arg("appendfsync").take();
-    let asked: [Cmd; 3] = [cmd("TIME"), info, fsync];
+    let asked = super::pipeline_of(vec![cmd("TIME"), info, fsync]);
     let before_ms = clock.unix_ms();
-    let replies = link.pipeline(&super::pipeline_of(&asked), deadline).await?;
+    let replies = link.pipeline(&asked, deadline).await?;
     let after_ms = clock.unix_ms();
     let [time, info, fsync] = <[Value; 3]>::try_from(replies)
         .map_err(|_| Error::new(ErrorKind::Unavailable, "the server answered out of step"))?;

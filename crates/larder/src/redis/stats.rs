@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::breaker::BreakerState;
+
 /// Counters since the handle was made, over all its clones and all primaries.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,18 @@ pub struct RedisStats {
     pub connects: u64,
     /// Scripts sent again with their source, because the server had forgotten them.
     pub scripts_healed: u64,
+}
+
+/// How one primary does.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrimaryStatus {
+    /// `host:port`, if it was ever connected.
+    pub address: Option<String>,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// What its breaker lets through.
+    pub breaker: BreakerState,
 }
 
 #[derive(Debug, Default)]

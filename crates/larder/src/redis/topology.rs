@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ::redis::{Cmd, Value, cmd};
+use ::redis::{Cmd, Pipeline, Value, cmd};
 use tokio::time::Instant;
 
 use super::{
     breaker::BreakerState,
     cluster::Cluster,
     link::{Link, LinkSettings},
-    pipeline_of,
     supervisor::Primary,
     url::{Address, Mode},
 };
@@ -43,12 +42,12 @@ impl Topology {
     pub(super) async fn pipeline(
         &self,
         slot_key: &[u8],
-        cmds: &[Cmd],
+        pipeline: &Pipeline,
         deadline: Duration,
     ) -> Result<Vec<Value>> {
         match self {
-            Self::Single(link) => link.pipeline(&pipeline_of(cmds), deadline).await,
-            Self::Cluster(cluster) => cluster.pipeline(slot_key, cmds, deadline).await,
+            Self::Single(link) => link.pipeline(pipeline, deadline).await,
+            Self::Cluster(cluster) => cluster.pipeline(slot_key, pipeline, deadline).await,
         }
     }
 

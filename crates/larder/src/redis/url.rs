@@ -215,4 +215,22 @@ mod tests {
             assert!(!error.to_string().contains("sesame"), "{error}");
         }
     }
+
+    proptest::proptest! {
+        /// Any text is either refused, or read and shown without its password.
+        #[test]
+        fn no_text_upsets_the_reader(
+            scheme in "(redis|rediss|redis-cluster|redis-sentinel|valkey|x)",
+            password in "[a-z0-9%:]{8,12}",
+            rest in "\\PC{0,30}",
+        ) {
+            let url = format!("{scheme}://u:{password}@{rest}");
+            let shown = match Target::parse(&url) {
+                Ok(target) => format!("{target} {target:?}"),
+                Err(error) => format!("{error} {error:?}"),
+            };
+            proptest::prop_assert!(!shown.contains(&password), "{}", shown);
+            let _ = Target::parse(&rest);
+        }
+    }
 }

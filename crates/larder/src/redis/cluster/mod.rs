@@ -59,7 +59,7 @@ impl Cluster {
         let until = Instant::now() + deadline;
         let reply = self.watched(self.owner(slot_key)?.command(cmd, deadline).await)?;
         let Some(redirect) = Redirect::in_reply(&reply) else { return Ok(reply) };
-        let mut replies = self.follow(&redirect, std::slice::from_ref(cmd), until).await?;
+        let mut replies = self.follow(&redirect, vec![cmd.clone()], until).await?;
         replies.pop().ok_or_else(out_of_step)
     }
 
@@ -68,23 +68,23 @@ impl Cluster {
     pub(super) async fn pipeline(
         &self,
         slot_key: &[u8],
-        cmds: &[Cmd],
+        pipeline: &Pipeline,
         deadline: Duration,
     ) -> Result<Vec<Value>> {
         let until = Instant::now() + deadline;
-        let mut replies = self.watched(self.owner(slot_key)?.pipeline(&pipeline_of(cmds), deadline).await)?;
-        let (mut indices, mut again, mut redirect) = (Vec::new(), Vec::new(), None);
-        for (index, reply) in replies.iter().enumerate() {
+        let mut replies = self.watched(self.owner(slot_key)?.pipeline(pipeline, deadline).await)?;
+        let (mut places, mut again, mut redirect) = (Vec::new(), Vec::new(), None);
+        for (place, (reply, cmd)) in replies.iter().zip(pipeline.cmd_iter()).enumerate() {
             if let Some(found) = Redirect::in_reply(reply) {
                 redirect.get_or_insert(found);
-                indices.push(index);
-                again.push(cmds[index].clone());
+                places.push(place);
+                again.push(cmd.clone());
             }
         }
         let Some(redirect) = redirect else { return Ok(replies) };
-        let moved = self.follow(&redirect, &again, until).await?;
-        for (index, reply) in indices.into_iter().zip(moved) {
-            replies[index] = reply;
+        let moved = self.follow(&redirect, again, until).await?;
+        for (place, reply) in places.into_iter().zip(moved) {
+            replies[place] = reply;
         }
         Ok(replies)
     }
@@ -134,7 +134,7 @@ impl Cluster {
         result
     }
 
-    async fn follow(&self, redirect: &Redirect, cmds: &[Cmd], until: Instant) -> Result<Vec<Value>> {
+    async fn follow(&self, redirect: &Redirect, cmds: Vec<Cmd>, until: Instant) -> Result<Vec<Value>> {
         let lost = || Error::new(ErrorKind::Unavailable, "the cluster is moving the slot");
         if !redirect.asking {
             self.shared.stale.notify_one();
@@ -148,7 +148,7 @@ impl Cluster {
             // `ASKING` holds for one command, so each command has its own.
             let mut pipeline = Pipeline::with_capacity(cmds.len() * 2);
             for cmd in cmds {
-                pipeline.cmd("ASKING").add_command(cmd.clone());
+                pipeline.cmd("ASKING").add_command(cmd);
             }
             let replies = link.pipeline(&pipeline, left).await?;
             replies.into_iter().skip(1).step_by(2).collect()

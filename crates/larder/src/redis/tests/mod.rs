@@ -100,6 +100,7 @@ async fn a_forgotten_script_heals_alone_and_inside_a_pipeline() {
     assert_eq!(outcomes[1].as_ref().unwrap(), &Value::Int(1));
     assert_eq!(outcomes[2].as_ref().unwrap(), &bulk("hello"));
     assert_eq!(outcomes[3].as_ref().unwrap_err().kind(), ErrorKind::Config);
+    // Three calls, and two scripts in the pipeline, one of them twice.
     assert_eq!(redis.stats().scripts_healed, 3 + 3);
 }
 
@@ -128,6 +129,10 @@ async fn while_the_server_is_away_calls_fail_at_once_and_after_its_return_they_s
     eventually("the server is used again", Duration::from_secs(2), || async { redis.ping().await.is_ok() })
         .await;
     assert_eq!(redis.generation(), 2);
+    let primaries = redis.primaries();
+    assert_eq!(primaries.len(), 1);
+    assert!(primaries[0].connected && primaries[0].breaker == BreakerState::Closed);
+    assert_eq!(primaries[0].address, Some(format!("127.0.0.1:{}", server.port())));
 }
 
 #[tokio::test]
