@@ -1,0 +1,7 @@
+//! What collections promise, on every database: the same answers, of the same types, in the same order.
+
+mod aggregates;
+mod backend;
+mod finds;
+mod types;
+mod writes;
