@@ -24,14 +24,29 @@ impl Watched {
     /// # Panics
     /// If `redis-server` is not installed or the three do not find each other.
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with a sentinel that asks its own clients for this password, unless it is empty.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(sentinel_password: &str) -> Self {
         let primary = Server::start(&Options::default().with(&["--repl-diskless-sync-delay", "0"]));
         let port = primary.port().to_string();
         let replica = Server::start(&Options::default().with(&["--replicaof", "127.0.0.1", &port]));
-        let sentinel = Server::start_sentinel(&format!(
-            "sentinel monitor mymaster 127.0.0.1 {port} 1\n\
+        let login = match sentinel_password {
+            "" => String::new(),
+            password => format!("requirepass {password}\n"),
+        };
+        let sentinel = Server::start_sentinel(
+            sentinel_password,
+            &format!(
+                "{login}sentinel monitor mymaster 127.0.0.1 {port} 1\n\
              sentinel down-after-milliseconds mymaster 500\n\
              sentinel failover-timeout mymaster 3000\n",
-        ));
+            ),
+        );
         let watched = Self { primary, replica, sentinel };
         assert!(holds_within(READY_WITHIN, || watched.is_complete()), "the sentinel finds the replica");
         watched

@@ -73,8 +73,10 @@ impl Server {
         Self::start_as(&Role::Data, options)
     }
 
-    pub(super) fn start_sentinel(config: &str) -> Self {
-        Self::start_as(&Role::Sentinel(config.to_owned()), &Options::default())
+    pub(super) fn start_sentinel(password: &str, config: &str) -> Self {
+        let login = || ("default".to_owned(), password.to_owned());
+        let credentials = (!password.is_empty()).then(login);
+        Self::start_as(&Role::Sentinel(config.to_owned()), &Options { credentials, ..Options::default() })
     }
 
     fn start_as(role: &Role, options: &Options) -> Self {

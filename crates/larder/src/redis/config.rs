@@ -2,7 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{breaker::Breaker, dial::Certificates, url::Target};
+use super::{
+    breaker::Breaker,
+    dial::Certificates,
+    url::{Login, Target},
+};
 use crate::{Clock, Result, SystemClock};
 
 /// Where Redis is and how patient to be. The default of every setting suits a server in the same data centre.
@@ -31,6 +35,7 @@ pub struct RedisConfig {
     pub(super) probe_interval: Duration,
     pub(super) breaker: Breaker,
     pub(super) certificates: Certificates,
+    pub(super) sentinel_login: Login,
     pub(super) require_at_start: bool,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -46,6 +51,7 @@ impl RedisConfig {
             probe_interval: Duration::from_millis(500),
             breaker: Breaker::default(),
             certificates: Certificates::default(),
+            sentinel_login: Login::default(),
             require_at_start: false,
             clock: Arc::new(SystemClock),
         }
@@ -72,8 +78,9 @@ impl RedisConfig {
         self
     }
 
-    /// How long a connection may be quiet before a `PING` asks whether the server is still there. The answer has as
-    /// long again to arrive, so a server that vanished without a word is noticed within twice this. Default: 500 ms.
+    /// How long a connection may be quiet before the server is asked whether it is still there, and still a primary.
+    /// The answer has as long again to arrive, so a server that vanished without a word is noticed within twice this.
+    /// Default: 500 ms.
     #[must_use]
     pub fn probe_interval(mut self, interval: Duration) -> Self {
         self.probe_interval = interval;
@@ -100,6 +107,15 @@ impl RedisConfig {
     #[must_use]
     pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.certificates.client = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// The login for the sentinels themselves, if they ask for one; the one in the URL is for the primary. An empty
+    /// user is the default user. Default: none.
+    #[must_use]
+    pub fn sentinel_login(mut self, user: impl Into<String>, password: impl Into<String>) -> Self {
+        let user = Some(user.into()).filter(|user| !user.is_empty());
+        self.sentinel_login = Login { user, password: Some(password.into()) };
         self
     }
 

@@ -11,8 +11,9 @@ use ::redis::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::{
+    RedisConfig,
     error::from_connect,
-    url::{Address, Target},
+    url::{Address, Login, Target},
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -20,6 +21,7 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     target: Target,
+    sentinel_login: Login,
     certificates: Certificates,
     connect_deadline: Duration,
 }
@@ -47,11 +49,8 @@ const SEND_QUEUE: usize = 1_024;
 impl Dialer {
     /// # Errors
     /// `Config` for certificates without TLS, and for an authority that is no PEM certificate.
-    pub(crate) fn new(
-        target: Target,
-        certificates: Certificates,
-        connect_deadline: Duration,
-    ) -> Result<Self> {
+    pub(crate) fn new(target: Target, config: &RedisConfig) -> Result<Self> {
+        let RedisConfig { sentinel_login, certificates, connect_deadline, .. } = config.clone();
         let wrong = |what: &'static str| Err(Error::new(ErrorKind::Config, what));
         if target.tls {
             // The driver takes the process's choice of cryptography. If the program has made one already, that stays.
@@ -65,7 +64,7 @@ impl Dialer {
                 return wrong("the certificate authority for redis holds no PEM certificate");
             }
         }
-        Ok(Self { target, certificates, connect_deadline })
+        Ok(Self { target, sentinel_login, certificates, connect_deadline })
     }
 
     pub(crate) fn connect_deadline(&self) -> Duration {
@@ -83,22 +82,16 @@ impl Dialer {
     where
         F: Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
     {
-        let mut login = self.login().set_db(self.target.database);
-        if let Some(user) = &self.target.user {
-            login = login.set_username(user);
-        }
-        if let Some(password) = &self.target.password {
-            login = login.set_password(password);
-        }
+        let login = log_in(&self.target.login).set_db(self.target.database);
         self.connect(address, login, on_push).await
     }
 
-    /// Opens a connection to a sentinel: without the login and the database, which are those of the primary.
+    /// Opens a connection to a sentinel, which has a login of its own and no databases.
     ///
     /// # Errors
     /// As [`open`](Self::open).
     pub(crate) async fn open_sentinel(&self, address: &Address) -> Result<MultiplexedConnection> {
-        self.connect(address, self.login(), |_| Ok(())).await
+        self.connect(address, log_in(&self.sentinel_login), |_| Ok(())).await
     }
 
     async fn connect<F>(
@@ -130,12 +123,6 @@ impl Dialer {
         }
     }
 
-    fn login(&self) -> RedisConnectionInfo {
-        RedisConnectionInfo::default()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_lib_name("larder", env!("CARGO_PKG_VERSION"))
-    }
-
     fn client(&self, address: &Address, login: RedisConnectionInfo) -> RedisResult<Client> {
         let Address { host, port } = address.clone();
         let settings = TcpSettings::default().set_nodelay(true);
@@ -150,4 +137,17 @@ impl Dialer {
         let client_tls = client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
         Client::build_with_tls(info(addr)?, TlsCertificates { client_tls, root_cert: authority })
     }
+}
+
+fn log_in(login: &Login) -> RedisConnectionInfo {
+    let mut info = RedisConnectionInfo::default()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_lib_name("larder", env!("CARGO_PKG_VERSION"));
+    if let Some(user) = &login.user {
+        info = info.set_username(user);
+    }
+    if let Some(password) = &login.password {
+        info = info.set_password(password);
+    }
+    info
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::redis::{Value, aio::MultiplexedConnection, cmd, from_redis_value, pipe};
+use ::redis::{Cmd, Value, aio::MultiplexedConnection, cmd, from_redis_value, pipe};
 
 use super::{error::from_connect, url::Address};
 use crate::{Error, ErrorKind, Result};
@@ -10,7 +10,8 @@ use crate::{Error, ErrorKind, Result};
 /// The oldest Redis that has what the scripts need.
 const OLDEST: (u32, u32) = (7, 0);
 
-/// Checks version and role. One round trip.
+/// Checks version and role, and gives the connection a name that operators find in `CLIENT LIST`. One round trip.
+/// Returns how to ask for a sign of life from here on.
 ///
 /// A user who may not ask (`NOPERM`) is let through: what the server cannot do will show in the commands themselves.
 ///
@@ -20,14 +21,15 @@ pub(super) async fn greet(
     connection: &mut MultiplexedConnection,
     address: &Address,
     deadline: Duration,
-) -> Result<()> {
-    let questions = pipe().add_command(cmd("INFO").arg("server").take()).add_command(cmd("ROLE")).clone();
+) -> Result<SignOfLife> {
+    let mut questions = pipe();
+    questions.cmd("INFO").arg("server").cmd("ROLE").cmd("CLIENT").arg("SETNAME").arg("larder");
     let error = |kind, message: String| Error::new(kind, message).context(format!("redis at {address}"));
-    let answers = tokio::time::timeout(deadline, connection.send_packed_commands(&questions, 0, 2))
+    let answers = tokio::time::timeout(deadline, connection.send_packed_commands(&questions, 0, 3))
         .await
         .map_err(|_| error(ErrorKind::Unavailable, "accepts connections but does not answer".to_owned()))?
         .map_err(|error| from_connect(&address.to_string(), &error))?;
-    let [info, role] = <[Value; 2]>::try_from(answers)
+    let [info, role, _named] = <[Value; 3]>::try_from(answers)
         .map_err(|_| error(ErrorKind::Unavailable, "answered out of step".to_owned()))?;
 
     if let Ok(info) = from_redis_value::<String>(info)
@@ -39,13 +41,38 @@ pub(super) async fn greet(
             format!("is Redis {version}; Larder needs Redis {}.{} or newer, or Valkey", OLDEST.0, OLDEST.1),
         ));
     }
-    if let Value::Array(parts) = role
-        && let Some(role) = parts.into_iter().next()
-        && from_redis_value::<String>(role).is_ok_and(|role| role == "slave")
-    {
+    if is_replica(&role) {
         return Err(error(ErrorKind::Unavailable, "is a replica, not a primary".to_owned()));
     }
-    Ok(())
+    Ok(if matches!(role, Value::ServerError(_)) { SignOfLife::Ping } else { SignOfLife::Role })
+}
+
+/// What to ask a quiet connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SignOfLife {
+    /// `ROLE`, which also tells that a primary has become a replica.
+    Role,
+    /// `PING`, for a user who may not ask for the role.
+    Ping,
+}
+
+impl SignOfLife {
+    pub(super) fn question(self) -> Cmd {
+        cmd(match self {
+            Self::Role => "ROLE",
+            Self::Ping => "PING",
+        })
+    }
+}
+
+/// Whether this answer to `ROLE` comes from a replica.
+pub(super) fn is_replica(role: &Value) -> bool {
+    let Value::Array(parts) = role else { return false };
+    match parts.first() {
+        Some(Value::BulkString(role)) => role == b"slave",
+        Some(Value::SimpleString(role)) => role == "slave",
+        _ => false,
+    }
 }
 
 /// The value of `name` in the text that `INFO` returns.

@@ -22,6 +22,7 @@ mod key;
 mod link;
 mod probe;
 mod push;
+mod race;
 mod script;
 mod sentinel;
 mod slot;
@@ -64,7 +65,7 @@ use crate::{Clock, ErrorKind, Result};
 
 /// A handle to a Redis deployment. Cheap to clone; all clones share the connections.
 ///
-/// Dropping the last clone closes them. Must be made and used inside a Tokio runtime.
+/// Dropping the last clone (and the last subscriber) closes them. Must be made and used inside a Tokio runtime.
 #[derive(Clone)]
 pub struct Redis {
     inner: Arc<Inner>,
@@ -101,7 +102,7 @@ impl Redis {
         let config = config.into();
         let target = config.target()?;
         let counters = Arc::new(Counters::default());
-        let dialer = Dialer::new(target.clone(), config.certificates, config.connect_deadline)?;
+        let dialer = Dialer::new(target.clone(), &config)?;
         let settings = LinkSettings {
             dialer: dialer.clone(),
             probe_interval: config.probe_interval,

@@ -1,59 +1,46 @@
 //! Finding the primary through Sentinel.
 
-use std::time::Duration;
-
 use ::redis::{Value, cmd, from_redis_value};
 
-use super::{dial::Dialer, url::Address};
+use super::{dial::Dialer, race::first_success, url::Address};
 use crate::{Error, ErrorKind, Result};
 
-/// Asks the sentinels in turn where the primary of `service` is; the first that knows counts.
+/// Asks all sentinels at once where the primary of `service` is; the first that knows counts.
 ///
-/// One connection and one round trip for each sentinel asked. The answer may be out of date while a failover goes on;
-/// the check of the role that follows each connect catches that.
+/// One connection and one round trip each. The answer may be out of date while a failover goes on; the check of the
+/// role that follows each connect catches that.
 ///
 /// # Errors
-/// `Config` if a sentinel answers and none knows the service; `Unavailable` if none answers.
+/// `Config` if none knows the service and one says so, or refuses the login; `Unavailable` if none answers.
 pub(super) async fn find_primary(dialer: &Dialer, sentinels: &[Address], service: &str) -> Result<Address> {
-    let mut trouble = None;
-    let mut unknown_to = None;
-    for sentinel in sentinels {
-        match ask(dialer, sentinel, service).await {
-            Ok(Some(primary)) => return Ok(primary),
-            Ok(None) => unknown_to = Some(sentinel),
-            Err(error) => trouble = Some(error),
-        }
-    }
-    match unknown_to {
-        Some(sentinel) => Err(Error::new(
-            ErrorKind::Config,
-            format!(
-                "sentinel {sentinel} knows no service {service:?}; check the name after the hosts in the URL"
-            ),
-        )),
-        None => Err(trouble.unwrap_or_else(|| Error::new(ErrorKind::Config, "the URL names no sentinel"))),
-    }
+    let ask = |sentinel: &Address| {
+        let (dialer, sentinel, service) = (dialer.clone(), sentinel.clone(), service.to_owned());
+        async move { ask(&dialer, &sentinel, &service).await }
+    };
+    first_success(sentinels.iter().map(ask)).await
 }
 
-async fn ask(dialer: &Dialer, sentinel: &Address, service: &str) -> Result<Option<Address>> {
-    let away =
-        |what: String| Error::new(ErrorKind::Unavailable, what).context(format!("sentinel {sentinel}"));
+async fn ask(dialer: &Dialer, sentinel: &Address, service: &str) -> Result<Address> {
+    let error = |kind, what: String| Error::new(kind, what).context(format!("sentinel {sentinel}"));
+    let away = |what: &str| error(ErrorKind::Unavailable, what.to_owned());
     let mut connection = dialer.open_sentinel(sentinel).await?;
     let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service).take();
-    let deadline: Duration = dialer.connect_deadline();
-    let reply = tokio::time::timeout(deadline, connection.send_packed_command(&question))
+    let reply = tokio::time::timeout(dialer.connect_deadline(), connection.send_packed_command(&question))
         .await
-        .map_err(|_| away("accepts connections but does not answer".to_owned()))?
-        .map_err(|error| away(error.to_string()))?;
+        .map_err(|_| away("accepts connections but does not answer"))?
+        .map_err(|failure| away(&failure.to_string()))?;
     match reply {
-        Value::Nil => Ok(None),
+        Value::Nil => Err(error(
+            ErrorKind::Config,
+            format!("knows no service {service:?}; check the name after the hosts in the URL"),
+        )),
         Value::ServerError(refusal) => {
-            Err(away(format!("{} {}", refusal.code(), refusal.details().unwrap_or_default())))
+            Err(away(&format!("{} {}", refusal.code(), refusal.details().unwrap_or_default())))
         }
         reply => {
             let (host, port): (String, u16) =
-                from_redis_value(reply).map_err(|_| away("answered with no address".to_owned()))?;
-            Ok(Some(Address { host, port }))
+                from_redis_value(reply).map_err(|_| away("answered with no address"))?;
+            Ok(Address { host, port })
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     backoff::Backoff,
-    greet::greet,
+    greet::{SignOfLife, greet, is_replica},
     link::{Live, Shared},
     sentinel::find_primary,
     stats::Counters,
@@ -33,16 +33,19 @@ pub(crate) enum Primary {
 /// A connection that lived this long lets the next attempts start with short delays again.
 const STABLE: Duration = Duration::from_secs(5);
 
+/// A server that answers calls is asked for its role this often: a demoted primary goes on answering reads.
+const ASK_A_BUSY_ONE: Duration = Duration::from_secs(2);
+
 /// Runs until it is aborted by the link that owns it.
 pub(super) async fn supervise(shared: Arc<Shared>) {
     let mut backoff = Backoff::reconnect();
     loop {
         let gone = Arc::new(Notify::new());
         match connect(&shared, Arc::clone(&gone)).await {
-            Ok((connection, address)) => {
+            Ok((connection, address, sign)) => {
                 let since = Instant::now();
                 let generation = publish(&shared, connection.clone(), &address);
-                let why = watch(&shared, connection, generation, &gone).await;
+                let why = watch(&shared, connection, sign, generation, &gone).await;
                 withdraw(&shared, why);
                 if since.elapsed() >= STABLE {
                     backoff.reset();
@@ -54,7 +57,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
     }
 }
 
-async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(MultiplexedConnection, Address)> {
+async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(MultiplexedConnection, Address, SignOfLife)> {
     let address = match &shared.primary {
         Primary::Fixed(address) => address.clone(),
         Primary::Watched { sentinels, service } => find_primary(&shared.dialer, sentinels, service).await?,
@@ -67,8 +70,8 @@ async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(MultiplexedConne
         Ok(())
     };
     let mut connection = shared.dialer.open(&address, on_push).await?;
-    greet(&mut connection, &address, shared.dialer.connect_deadline()).await?;
-    Ok((connection, address))
+    let sign = greet(&mut connection, &address, shared.dialer.connect_deadline()).await?;
+    Ok((connection, address, sign))
 }
 
 fn publish(shared: &Shared, connection: MultiplexedConnection, address: &Address) -> u64 {
@@ -106,11 +109,14 @@ fn withdraw(shared: &Shared, why: Error) {
 async fn watch(
     shared: &Shared,
     mut connection: MultiplexedConnection,
+    sign: SignOfLife,
     generation: u64,
     gone: &Notify,
 ) -> Error {
     let lost = |why: &'static str| Error::new(ErrorKind::Unavailable, why);
+    let question = sign.question();
     let mut replies_seen = shared.replies.load(Ordering::Relaxed);
+    let mut asked = Instant::now();
     loop {
         tokio::select! {
             () = gone.notified() => return lost("the server closed the connection"),
@@ -121,15 +127,17 @@ async fn watch(
             }
             () = sleep(shared.probe_interval) => {
                 let replies = shared.replies.load(Ordering::Relaxed);
-                if replies != replies_seen {
-                    replies_seen = replies;
+                let quiet = replies == replies_seen;
+                replies_seen = replies;
+                if !quiet && asked.elapsed() < ASK_A_BUSY_ONE {
                     continue;
                 }
             }
         }
-        let ping = ::redis::cmd("PING");
-        // Any reply will do, an error too: it shows that the server is there.
-        match timeout(shared.probe_interval, connection.send_packed_command(&ping)).await {
+        asked = Instant::now();
+        match timeout(shared.probe_interval, connection.send_packed_command(&question)).await {
+            Ok(Ok(role)) if is_replica(&role) => return lost("the server is a replica now, not a primary"),
+            // Any other reply will do, an error too: it shows that the server is there.
             Ok(Ok(_)) => {}
             Ok(Err(error)) => return Error::new(ErrorKind::Unavailable, format!("connection lost: {error}")),
             Err(_) => return lost("the server is silent"),

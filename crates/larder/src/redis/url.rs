@@ -12,9 +12,21 @@ const SENTINEL_PORT: u16 = 26_379;
 pub(crate) struct Target {
     pub(crate) mode: Mode,
     pub(crate) tls: bool,
+    pub(crate) login: Login,
+    pub(crate) database: i64,
+}
+
+/// As whom to connect. `Debug` shows none of it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Login {
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
-    pub(crate) database: i64,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.password.is_some() { "Login(..)" } else { "Login(none)" })
+    }
 }
 
 /// The shape of the deployment.
@@ -56,8 +68,8 @@ impl Target {
             Some((credentials, rest)) => (Some(credentials), rest),
             None => (None, rest),
         };
-        let (user, password) = credentials
-            .map_or(Ok((None, None)), parse_credentials)
+        let login = credentials
+            .map_or(Ok(Login::default()), parse_login)
             .map_err(|_| wrong("has credentials that are not percent-encoded UTF-8".into()))?;
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let default_port = if kind == Kind::Sentinel { SENTINEL_PORT } else { REDIS_PORT };
@@ -85,7 +97,7 @@ impl Target {
                 .map_err(|_| wrong(format!("ends in {number:?}, which is no database number")))?
                 .into(),
         };
-        Ok(Self { mode, tls, user, password, database })
+        Ok(Self { mode, tls, login, database })
     }
 }
 
@@ -145,13 +157,11 @@ impl fmt::Debug for Target {
     }
 }
 
-type Credentials = (Option<String>, Option<String>);
-
-fn parse_credentials(text: &str) -> Result<Credentials, std::string::FromUtf8Error> {
+fn parse_login(text: &str) -> Result<Login, std::string::FromUtf8Error> {
     let (user, password) =
         text.split_once(':').map_or((text, None), |(user, password)| (user, Some(password)));
     let user = (!user.is_empty()).then(|| percent_decode(user)).transpose()?;
-    Ok((user, password.map(percent_decode).transpose()?))
+    Ok(Login { user, password: password.map(percent_decode).transpose()? })
 }
 
 /// A `%` that no two hex digits follow stays as it is, so a raw password with a `%` in it mostly works.
@@ -190,10 +200,10 @@ mod tests {
     #[test]
     fn credentials_are_decoded_and_never_shown() {
         let target = Target::parse("redis://ann:s%40cret%zz:x@h/0").unwrap();
-        assert_eq!(target.user.as_deref(), Some("ann"));
-        assert_eq!(target.password.as_deref(), Some("s@cret%zz:x"));
+        assert_eq!(target.login.user.as_deref(), Some("ann"));
+        assert_eq!(target.login.password.as_deref(), Some("s@cret%zz:x"));
         assert!(!format!("{target:?} {target}").contains("cret"));
-        assert_eq!(Target::parse("redis://:only@h").unwrap().user, None);
+        assert_eq!(Target::parse("redis://:only@h").unwrap().login.user, None);
     }
 
     #[test]

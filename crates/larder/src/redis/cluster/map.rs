@@ -76,7 +76,10 @@ pub(super) struct Range {
 /// sense are left out: their slots count as uncovered.
 pub(super) fn read_slots(reply: Value, asked: &Address) -> Vec<Range> {
     let Value::Array(rows) = reply else { return Vec::new() };
-    rows.into_iter().filter_map(|row| read_row(row, asked)).collect()
+    let mut ranges: Vec<_> = rows.into_iter().filter_map(|row| read_row(row, asked)).collect();
+    // Nodes answer in different orders, which is no change of the layout.
+    ranges.sort_by_key(|range| range.first);
+    ranges
 }
 
 fn read_row(row: Value, asked: &Address) -> Option<Range> {

@@ -13,8 +13,10 @@ use crate::{
     Error, ErrorKind, Result,
     redis::{
         backoff::Backoff,
+        dial::Dialer,
         error::from_reply,
         link::{Link, State},
+        race::first_success,
         url::Address,
     },
 };
@@ -44,7 +46,7 @@ pub(super) async fn follow(shared: Arc<Shared>) {
     }
 }
 
-/// Asks the known primaries and then the seeds; the first answer with slots in it counts.
+/// Asks the known primaries in turn and then all seeds at once; the first answer with slots in it counts.
 async fn look(shared: &Shared) -> Result<Vec<Range>> {
     let question = cmd("CLUSTER").arg("SLOTS").take();
     let deadline = shared.settings.dialer.connect_deadline();
@@ -56,35 +58,27 @@ async fn look(shared: &Shared) -> Result<Vec<Range>> {
             }
         }
     }
-    let mut trouble = Error::new(ErrorKind::Unavailable, "no node of the cluster answers");
-    for seed in &shared.seeds {
-        match ask_seed(shared, seed, deadline).await {
-            Ok(ranges) if !ranges.is_empty() => return Ok(ranges),
-            Ok(_) => {
-                trouble = Error::new(ErrorKind::Unavailable, format!("{seed}: the cluster has no slots yet"))
-            }
-            // A refused login or a server that is no cluster node will not mend itself.
-            Err(error) if error.kind() == ErrorKind::Config => return Err(error),
-            Err(error) => trouble = error,
-        }
-    }
-    Err(trouble)
+    let ask = |seed: &Address| {
+        let (dialer, seed) = (shared.settings.dialer.clone(), seed.clone());
+        async move { ask_seed(&dialer, &seed).await }
+    };
+    first_success(shared.seeds.iter().map(ask)).await
 }
 
-async fn ask_seed(shared: &Shared, seed: &Address, deadline: Duration) -> Result<Vec<Range>> {
-    let mut connection = shared.settings.dialer.open(seed, |_| Ok(())).await?;
+async fn ask_seed(dialer: &Dialer, seed: &Address) -> Result<Vec<Range>> {
+    let mut connection = dialer.open(seed, |_| Ok(())).await?;
     let question = cmd("CLUSTER").arg("SLOTS").take();
-    let away = |what: String| Error::new(ErrorKind::Unavailable, what).context(format!("redis at {seed}"));
-    let reply = timeout(deadline, connection.send_packed_command(&question))
+    let away =
+        |what: &str| Error::new(ErrorKind::Unavailable, what.to_owned()).context(format!("redis at {seed}"));
+    let reply = timeout(dialer.connect_deadline(), connection.send_packed_command(&question))
         .await
-        .map_err(|_| away("accepts connections but does not answer".to_owned()))?
-        .map_err(|error| away(error.to_string()))?;
-    match reply {
-        Value::ServerError(refusal) => {
-            Err(from_reply(&refusal).0.context(format!("redis cluster at {seed}")))
-        }
-        reply => Ok(read_slots(reply, seed)),
+        .map_err(|_| away("accepts connections but does not answer"))?
+        .map_err(|error| away(&error.to_string()))?;
+    if let Value::ServerError(refusal) = reply {
+        return Err(from_reply(&refusal).0.context(format!("redis cluster at {seed}")));
     }
+    let ranges = read_slots(reply, seed);
+    if ranges.is_empty() { Err(away("the cluster has no slots yet")) } else { Ok(ranges) }
 }
 
 fn take(shared: &Shared, ranges: &[Range]) {

@@ -206,3 +206,46 @@ async fn a_late_reply_never_answers_another_call() {
         answered += 1;
     }
 }
+
+#[tokio::test]
+async fn a_demoted_primary_is_left_even_while_it_goes_on_answering_reads() {
+    let server = Server::start(&Options::default());
+    let redis = Redis::connect(patient(server.url())).await.unwrap();
+    server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    eventually("reads are refused", Duration::from_secs(5), || async {
+        redis
+            .command(b"k", cmd("GET").arg("k"))
+            .await
+            .is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+    })
+    .await;
+    server.ask(&["REPLICAOF", "NO", "ONE"]);
+    eventually("it is used again", Duration::from_secs(2), || async { redis.ping().await.is_ok() }).await;
+}
+
+#[tokio::test]
+async fn a_refused_write_leads_away_from_a_demoted_primary_at_once() {
+    let server = Server::start(&Options::default());
+    let config = patient(server.url()).probe_interval(Duration::from_secs(60));
+    let redis = Redis::connect(config).await.unwrap();
+    server.ask(&["REPLICAOF", "127.0.0.1", "1"]);
+    let error = redis.command(b"k", cmd("SET").arg("k").arg("v")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    eventually("it is left", Duration::from_secs(2), || async { !redis.is_available() }).await;
+}
+
+#[tokio::test]
+async fn a_restart_keeps_what_an_append_only_file_holds_and_nothing_else() {
+    for append_only in [true, false] {
+        let server = Server::start(&Options { append_only, ..Options::default() });
+        let redis = Redis::connect(patient(server.url())).await.unwrap();
+        redis.command(b"k", cmd("SET").arg("k").arg("v")).await.unwrap();
+        server.restart();
+        eventually("the server is used again", Duration::from_secs(5), || async {
+            redis.ping().await.is_ok()
+        })
+        .await;
+        let kept = redis.command(b"k", cmd("GET").arg("k")).await.unwrap();
+        assert_eq!(kept, if append_only { bulk("v") } else { Value::Nil });
+    }
+}

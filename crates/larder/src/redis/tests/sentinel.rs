@@ -27,3 +27,25 @@ async fn a_service_no_sentinel_knows_is_a_mistake_in_the_url() {
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("nobody"), "{error}");
 }
+
+#[tokio::test]
+async fn a_sentinel_that_swallows_packets_does_not_hold_up_the_others() {
+    let watched = Watched::start();
+    let proxy = Proxy::start(watched.primary().port()).await;
+    proxy.set(Fault::Silent);
+    let silent = format!("redis-sentinel://127.0.0.1:{},", proxy.port());
+    let url = watched.url().replace("redis-sentinel://", &silent);
+    let config = RedisConfig::new(url).connect_deadline(Duration::from_secs(60)).require_at_start(true);
+    let redis = tokio::time::timeout(Duration::from_secs(10), Redis::connect(config)).await.unwrap().unwrap();
+    redis.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_sentinel_may_ask_for_a_login_of_its_own() {
+    let watched = Watched::start_with("s3same");
+    let refused = Redis::connect(watched.url()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Config, "{refused}");
+    let config = patient(watched.url()).sentinel_login("", "s3same").require_at_start(true);
+    assert!(!format!("{config:?}").contains("s3same"));
+    Redis::connect(config).await.unwrap().ping().await.unwrap();
+}
