@@ -10,7 +10,7 @@ use crate::{
     import::{self, ImportArgs},
 };
 
-/// Imports, and says how much. Returns 1 if documents were rejected or the database failed.
+/// Imports, and says how much. Returns 1 if documents were rejected, 2 if it came to no end.
 pub(crate) async fn run(options: &Options, args: &ImportArgs) -> u8 {
     if args.declare {
         return finish(import::declare(args), OK);
@@ -26,12 +26,12 @@ pub(crate) async fn run(options: &Options, args: &ImportArgs) -> u8 {
         Ok(collection) => collection,
         Err(error) => {
             complain(&error);
-            return if error.kind() == ErrorKind::Config { WRONG } else { TROUBLE };
+            return WRONG;
         }
     };
     match import::run(args, &collection).await {
         Ok(outcome) => finish(Ok(outcome.to_string()), if outcome.rejected > 0 { TROUBLE } else { OK }),
-        Err(error) => finish(Err(error), TROUBLE),
+        Err(error) => finish(Err(error), WRONG),
     }
 }
 
@@ -43,7 +43,7 @@ fn finish(said: Result<String>, code: u8) -> u8 {
         }
         Err(error) => {
             complain(error);
-            TROUBLE
+            WRONG
         }
     }
 }

@@ -9,8 +9,8 @@ const KEPT = 120;
 const TIERS = [["near", "memory"], ["shared", "Redis"], ["stale", "stale, on purpose"], ["source", "database"]];
 const DATABASES = { mongo: "MongoDB", mongodb: "MongoDB", sqlite: "SQLite" };
 const REASONS = {
-  cold: "first read", expired: "expired", invalidated: "written to", evicted: "evicted", generation: "cleared",
-  error: "cache error", too_large: "too large", disabled: "not cached", bypass: "past the cache",
+  cold: "first read", expired: "expired", invalidated: "written to", evicted: "evicted", error: "Redis failed",
+  corrupt: "not readable in Redis", "too-large": "too large to keep",
 };
 
 const byId = (id) => document.getElementById(id);
@@ -54,10 +54,14 @@ function remember(stats, seconds) {
 
 function showHero(stats) {
   const tiers = answered(stats);
+  // Reads that asked to go past the cache say nothing about the cache.
+  const asked = stats.misses.asked ?? 0;
+  tiers.source = Math.max(tiers.source - asked, 0);
   const reads = Object.values(tiers).reduce((total, value) => total + value, 0);
   const saved = reads - tiers.source;
   write("saved", count(saved));
   write("loads", `${count(stats.totals.source_loads)} loads from the database`);
+  write("asked", asked ? `Not counted: ${count(asked)} reads that asked to go past the cache.` : "");
   if (!reads) return;
   const part = saved / reads;
   write("hit-rate", percent(part));
@@ -95,20 +99,20 @@ function showTiles(stats) {
 }
 
 function showReasons(stats) {
-  const reasons = Object.entries(stats.misses).filter(([, misses]) => misses > 0).sort((a, b) => b[1] - a[1]);
+  const reasons = Object.entries(stats.misses).filter(([reason, misses]) => reason !== "asked" && misses > 0).sort((a, b) => b[1] - a[1]);
   const most = reasons[0]?.[1] ?? 0;
   byId("no-misses").hidden = most > 0;
   byId("reasons").replaceChildren(...reasons.map(([reason, misses]) => {
     const fill = element("span");
     fill.style.width = `${(misses / most) * 100}%`;
-    const name = REASONS[reason] ?? reason.replaceAll("_", " ");
+    const name = REASONS[reason] ?? reason.replaceAll(/[_-]/g, " ");
     return element("li", "", element("span", "", name), element("span", "number", count(misses)), element("span", "track", fill));
   }));
 }
 
 function showCollections(stats) {
-  byId("collections").tBodies[0].replaceChildren(...stats.collections.map(({ name, hits_near, hits_shared, misses }) => {
-    const hits = hits_near + hits_shared;
+  byId("collections").tBodies[0].replaceChildren(...stats.collections.map(({ name, hits_near, hits_shared, misses: all, asked }) => {
+    const [hits, misses] = [hits_near + hits_shared, all - asked];
     const reads = hits + misses;
     const link = element("a", "", name);
     link.href = `/v1/${encodeURIComponent(name)}?limit=5`;

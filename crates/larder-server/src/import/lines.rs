@@ -33,7 +33,7 @@ impl<R: BufRead> Lines<R> {
                 return Ok(Some(Record::too_long(self.number, text)));
             }
             text.truncate(text.trim_ascii_end().len());
-            if !text.is_empty() && !(self.has_comments && text.starts_with(b"#")) {
+            if !(text.is_empty() || self.has_comments && text.starts_with(b"#")) {
                 return Ok(Some(Record { number: self.number, text, content: Content::Text }));
             }
         }

@@ -74,7 +74,7 @@ pub(crate) async fn run(args: &LoadArgs) -> Result<()> {
     let workload = Workload::new(args, ids);
     let plan = Plan::new(target.clone(), &workload)?;
     let time = Duration::from_secs(args.seconds);
-    say(&format!("Warming up {}, then {} s with the cache and {0} s past it.", args.url, args.seconds));
+    say(&format!("Warming up {}, then {} s with the cache and {1} s past it.", args.url, args.seconds));
 
     // A tenth of the time, on dice of its own, so that the first run begins with a cache that is in use.
     load(&plan, args, Way::WarmUp, (time / 10).max(Duration::from_secs(1))).await?;

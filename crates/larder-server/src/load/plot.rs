@@ -38,7 +38,7 @@ pub(super) fn svg(comparison: &Comparison<'_>) -> String {
     if let Some((fewer, more)) = per_request(cached).zip(per_request(bypassed)) {
         bars(&mut out, 244.0, "Source reads per 100 requests", [fewer, more], &|value| format!("{value:.1}"));
     }
-    curves(&mut out, 490.0, [&cached.all(), &bypassed.all()]);
+    curves(&mut out, 516.0, [&cached.all(), &bypassed.all()]);
     legend(&mut out);
     text(&mut out, 24.0, HEIGHT - 14.0, "note", comparison.caveat());
     out.push_str("</svg>\n");

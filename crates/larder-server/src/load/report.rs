@@ -56,7 +56,7 @@ pub(super) fn table(comparison: &Comparison<'_>) -> String {
         let [name, rest @ ..] = cells;
         let _ = write!(text, "{name:<16}");
         rest.iter().for_each(|cell| {
-            let _ = write!(text, "{cell:>12}");
+            let _ = write!(text, "{cell:>14}");
         });
         text.push('\n');
     };
@@ -69,6 +69,7 @@ pub(super) fn table(comparison: &Comparison<'_>) -> String {
         row(&mut text, [name, &rate, &at(0.5), &at(0.99), &at(0.999), &reads, &failed]);
     }
     row(&mut text, ratios(comparison).each_ref().map(String::as_str));
+    text.push_str("* per request. Source reads are documents loaded by id; a list always asks the database and is not among them.\n");
     text.push_str("\nReads of one document alone:\n");
     for (name, figures) in comparison.runs() {
         let reads = figures.of(Kind::Read);
