@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -116,7 +117,23 @@ pub(crate) async fn open_database(config: &Config) -> Result<Database> {
 
 pub(crate) async fn open_redis(settings: &RedisSettings) -> Result<Redis> {
     let url = settings.url.as_ref().map_or("", |url| url.reveal());
-    Redis::connect(RedisConfig::new(url).deadline(settings.deadline).app(&settings.app)).await
+    let mut config = RedisConfig::new(url).deadline(settings.deadline).app(&settings.app);
+    if let Some(path) = &settings.ca_file {
+        config = config.ca_certificate(read_pem(path)?);
+    }
+    if let (Some(certificate), Some(key)) = (&settings.certificate_file, &settings.key_file) {
+        config = config.client_certificate(read_pem(certificate)?, read_pem(key)?);
+    }
+    if let Some(password) = &settings.sentinel_password {
+        config = config.sentinel_login(settings.sentinel_user.clone().unwrap_or_default(), password.reveal());
+    }
+    Redis::connect(config).await
+}
+
+fn read_pem(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        larder::Error::new(larder::ErrorKind::Config, format!("read {}", path.display())).with_source(error)
+    })
 }
 
 pub(crate) fn open_collection(

@@ -73,6 +73,14 @@ pub(crate) struct RedisSettings {
     pub deadline: Duration,
     /// What every key begins with.
     pub app: String,
+    /// The authority that signs the servers' certificates, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// What this node shows to servers that ask for a certificate, PEM.
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    /// The login for the sentinels themselves.
+    pub sentinel_user: Option<String>,
+    pub sentinel_password: Option<Secret>,
 }
 
 /// Reads a configuration from its text and the `LARDER_` variables.
@@ -114,7 +122,15 @@ fn read(file: &mut Reader<'_>) -> Config {
         url: table.find("url"),
         deadline: table.get("deadline", Duration::from_millis(250)),
         app: table.get("app", "larder".to_owned()),
+        ca_file: table.find("ca_file"),
+        certificate_file: table.find("certificate_file"),
+        key_file: table.find("key_file"),
+        sentinel_user: table.find("sentinel_user"),
+        sentinel_password: table.find("sentinel_password"),
     };
+    if redis.certificate_file.is_some() != redis.key_file.is_some() {
+        table.report("key_file", "certificate_file and key_file belong together");
+    }
     table.finish();
 
     let cache = policy::read_defaults(file.table("cache"));

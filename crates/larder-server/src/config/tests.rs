@@ -157,3 +157,11 @@ fn secrets_do_not_appear_in_debug_output() {
     let config = parse("test", text, &BTreeMap::new()).unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
 }
+
+#[test]
+fn a_certificate_without_its_key_is_refused() {
+    check(
+        "[redis]\nurl = \"rediss://h\"\ncertificate_file = \"a.pem\"\n",
+        &["redis.key_file: certificate_file and key_file belong together"],
+    );
+}
