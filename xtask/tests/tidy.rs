@@ -37,7 +37,7 @@ fn only_the_files_of_a_backend_import_its_driver() {
         }
         let allowed = |driver: &str| match driver {
             "redis" => matches!(name, "redis.rs" | "shared.rs") || file.path.contains("/src/redis/"),
-            "mongodb" => name == "mongo.rs",
+            "mongodb" => name == "mongo.rs" || file.path.contains("/mongo/"),
             _ => name == "sqlite.rs" || file.path.contains("/sqlite/"),
         };
         ["redis", "mongodb", "rusqlite"].into_iter().filter(|driver| !allowed(driver)).find_map(|driver| {

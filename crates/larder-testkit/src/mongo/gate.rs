@@ -11,8 +11,8 @@ use crate::mongo::stand_in;
 /// Notes that a test could not look at something because the server lacks it. The run's last lines repeat every note:
 /// `cargo xtask test` reads them from `target/testkit/not-run`.
 pub fn not_run(what: &str) {
-    let test = thread::current().name().unwrap_or("a test").to_owned();
-    let note = format!("not run on this MongoDB: {what} ({test})\n");
+    let test = thread::current().name().map(|name| format!(" ({name})")).unwrap_or_default();
+    let note = format!("not run on this MongoDB: {what}{test}\n");
     // Not `eprintln!`, which the test harness keeps back when a test passes.
     let _ = io::stderr().write_all(note.as_bytes());
     let file = stand_in::kit_folder().join("not-run");

@@ -2,14 +2,22 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use super::{CollectionBuilder, schema::Schema, sqlite::SqliteDatabase, store::Store};
+#[cfg(feature = "mongo")]
+use super::mongo::{MongoConfig, MongoDatabase};
+use super::{
+    CollectionBuilder,
+    probe::{DatabaseProbe, IndexReport},
+    schema::Schema,
+    sqlite::SqliteDatabase,
+    store::Store,
+};
 use crate::Result;
 
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A database that collections live in. Cheap to clone; clones share connections.
 ///
-/// Reads and writes of collections run under its deadline: SQLite interrupts a query that passes it.
+/// Reads and writes of collections run under its deadline: SQLite interrupts a query that passes it, and so does MongoDB.
 ///
 /// # Examples
 /// ```
@@ -28,28 +36,8 @@ pub struct Database {
 #[derive(Clone, Debug)]
 enum Engine {
     Sqlite(SqliteDatabase),
-}
-
-/// What a database was found to be able to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatabaseProbe {
-    /// `sqlite` or `mongodb`.
-    pub engine: &'static str,
-    /// The version of the engine or the server.
-    pub version: String,
-    /// What it offers or lacks, in a fixed order.
-    pub capabilities: Vec<Capability>,
-}
-
-/// One thing that a database may offer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capability {
-    /// A short name, such as `transactions`.
-    pub name: &'static str,
-    /// Whether it is there.
-    pub available: bool,
-    /// What is off without it.
-    pub without: &'static str,
+    #[cfg(feature = "mongo")]
+    Mongo(MongoDatabase),
 }
 
 impl Database {
@@ -72,6 +60,22 @@ impl Database {
         Ok(Self { engine: Engine::Sqlite(SqliteDatabase::in_memory()?), deadline: DEFAULT_DEADLINE })
     }
 
+    /// A database in MongoDB, 4.4 or newer. Does no I/O but DNS for a `mongodb+srv` URL: a server that is away at the
+    /// start is found when it comes, and [`Database::ping`] tells.
+    ///
+    /// # When MongoDB is down
+    /// A call is refused as unavailable within the configuration's selection timeout, and at once when the server has been
+    /// away for that long. A server that keeps silent costs each call its deadline until it counts as gone. Every call
+    /// works again by itself when the server does.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` if the URL cannot be read or names no database; its credentials are in no message.
+    #[cfg(feature = "mongo")]
+    pub async fn mongo(config: impl Into<MongoConfig>) -> Result<Self> {
+        let database = MongoDatabase::open(config.into()).await?;
+        Ok(Self { engine: Engine::Mongo(database), deadline: DEFAULT_DEADLINE })
+    }
+
     /// The time a call may take, the wait for a connection included; applies to collections made afterwards.
     /// Default: 2 s.
     #[must_use]
@@ -92,6 +96,8 @@ impl Database {
     pub async fn ping(&self) -> Result<()> {
         match &self.engine {
             Engine::Sqlite(database) => database.ping(self.deadline).await,
+            #[cfg(feature = "mongo")]
+            Engine::Mongo(database) => database.ping(self.deadline).await,
         }
     }
 
@@ -102,12 +108,22 @@ impl Database {
     pub async fn probe(&self) -> Result<DatabaseProbe> {
         match &self.engine {
             Engine::Sqlite(database) => database.probe(self.deadline).await,
+            #[cfg(feature = "mongo")]
+            Engine::Mongo(database) => database.probe(self.deadline).await,
         }
     }
 
     /// Begins a cached collection of this database.
     pub fn collection(&self, schema: Schema) -> CollectionBuilder {
         CollectionBuilder::new(self.clone(), schema)
+    }
+
+    /// For each filter and sort that `schema` declares, the index that serves it, or none.
+    ///
+    /// # Errors
+    /// As [`Database::ping`].
+    pub async fn index_report(&self, schema: &Schema) -> Result<Vec<IndexReport>> {
+        self.store(Arc::new(schema.clone()))?.index_report().await
     }
 
     /// The store of one collection. Does no I/O: table and indexes are made by the first call.
@@ -117,6 +133,8 @@ impl Database {
     pub(crate) fn store(&self, schema: Arc<Schema>) -> Result<Store> {
         match &self.engine {
             Engine::Sqlite(database) => database.collection(schema, self.deadline).map(Store::Sqlite),
+            #[cfg(feature = "mongo")]
+            Engine::Mongo(database) => Ok(Store::Mongo(database.collection(schema, self.deadline))),
         }
     }
 }

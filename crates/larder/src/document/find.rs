@@ -66,10 +66,14 @@ pub struct Page {
     pub next: Option<Position>,
 }
 
-/// The full order of a find: its sort keys up to `_id`, which ends every order because it is unique.
+/// The full order of a find: its sort keys up to `_id`, which ends every order because it is unique. A path that comes
+/// again decides nothing, and MongoDB could not be told of it.
 pub(crate) fn order_of(sort: &[SortKey]) -> Vec<SortKey> {
     let mut keys: Vec<SortKey> = Vec::with_capacity(sort.len() + 1);
     for key in sort {
+        if keys.iter().any(|earlier| earlier.path == key.path) {
+            continue;
+        }
         keys.push(key.clone());
         if key.path == "_id" {
             return keys;

@@ -13,9 +13,12 @@ mod ingest;
 mod json;
 mod matches;
 mod merge;
+#[cfg(feature = "mongo")]
+mod mongo;
 mod order;
 mod path;
 mod pipeline;
+mod probe;
 mod project;
 mod raw;
 mod schema;
@@ -24,10 +27,12 @@ mod store;
 mod stored;
 mod write;
 
+#[cfg(feature = "mongo")]
+pub use self::mongo::MongoConfig;
 pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
     cursor::CursorKey,
-    database::{Capability, Database, DatabaseProbe},
+    database::Database,
     filter::{CompareOp, Filter},
     find::{Direction, Find, Page, Position, SortKey},
     grammar::{Query, QueryLimits, QueryParser},
@@ -36,6 +41,7 @@ pub use self::{
     json::{JsonForm, to_json, write_json},
     merge::MergePatch,
     pipeline::{Pipeline, Variable},
+    probe::{Capability, DatabaseProbe, IndexReport, IndexUse, Topology},
     schema::{Field, FieldType, Schema},
     stored::{Etag, StoredDocument},
     write::{Expect, MAX_DOCUMENT_BYTES, Written},

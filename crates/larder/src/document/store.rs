@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use bson::{Document, RawDocumentBuf};
 
+#[cfg(feature = "mongo")]
+use super::mongo::MongoCollection;
 use super::{
-    Expect, Filter, Find, Id, Page, Written, merge::MergePatch, schema::Schema, sqlite::SqliteCollection,
+    Expect, Filter, Find, Id, IndexReport, Page, Written, merge::MergePatch, schema::Schema,
+    sqlite::SqliteCollection,
 };
 use crate::Result;
 
@@ -13,6 +16,19 @@ use crate::Result;
 #[derive(Clone, Debug)]
 pub(crate) enum Store {
     Sqlite(SqliteCollection),
+    #[cfg(feature = "mongo")]
+    Mongo(MongoCollection),
+}
+
+/// The same call on whichever collection there is.
+macro_rules! on {
+    ($store:expr, $collection:ident => $call:expr) => {
+        match $store {
+            Store::Sqlite($collection) => $call,
+            #[cfg(feature = "mongo")]
+            Store::Mongo($collection) => $call,
+        }
+    };
 }
 
 /// What a replace did.
@@ -25,56 +41,45 @@ pub(crate) struct Replaced {
 
 impl Store {
     pub(crate) fn schema(&self) -> &Arc<Schema> {
-        match self {
-            Self::Sqlite(collection) => collection.schema(),
-        }
+        on!(self, collection => collection.schema())
     }
 
     /// Makes what the schema's filters and sorts need. Safe to repeat.
     pub(crate) async fn ensure_indexes(&self) -> Result<()> {
-        match self {
-            Self::Sqlite(collection) => collection.ensure_indexes().await,
-        }
+        on!(self, collection => collection.ensure_indexes().await)
+    }
+
+    /// For each declared filter and sort, the index that serves it, or none.
+    pub(crate) async fn index_report(&self) -> Result<Vec<IndexReport>> {
+        on!(self, collection => collection.index_report().await)
     }
 
     pub(crate) async fn get(&self, id: &Id) -> Result<Option<RawDocumentBuf>> {
-        match self {
-            Self::Sqlite(collection) => collection.get(id).await,
-        }
+        on!(self, collection => collection.get(id).await)
     }
 
     /// The documents in the order of `ids`, in one query.
     pub(crate) async fn get_many(&self, ids: &[Id]) -> Result<Vec<Option<RawDocumentBuf>>> {
-        match self {
-            Self::Sqlite(collection) => collection.get_many(ids).await,
-        }
+        on!(self, collection => collection.get_many(ids).await)
     }
 
     pub(crate) async fn find(&self, find: &Find) -> Result<Page> {
-        match self {
-            Self::Sqlite(collection) => collection.find(find).await,
-        }
+        on!(self, collection => collection.find(find).await)
     }
 
     pub(crate) async fn count(&self, filter: &Filter) -> Result<u64> {
-        match self {
-            Self::Sqlite(collection) => collection.count(filter).await,
-        }
+        on!(self, collection => collection.count(filter).await)
     }
 
     /// The number of documents, without a look at each; may lag behind.
     pub(crate) async fn estimated_count(&self) -> Result<u64> {
-        match self {
-            Self::Sqlite(collection) => collection.estimated_count().await,
-        }
+        on!(self, collection => collection.estimated_count().await)
     }
 
     /// Inserts the documents; each begins with its `_id`. The answers are in their order: a taken id is
     /// `ErrorKind::Conflict`, and leaves the others alone.
     pub(crate) async fn insert_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
-        match self {
-            Self::Sqlite(collection) => collection.insert_many(documents).await,
-        }
+        on!(self, collection => collection.insert_many(documents).await)
     }
 
     /// Replaces the document; with `upsert` and [`Expect::Any`] makes it if it is missing.
@@ -85,27 +90,19 @@ impl Store {
         expect: &Expect,
         upsert: bool,
     ) -> Result<Replaced> {
-        match self {
-            Self::Sqlite(collection) => collection.replace(id, document, expect, upsert).await,
-        }
+        on!(self, collection => collection.replace(id, document, expect, upsert).await)
     }
 
     pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
-        match self {
-            Self::Sqlite(collection) => collection.patch(id, patch, expect).await,
-        }
+        on!(self, collection => collection.patch(id, patch, expect).await)
     }
 
     pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
-        match self {
-            Self::Sqlite(collection) => collection.delete(id, expect).await,
-        }
+        on!(self, collection => collection.delete(id, expect).await)
     }
 
     /// Runs the stages of a bound pipeline, and answers at most `limit` documents.
     pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
-        match self {
-            Self::Sqlite(collection) => collection.aggregate(stages, limit).await,
-        }
+        on!(self, collection => collection.aggregate(stages, limit).await)
     }
 }

@@ -25,8 +25,8 @@ use self::{pool::Pool, table::Table};
 use super::{
     Expect, Filter, Find, Id, Page, Written,
     aggregate::read_stages,
-    database::{Capability, DatabaseProbe},
     merge::MergePatch,
+    probe::{Capability, DatabaseProbe, IndexReport, Topology},
     schema::Schema,
     store::Replaced,
 };
@@ -69,6 +69,9 @@ impl SqliteDatabase {
         Ok(DatabaseProbe {
             engine: "sqlite",
             version: rusqlite::version().to_owned(),
+            topology: Topology::Embedded,
+            wire_version: None,
+            server_time: None,
             capabilities: vec![Capability {
                 name: "shared",
                 available: false,
@@ -105,6 +108,16 @@ impl SqliteCollection {
             self.0.pool.write_without_deadline(move |connection| table.create(connection)).await
         };
         self.0.ready.get_or_try_init(make).await.map(|_| ())
+    }
+
+    /// For each declared filter and sort, the index that serves it, or none.
+    pub(crate) async fn index_report(&self) -> Result<Vec<IndexReport>> {
+        self.ensure_indexes().await?;
+        let mut reports = IndexReport::wanted(self.schema());
+        for report in &mut reports {
+            report.index = self.0.table.index_name(&report.field);
+        }
+        Ok(reports)
     }
 
     async fn read<T: Send + 'static>(
@@ -185,4 +198,4 @@ impl SqliteCollection {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::document) mod tests;

@@ -86,11 +86,20 @@ impl Table {
         self.create_indexes(connection)
     }
 
+    /// The index on `path`, if it has one.
+    pub(super) fn index_name(&self, path: &str) -> Option<String> {
+        self.indexed.iter().any(|indexed| indexed == path).then(|| self.name_of_index(path))
+    }
+
+    fn name_of_index(&self, path: &str) -> String {
+        format!("{}:k{KEY_VERSION}:{path}", self.unquoted)
+    }
+
     fn create_indexes(&self, connection: &Connection) -> Result<()> {
         let mut wanted = BTreeSet::new();
         let mut sql = String::new();
         for path in &self.indexed {
-            let name = format!("{}:k{KEY_VERSION}:{path}", self.unquoted);
+            let name = self.name_of_index(path);
             // The id breaks ties; as the row's number it is at the end of every index anyway.
             let tie = if self.id_type == IdType::Int { "" } else { ", id" };
             let key = Self::key(path);

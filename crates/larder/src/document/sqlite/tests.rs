@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-fn schema() -> Schema {
+pub(in crate::document) fn schema() -> Schema {
     Schema::new("things", IdType::Int)
         .field(Field::new("n", FieldType::Double).filterable().sortable())
         .field(Field::new("s", FieldType::String).filterable().sortable())
@@ -26,11 +26,11 @@ async fn collection() -> Store {
     database.store(Arc::new(schema())).unwrap()
 }
 
-fn raw(document: &Document) -> RawDocumentBuf {
+pub(in crate::document) fn raw(document: &Document) -> RawDocumentBuf {
     RawDocumentBuf::try_from(document).unwrap()
 }
 
-fn value() -> impl Strategy<Value = Bson> {
+pub(in crate::document) fn value() -> impl Strategy<Value = Bson> {
     prop_oneof![
         4 => (-3_i32..4).prop_map(Bson::Int32),
         2 => (-6_i32..7).prop_map(|half| Bson::Double(f64::from(half) / 2.0)),
@@ -50,7 +50,7 @@ fn field() -> impl Strategy<Value = Option<Bson>> {
     ]
 }
 
-fn document() -> impl Strategy<Value = Document> {
+pub(in crate::document) fn document() -> impl Strategy<Value = Document> {
     let inner = prop_oneof![
         field().prop_map(|n| n.map(|n| doc! { "n": n }.into())),
         prop::collection::vec(value().prop_map(|n| doc! { "n": n }), 0..3)
@@ -75,7 +75,7 @@ fn path() -> impl Strategy<Value = String> {
     prop_oneof![Just("n"), Just("s"), Just("o.n"), Just("o"), Just("tags")].prop_map(str::to_owned)
 }
 
-fn filter() -> impl Strategy<Value = Filter> {
+pub(in crate::document) fn filter() -> impl Strategy<Value = Filter> {
     let op = prop_oneof![
         Just(CompareOp::Eq),
         Just(CompareOp::Ne),
@@ -102,14 +102,14 @@ fn filter() -> impl Strategy<Value = Filter> {
     })
 }
 
-fn sort() -> impl Strategy<Value = Vec<SortKey>> {
+pub(in crate::document) fn sort() -> impl Strategy<Value = Vec<SortKey>> {
     let direction = prop_oneof![Just(Direction::Ascending), Just(Direction::Descending)];
     let path = prop_oneof![4 => path(), 1 => Just("_id".to_owned())];
     prop::collection::vec((path, direction).prop_map(|(path, direction)| SortKey { path, direction }), 0..3)
 }
 
 /// What a find without a page must answer.
-fn model(documents: &[Document], filter: &Filter, sort: &[SortKey]) -> Vec<Document> {
+pub(in crate::document) fn model(documents: &[Document], filter: &Filter, sort: &[SortKey]) -> Vec<Document> {
     let matcher = Matcher::new(filter).unwrap();
     let mut found: Vec<_> =
         documents.iter().map(raw).filter(|raw| matcher.matches(raw.as_bytes()).unwrap()).collect();
@@ -127,11 +127,12 @@ fn model(documents: &[Document], filter: &Filter, sort: &[SortKey]) -> Vec<Docum
     found.iter().map(|raw| Document::try_from(raw.as_ref()).unwrap()).collect()
 }
 
-async fn walk(collection: &Store, mut find: Find) -> Vec<Document> {
+pub(in crate::document) async fn walk(collection: &Store, mut find: Find) -> Vec<Document> {
     let mut all = Vec::new();
     loop {
         let page = collection.find(&find).await.unwrap();
         assert!(page.items.len() <= find.limit as usize);
+        assert!(all.len() < 1_000, "pages without end: {find:?}");
         all.extend(page.items.iter().map(|raw| Document::try_from(raw.as_ref()).unwrap()));
         match page.next {
             Some(next) => find.after = Some(next),

@@ -1,0 +1,53 @@
+//! One collection in MongoDB.
+
+use std::{sync::Arc, time::Duration};
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::Collection;
+
+use super::{MongoDatabase, client::server_limit};
+use crate::{
+    Result,
+    document::{Id, Schema},
+};
+
+/// One collection in MongoDB. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct MongoCollection(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    database: MongoDatabase,
+    driver: Collection<RawDocumentBuf>,
+    schema: Arc<Schema>,
+    deadline: Duration,
+}
+
+impl MongoCollection {
+    pub(super) fn new(database: MongoDatabase, schema: Arc<Schema>, deadline: Duration) -> Self {
+        let driver = database.driver().collection(schema.name());
+        Self(Arc::new(Inner { database, driver, schema, deadline }))
+    }
+
+    pub(crate) fn schema(&self) -> &Arc<Schema> {
+        &self.0.schema
+    }
+
+    pub(super) fn driver(&self) -> &Collection<RawDocumentBuf> {
+        &self.0.driver
+    }
+
+    /// What the server is given of the deadline.
+    pub(super) fn server_limit(&self) -> Duration {
+        server_limit(self.0.deadline)
+    }
+
+    pub(super) async fn call<T>(&self, work: impl Future<Output = mongodb::error::Result<T>>) -> Result<T> {
+        self.0.database.call(self.0.deadline, work).await
+    }
+}
+
+/// The query for one id.
+pub(super) fn by_id(id: &Id) -> Document {
+    doc! { "_id": Bson::from(id) }
+}

@@ -1,0 +1,127 @@
+//! The indexes that declared filters and sorts need: which are there, and making those that are not.
+
+use bson::{Bson, Document};
+use futures_util::TryStreamExt;
+use mongodb::IndexModel;
+
+use super::MongoCollection;
+use crate::{
+    Result,
+    document::{IndexReport, IndexUse},
+};
+
+impl MongoCollection {
+    /// Makes the indexes that the schema's filters and sorts need and that no index of the collection serves already.
+    /// Without a deadline: an index over existing documents takes as long as it takes, and MongoDB builds it beside reads
+    /// and writes. Safe to repeat, and from several nodes at once.
+    pub(crate) async fn ensure_indexes(&self) -> Result<()> {
+        let missing: Vec<IndexModel> = self
+            .index_report()
+            .await?
+            .into_iter()
+            .filter(|report| report.index.is_none())
+            .map(|report| IndexModel::builder().keys(report.keys).build())
+            .collect();
+        if !missing.is_empty() {
+            let created = self.driver().create_indexes(missing).await;
+            created.map_err(|error| super::error::from_driver(&error))?;
+        }
+        Ok(())
+    }
+
+    /// For each declared filter and sort, the index that serves it, or none.
+    pub(crate) async fn index_report(&self) -> Result<Vec<IndexReport>> {
+        let listed = self
+            .call(async {
+                let listed = self.driver().list_indexes().await;
+                match listed {
+                    Ok(cursor) => cursor.try_collect().await,
+                    // A collection that does not exist yet has no indexes.
+                    Err(error) if is_missing_namespace(&error) => Ok(Vec::new()),
+                    Err(error) => Err(error),
+                }
+            })
+            .await?;
+        let present: Vec<(String, Document)> =
+            listed.iter().filter(|model| is_complete(model)).map(named).collect();
+        Ok(IndexReport::wanted(self.schema()).into_iter().map(|report| serve(report, &present)).collect())
+    }
+}
+
+fn is_missing_namespace(error: &mongodb::error::Error) -> bool {
+    const NAMESPACE_NOT_FOUND: i32 = 26;
+    matches!(error.kind.as_ref(), mongodb::error::ErrorKind::Command(error) if error.code == NAMESPACE_NOT_FOUND)
+}
+
+/// A partial or sparse index leaves documents out, and one with a collation orders text otherwise.
+fn is_complete(model: &IndexModel) -> bool {
+    model.options.as_ref().is_none_or(|options| {
+        options.partial_filter_expression.is_none()
+            && options.sparse != Some(true)
+            && options.collation.is_none()
+            && options.hidden != Some(true)
+    })
+}
+
+fn named(model: &IndexModel) -> (String, Document) {
+    let name = model.options.as_ref().and_then(|options| options.name.clone());
+    (name.unwrap_or_default(), model.keys.clone())
+}
+
+fn serve(mut report: IndexReport, present: &[(String, Document)]) -> IndexReport {
+    let serves = |keys: &Document| match report.usage {
+        IndexUse::Filter => keys.keys().next().is_some_and(|first| *first == report.field),
+        IndexUse::SortAscending | IndexUse::SortDescending => begins_with(keys, &report.keys),
+    };
+    report.index = present.iter().find(|(_, keys)| serves(keys)).map(|(name, _)| name.clone());
+    report
+}
+
+/// Whether an index on `keys` yields the order of `order`, read forwards or backwards.
+fn begins_with(keys: &Document, order: &Document) -> bool {
+    let sign = |value: &Bson| match value {
+        Bson::Int32(number) => Some(number.signum()),
+        Bson::Int64(number) => Some(number.signum() as i32),
+        Bson::Double(number) => Some(number.signum() as i32),
+        _ => None,
+    };
+    let matches = |direction: i32| {
+        keys.len() >= order.len()
+            && keys.iter().zip(order).all(|((key, has), (path, wants))| {
+                key == path && sign(has).is_some() && sign(has) == sign(wants).map(|wants| wants * direction)
+            })
+    };
+    matches(1) || matches(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bson::doc;
+
+    use crate::document::{Field, FieldType, IdType, Schema};
+
+    #[test]
+    fn an_index_serves_an_order_forwards_and_backwards() {
+        let order = doc! { "a": -1, "_id": 1 };
+        assert!(begins_with(&doc! { "a": 1, "_id": -1 }, &order));
+        assert!(begins_with(&doc! { "a": -1, "_id": 1.0, "b": 1 }, &order));
+        assert!(!begins_with(&doc! { "a": 1, "_id": 1 }, &order));
+        assert!(!begins_with(&doc! { "a": -1 }, &order));
+        assert!(!begins_with(&doc! { "a": "hashed", "_id": 1 }, &order));
+    }
+
+    #[test]
+    fn any_index_that_begins_with_a_field_serves_its_filters() {
+        let schema = Schema::new("things", IdType::Int)
+            .field(Field::new("a", FieldType::Int).filterable())
+            .field(Field::new("b", FieldType::Int).filterable().sortable())
+            .field(Field::new("c", FieldType::Int));
+        let present = [("mine".to_owned(), doc! { "a": 1, "z": 1 })];
+        let served: Vec<_> =
+            IndexReport::wanted(&schema).into_iter().map(|report| serve(report, &present)).collect();
+        let found: Vec<_> =
+            served.iter().map(|report| (report.field.as_str(), report.index.as_deref())).collect();
+        assert_eq!(found, [("a", Some("mine")), ("b", None), ("b", None)]);
+    }
+}

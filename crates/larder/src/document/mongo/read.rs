@@ -1,0 +1,139 @@
+//! Reads: each is one query of the primary.
+
+use std::collections::HashMap;
+
+use bson::{Bson, Document, RawDocumentBuf, doc};
+use mongodb::{Cursor, options::FindOptions};
+
+use super::{MongoCollection, collection::by_id, filter::to_query, keyset};
+use crate::{
+    Result,
+    document::{
+        Filter, Find, Id, Page,
+        find::{order_of, position_of},
+        project::Projection,
+    },
+};
+
+impl MongoCollection {
+    pub(crate) async fn get(&self, id: &Id) -> Result<Option<RawDocumentBuf>> {
+        let find = self.driver().find_one(by_id(id)).max_time(self.server_limit());
+        self.call(async { find.await }).await
+    }
+
+    /// The documents in the order of `ids`, in one query.
+    pub(crate) async fn get_many(&self, ids: &[Id]) -> Result<Vec<Option<RawDocumentBuf>>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted: Vec<Bson> = ids.iter().map(Bson::from).collect();
+        let options = FindOptions::builder()
+            .max_time(self.server_limit())
+            .batch_size(u32::try_from(ids.len()).ok())
+            .build();
+        let documents = self.find_all(doc! { "_id": { "$in": wanted } }, options).await?;
+        let mut found = HashMap::with_capacity(documents.len());
+        for document in documents {
+            found.insert(self.schema().id_type().read_raw(&document)?, document);
+        }
+        // An id may be asked for twice.
+        Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
+    }
+
+    pub(crate) async fn find(&self, find: &Find) -> Result<Page> {
+        let keys = order_of(&find.sort);
+        let mut query = to_query(&find.filter);
+        if let Some(position) = &find.after {
+            let behind = keyset::behind(&keys, position)?;
+            query = if query.is_empty() {
+                behind
+            } else {
+                doc! { "$and": [query, behind] }
+            };
+        }
+        // One more than asked for tells whether there is a next page.
+        let limit = i64::from(find.limit) + 1;
+        let options = FindOptions::builder()
+            .max_time(self.server_limit())
+            .allow_disk_use(false)
+            .sort(keyset::to_sort(&keys))
+            .skip(find.offset)
+            .limit(limit)
+            .batch_size(u32::try_from(limit).unwrap_or(u32::MAX))
+            .projection(find.fields.as_ref().map(|fields| {
+                let sort = keys.iter().map(|key| key.path.as_str());
+                to_projection(fields.iter().map(String::as_str).chain(sort))
+            }))
+            .build();
+        let mut items = self.find_all(query, options).await?;
+        let mut next = None;
+        if items.len() > find.limit as usize {
+            items.truncate(find.limit as usize);
+            next = items.last().map(|last| position_of(&find.sort, last)).transpose()?;
+        }
+        if let Some(fields) = &find.fields {
+            // The server sent the sort keys as well, which the position needs and the caller did not ask for.
+            let projection = Projection::new(fields);
+            for item in &mut items {
+                *item = projection.apply(item)?;
+            }
+        }
+        Ok(Page { items, next })
+    }
+
+    async fn find_all(&self, query: Document, options: FindOptions) -> Result<Vec<RawDocumentBuf>> {
+        self.call(async { collect(self.driver().find(query).with_options(options).await?).await }).await
+    }
+
+    pub(crate) async fn count(&self, filter: &Filter) -> Result<u64> {
+        let count = self.driver().count_documents(to_query(filter)).max_time(self.server_limit());
+        self.call(async { count.await }).await
+    }
+
+    /// From the collection's metadata; can be off after a crash, and on a sharded cluster by documents in migration.
+    pub(crate) async fn estimated_count(&self) -> Result<u64> {
+        let count = self.driver().estimated_document_count().max_time(self.server_limit());
+        self.call(async { count.await }).await
+    }
+
+    /// Runs a pipeline within memory, and returns at most `limit` documents.
+    pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
+        let bounded = stages.iter().cloned().chain([doc! { "$limit": i64::from(limit) }]);
+        let aggregate = self
+            .driver()
+            .aggregate(bounded)
+            .max_time(self.server_limit())
+            .allow_disk_use(false)
+            .batch_size(limit)
+            .with_type::<RawDocumentBuf>();
+        self.call(async { collect(aggregate.await?).await }).await
+    }
+}
+
+async fn collect(mut cursor: Cursor<RawDocumentBuf>) -> mongodb::error::Result<Vec<RawDocumentBuf>> {
+    let mut documents = Vec::new();
+    while cursor.advance().await? {
+        documents.push(cursor.current().to_owned());
+    }
+    Ok(documents)
+}
+
+/// An include-only projection. Where one path leads through another, the wider one is enough, and MongoDB refuses both.
+fn to_projection<'a>(paths: impl Iterator<Item = &'a str>) -> Document {
+    let paths: Vec<&str> = paths.collect();
+    let is_covered = |path: &str| {
+        paths.iter().any(|wider| path.strip_prefix(wider).is_some_and(|rest| rest.starts_with('.')))
+    };
+    paths.iter().filter(|path| !is_covered(path)).map(|path| ((*path).to_owned(), Bson::Int32(1))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wider_path_stands_for_the_narrower_ones() {
+        let projection = to_projection(["a.b", "c", "a", "ab", "_id"].into_iter());
+        assert_eq!(projection, doc! { "c": 1, "a": 1, "ab": 1, "_id": 1 });
+    }
+}

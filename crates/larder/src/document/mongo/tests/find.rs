@@ -1,0 +1,108 @@
+//! Finds against the model.
+
+use bson::{Bson, Document, doc};
+use proptest::prelude::*;
+
+use super::{
+    collection,
+    facts::{any, is_array, keep_sound},
+    fill,
+};
+use crate::document::{
+    Filter, Find, Id, SortKey,
+    sqlite::tests::{document, filter, model, schema, sort, walk},
+};
+
+fn with_ids(documents: Vec<Document>) -> Vec<Document> {
+    let with_id = |(index, document): (usize, Document)| {
+        let mut whole = doc! { "_id": index as i64 };
+        whole.extend(document);
+        whole
+    };
+    documents.into_iter().enumerate().map(with_id).collect()
+}
+
+/// Fills a collection of its own and compares what each query finds there with what the model finds.
+fn check(documents: &[Document], queries: impl Iterator<Item = (Filter, Vec<SortKey>, u32)>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let collection = collection(schema()).await;
+        fill(&collection, documents).await;
+        for (filter, sort, limit) in queries {
+            let expected = model(documents, &filter, &sort);
+            let find = Find { sort: sort.clone(), ..Find::new(filter.clone(), limit) };
+            let text = format!("{filter:?} by {sort:?}");
+            // NaN is not equal to itself, so documents are compared as text.
+            assert_eq!(format!("{:?}", walk(&collection, find).await), format!("{expected:?}"), "{text}");
+            assert_eq!(collection.count(&filter).await.unwrap(), expected.len() as u64, "{text}");
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn every_filter_finds_what_the_model_finds(
+        mut documents in prop::collection::vec(document(), 1..25),
+        mut filters in prop::collection::vec(filter(), 1..6),
+    ) {
+        keep_sound(&mut documents, &mut filters);
+        check(&with_ids(documents), filters.into_iter().map(|filter| (filter, Vec::new(), 100)));
+    }
+
+    /// Without arrays: a document that has one at a sorted path stands where one of its elements does, and no query of
+    /// MongoDB can begin a page behind such an element.
+    #[test]
+    fn every_order_and_its_pages_are_the_models(
+        mut documents in prop::collection::vec(document(), 1..25),
+        orders in prop::collection::vec((sort(), 1_u32..6), 1..6),
+    ) {
+        keep_sound(&mut documents, &mut Vec::new());
+        documents.retain(|document| !any(&Bson::Document(document.clone()), is_array));
+        check(&with_ids(documents), orders.into_iter().map(|(sort, limit)| (Filter::All, sort, limit)));
+    }
+}
+
+#[tokio::test]
+async fn a_projection_hides_the_sort_keys_and_the_page_goes_on() {
+    let collection = collection(schema()).await;
+    let documents = [
+        doc! { "_id": 0_i64, "n": 2.0, "o": { "n": 1, "x": 1 }, "s": "a" },
+        doc! { "_id": 1_i64, "n": 1.0, "o": { "n": 2, "x": 2 }, "s": "b" },
+    ];
+    fill(&collection, &documents).await;
+    let sort = vec![SortKey { path: "n".into(), direction: crate::document::Direction::Ascending }];
+    let fields = Some(vec!["o.x".to_owned(), "s".to_owned()]);
+    let found = walk(&collection, Find { sort, fields, ..Find::new(Filter::All, 1) }).await;
+    let expected =
+        [doc! { "_id": 1_i64, "o": { "x": 2 }, "s": "b" }, doc! { "_id": 0_i64, "o": { "x": 1 }, "s": "a" }];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn many_are_found_in_the_order_of_their_ids_with_one_command() {
+    let collection = collection(schema()).await;
+    fill(&collection, &[doc! { "_id": 0_i64 }, doc! { "_id": 1_i64 }]).await;
+    let ids = [Id::Int(1), Id::Int(7), Id::Int(0), Id::Int(1)];
+    let found = collection.get_many(&ids).await.unwrap();
+    let ids: Vec<Option<i64>> =
+        found.iter().map(|raw| raw.as_ref().map(|raw| raw.get_i64("_id").unwrap())).collect();
+    assert_eq!(ids, [Some(1), None, Some(0), Some(1)]);
+}
+
+#[tokio::test]
+async fn every_type_comes_back_as_it_was_stored() {
+    let collection = collection(schema()).await;
+    let all = doc! {
+        "_id": 0_i64, "int": 1, "long": 1_i64, "double": 1.0,
+        "decimal": "1.10".parse::<bson::Decimal128>().unwrap(),
+        "date": bson::DateTime::from_millis(-1), "id": bson::oid::ObjectId::new(), "null": Bson::Null, "yes": true,
+        "text": "ä\0", "array": [1, [2.0], { "x": [] }], "empty": {},
+        "bytes": Bson::Binary(bson::Binary { subtype: bson::spec::BinarySubtype::Generic, bytes: vec![0, 1] }),
+        "time": Bson::Timestamp(bson::Timestamp { time: 1, increment: 2 }),
+    };
+    fill(&collection, std::slice::from_ref(&all)).await;
+    let found = collection.get(&Id::Int(0)).await.unwrap().unwrap();
+    assert_eq!(found.as_bytes(), all.to_vec().unwrap());
+}

@@ -1,0 +1,232 @@
+//! Writes: each is one atomic command, with its condition checked by the server.
+//!
+//! "Still in the state with this tag" cannot be asked of MongoDB, which knows no tags. So the document is read, its tag
+//! compared, and the write carries the whole document that was read: it applies only to a document that is equal to it
+//! (`$$ROOT` against a literal). Two documents that differ in nothing but the type of a number (1 and 1.0) are equal to
+//! MongoDB, and a document travels along with its condition, so both together must keep within 16 MiB.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bson::{Document, RawDocumentBuf, doc};
+use mongodb::{
+    error::{ErrorKind as Driver, InsertManyError},
+    options::ReturnDocument,
+};
+
+use super::{MongoCollection, collection::by_id, error, patch};
+use crate::{
+    Error, ErrorKind, Result,
+    document::{
+        Etag, Expect, Id, MergePatch, StoredDocument, Written, raw,
+        store::Replaced,
+        write::{check_size, with_id},
+    },
+};
+
+/// How often a read-then-write is tried when others write the same document in between.
+const ATTEMPTS: usize = 16;
+
+/// What a condition says about the document that is there.
+enum Found {
+    Missing,
+    Changed,
+    Holds(RawDocumentBuf),
+}
+
+impl MongoCollection {
+    /// Inserts the documents in one command; one that is refused leaves the others alone.
+    pub(crate) async fn insert_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
+        let mut outcomes: Vec<Result<()>> = documents.iter().map(|(_, document)| check(document)).collect();
+        let accepted: Vec<usize> = (0..documents.len()).filter(|index| outcomes[*index].is_ok()).collect();
+        if accepted.is_empty() {
+            return Ok(outcomes);
+        }
+        let sent = accepted.iter().map(|index| &documents[*index].1);
+        let insert = self.driver().insert_many(sent).ordered(false);
+        let refused = self
+            .call(async {
+                match insert.await {
+                    Ok(_) => Ok(InsertManyOutcome::default()),
+                    Err(error) => InsertManyOutcome::of(error),
+                }
+            })
+            .await?;
+        for (index, error) in refused.by_index {
+            if let Some(outcome) = accepted.get(index).and_then(|index| outcomes.get_mut(*index)) {
+                *outcome = Err(error);
+            }
+        }
+        match refused.unconfirmed {
+            Some(error) => Err(error),
+            None => Ok(outcomes),
+        }
+    }
+
+    pub(crate) async fn replace(
+        &self,
+        id: &Id,
+        document: Document,
+        expect: &Expect,
+        upsert: bool,
+    ) -> Result<Replaced> {
+        let raw = with_id(id, &document)?;
+        check(&raw)?;
+        match expect {
+            Expect::Any if upsert => self.upsert(id, raw).await,
+            Expect::Any | Expect::Present => {
+                let written = match self.swap(by_id(id), &raw).await? {
+                    true => done(raw)?,
+                    false => Written::Missing,
+                };
+                Ok(Replaced { written, inserted: false })
+            }
+            Expect::Etag(_) => {
+                let written = self.change(id, expect, |_| Ok(raw.clone())).await?;
+                Ok(Replaced { written, inserted: false })
+            }
+        }
+    }
+
+    async fn upsert(&self, id: &Id, raw: RawDocumentBuf) -> Result<Replaced> {
+        loop {
+            let upsert = self
+                .driver()
+                .find_one_and_replace(by_id(id), &raw)
+                .upsert(true)
+                .projection(doc! { "_id": 1 })
+                .return_document(ReturnDocument::Before)
+                .max_time(self.server_limit());
+            match self.call(async { upsert.await }).await {
+                Ok(before) => return Ok(Replaced { written: done(raw)?, inserted: before.is_none() }),
+                // Somebody inserted the same id in between: now there is something to replace.
+                Err(error) if error.kind() == ErrorKind::Conflict && error.field() == Some("_id") => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Replaces the document that meets `condition`; whether there was one.
+    async fn swap(&self, condition: Document, raw: &RawDocumentBuf) -> Result<bool> {
+        let replace = self
+            .driver()
+            .find_one_and_replace(condition, raw)
+            .projection(doc! { "_id": 1 })
+            .max_time(self.server_limit());
+        self.call(async { replace.await }).await.map(|before| before.is_some())
+    }
+
+    /// One update where MongoDB's operators can say it; else read, merge, and write if nothing changed in between.
+    pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
+        if let (Expect::Any | Expect::Present, Some(direct)) = (expect, patch::to_update(patch)) {
+            let mut condition = by_id(id);
+            condition.extend(direct.condition);
+            let update = self
+                .driver()
+                .find_one_and_update(condition, direct.update)
+                .return_document(ReturnDocument::After)
+                .max_time(self.server_limit());
+            if let Some(after) = self.call(async { update.await }).await? {
+                return done(after);
+            }
+        }
+        self.change(id, expect, |current| patch.apply(current)).await
+    }
+
+    pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
+        for _ in 0..ATTEMPTS {
+            let condition = match expect {
+                Expect::Any | Expect::Present => by_id(id),
+                Expect::Etag(_) => match self.look(id, expect).await? {
+                    Found::Missing => return Ok(Written::Missing),
+                    Found::Changed => return Ok(Written::Changed),
+                    Found::Holds(current) => exactly(id, &current)?,
+                },
+            };
+            let delete = self.driver().find_one_and_delete(condition).max_time(self.server_limit());
+            match (self.call(async { delete.await }).await?, expect) {
+                (Some(deleted), _) => return done(deleted),
+                (None, Expect::Any | Expect::Present) => return Ok(Written::Missing),
+                (None, Expect::Etag(_)) => {}
+            }
+        }
+        Err(contended())
+    }
+
+    /// Reads the document, works out its next state, and writes that if the document is still as it was read.
+    async fn change(
+        &self,
+        id: &Id,
+        expect: &Expect,
+        next: impl Fn(&RawDocumentBuf) -> Result<RawDocumentBuf>,
+    ) -> Result<Written> {
+        for _ in 0..ATTEMPTS {
+            let current = match self.look(id, expect).await? {
+                Found::Missing => return Ok(Written::Missing),
+                Found::Changed => return Ok(Written::Changed),
+                Found::Holds(current) => current,
+            };
+            let next = next(&current)?;
+            check(&next)?;
+            if next == current || self.swap(exactly(id, &current)?, &next).await? {
+                return done(next);
+            }
+        }
+        Err(contended())
+    }
+
+    async fn look(&self, id: &Id, expect: &Expect) -> Result<Found> {
+        Ok(match (self.get(id).await?, expect) {
+            (None, _) => Found::Missing,
+            (Some(current), Expect::Etag(etag)) if *etag != Etag::of(current.as_bytes()) => Found::Changed,
+            (Some(current), _) => Found::Holds(current),
+        })
+    }
+}
+
+/// What a command that inserts several documents refused.
+#[derive(Default)]
+struct InsertManyOutcome {
+    by_index: HashMap<usize, Error>,
+    /// Set when it is not known whether what was written will last.
+    unconfirmed: Option<Error>,
+}
+
+impl InsertManyOutcome {
+    /// The refusals in `error`; an error of the whole command stays one.
+    fn of(error: mongodb::error::Error) -> mongodb::error::Result<Self> {
+        match error.kind.as_ref() {
+            Driver::InsertMany(InsertManyError { write_errors, write_concern_error, .. }) => {
+                let refused = write_errors.iter().flatten();
+                Ok(Self {
+                    by_index: refused.map(|refused| (refused.index, error::from_indexed(refused))).collect(),
+                    unconfirmed: write_concern_error
+                        .as_ref()
+                        .map(|error| error::from_write_concern(&error.code_name)),
+                })
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+/// The condition that the document is still equal to `current`.
+fn exactly(id: &Id, current: &RawDocumentBuf) -> Result<Document> {
+    let current = Document::try_from(current.as_ref()).map_err(|_| raw::Malformed)?;
+    let mut condition = by_id(id);
+    condition.insert("$expr", doc! { "$eq": ["$$ROOT", { "$literal": current }] });
+    Ok(condition)
+}
+
+fn check(document: &RawDocumentBuf) -> Result<()> {
+    check_size(document.as_bytes().len())?;
+    raw::validate(document.as_bytes())?;
+    Ok(())
+}
+
+fn done(raw: RawDocumentBuf) -> Result<Written> {
+    Ok(Written::Done(Arc::new(StoredDocument::new(raw)?)))
+}
+
+fn contended() -> Error {
+    Error::new(ErrorKind::Conflict, "others kept changing the document")
+}
