@@ -14,7 +14,7 @@ use crate::routes::{Refusal, View, call::Call};
 /// # Errors
 /// 400 naming the field that is unknown, missing or wrong; 403 naming one that this role may not write.
 pub(crate) fn document(call: &Call<'_>, json: &[u8]) -> Result<Document, Refusal> {
-    let document = call.resource.schema().read_document(json).map_err(refuse)?;
+    let document = call.resource.schema().read_document(json).map_err(|error| refuse(error, json))?;
     check_writable(&call.access.writes, &document)?;
     Ok(document)
 }
@@ -24,7 +24,7 @@ pub(crate) fn document(call: &Call<'_>, json: &[u8]) -> Result<Document, Refusal
 /// # Errors
 /// As [`document`].
 pub(crate) fn patch(call: &Call<'_>, json: &[u8]) -> Result<MergePatch, Refusal> {
-    let patch = call.resource.schema().read_patch(json).map_err(refuse)?;
+    let patch = call.resource.schema().read_patch(json).map_err(|error| refuse(error, json))?;
     check_writable(&call.access.writes, patch.changes())?;
     Ok(patch)
 }
@@ -42,11 +42,15 @@ pub(crate) fn require_id(call: &Call<'_>, id: &Id, document: &Document) -> Resul
     }
 }
 
-fn refuse(error: larder::Error) -> Refusal {
-    if error.kind() == ErrorKind::Invalid && error.field().is_none() {
-        return Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", error.message());
+fn refuse(error: larder::Error, json: &[u8]) -> Refusal {
+    if error.kind() != ErrorKind::Invalid || error.field().is_some() {
+        return error.into();
     }
-    error.into()
+    let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", error.message());
+    match serde_json::from_slice::<serde::de::IgnoredAny>(json) {
+        Ok(_) => refusal,
+        Err(syntax) => refusal.with_position(syntax.line(), syntax.column()),
+    }
 }
 
 /// Checks every leaf. An object that is merged counts by what is in it; an array, or an object that is empty, replaces

@@ -16,7 +16,7 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
     };
     match probed {
         Ok(probe) => {
-            report_probe(&place, &probe, report);
+            report_probe(&place, config.mongo.url.is_none(), &probe, report);
         }
         Err(error) => {
             report.fail("database", format!("{place}: {error}"), "nothing can be served without it")
@@ -24,11 +24,14 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
     }
 }
 
-fn report_probe(place: &str, probe: &DatabaseProbe, report: &mut Report) {
+fn report_probe(place: &str, is_embedded: bool, probe: &DatabaseProbe, report: &mut Report) {
     report.add(Level::Good, "database", format!("{} {} at {place}", probe.engine, probe.version));
     for Capability { name, available, without } in &probe.capabilities {
         if *available {
             report.add(Level::Good, *name, "yes");
+        } else if is_embedded {
+            // What the embedded database lacks is what it is, and nothing to mend.
+            report.add(Level::Note, *name, format!("no: {without}"));
         } else {
             report.warn(*name, "no", *without);
         }

@@ -49,9 +49,11 @@ impl<'s> Reader<'s> {
         let mut deserializer = serde_json::Deserializer::from_slice(json);
         let expected = Expected { field_type: &FieldType::Object, fields: Some(self.schema.shape()) };
         let read = Place { reader: &mut self, expected }.deserialize(&mut deserializer);
-        let read = read.and_then(|_| deserializer.end());
-        if let Err(error) = read {
-            return Err(self.error.unwrap_or_else(|| syntax(&error)));
+        match read.and_then(|kind| deserializer.end().map(|()| kind)) {
+            Ok(ElementType::EmbeddedDocument) => {}
+            // `null`, and Extended JSON for a scalar.
+            Ok(_) => return Err(Error::new(crate::ErrorKind::Invalid, "the document must be an object")),
+            Err(error) => return Err(self.error.unwrap_or_else(|| syntax(&error))),
         }
         if let Some(id) = &self.id {
             self.out = with_id_first(id, &self.out)?;

@@ -1,0 +1,284 @@
+//! Keys, roles, verbs and field lists.
+
+use sha2::{Digest, Sha256};
+
+use crate::{Larder, assert_problem, client::Answer};
+
+const CLERK: &str = "clerk-key";
+const OWNER: &str = "owner-key";
+const READER: &str = "reader-key";
+
+/// Products with a cost that only the owner sees. Users, of whom readers know nothing.
+fn config() -> String {
+    let hash = |key: &str| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    format!(
+        r#"
+[[role]]
+name = "owner"
+admin = true
+bypass = true
+[[role]]
+name = "clerk"
+[[role]]
+name = "reader"
+[[key]]
+name = "the owner"
+role = "owner"
+sha256 = "{}"
+[[key]]
+name = "the till"
+role = "clerk"
+sha256 = "{}"
+[[key]]
+name = "the shop window"
+role = "reader"
+sha256 = "{}"
+
+[[collection]]
+name = "products"
+id = "int"
+field = [
+    {{ path = "name", type = "string", filter = true, sort = true }},
+    {{ path = "cost", type = "int", filter = true, sort = true }},
+    {{ path = "maker", type = "object" }},
+    {{ path = "maker.name", type = "string", filter = true }},
+    {{ path = "maker.margin", type = "int", filter = true }},
+]
+grant = [
+    {{ role = "owner", verbs = ["read", "list", "create", "replace", "patch", "delete"] }},
+    {{ role = "clerk", verbs = ["read", "list", "create", "patch"], hide = ["cost", "maker.margin"] }},
+    {{ role = "reader", verbs = ["read", "list"], read = ["name"] }},
+]
+
+[[collection]]
+name = "users"
+id = "int"
+strict = false
+grant = [{{ role = "owner", verbs = ["read"] }}]
+
+[[collection]]
+name = "news"
+id = "int"
+strict = false
+grant = [
+    {{ role = "anonymous", verbs = ["read"] }},
+    {{ role = "owner", verbs = ["replace"] }},
+]
+"#,
+        hash(OWNER),
+        hash(CLERK),
+        hash(READER)
+    )
+}
+
+async fn shop() -> Larder {
+    let larder = Larder::start(&config()).await;
+    let body = r#"{"name":"Teapot","cost":5,"maker":{"name":"Wren","margin":3}}"#;
+    assert_eq!(send(&larder, OWNER, "PUT", "/v1/products/1", body).await.status, 201);
+    larder
+}
+
+async fn send(larder: &Larder, key: &str, method: &str, path: &str, body: &str) -> Answer {
+    let bearer = format!("Bearer {key}");
+    let content_type = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+    let headers = [("authorization", bearer.as_str()), ("content-type", content_type)];
+    larder.client().send(method, path, &headers, body).await
+}
+
+#[tokio::test]
+async fn what_is_not_granted_is_refused() {
+    let larder = shop().await;
+    let statuses = [
+        // (key, method, path, body, status)
+        ("", "GET", "/v1/products/1", "", 401),
+        ("", "GET", "/v1/nothing/1", "", 401),
+        ("", "GET", "/v1/users/1", "", 401),
+        ("", "GET", "/v1/news/1", "", 404),
+        ("", "PUT", "/v1/news/1", "{}", 403),
+        ("wrong", "GET", "/v1/news/1", "", 401),
+        (READER, "GET", "/v1/products/1", "", 200),
+        (READER, "GET", "/v1/products", "", 200),
+        (READER, "POST", "/v1/products", r#"{"_id":2,"name":"b"}"#, 403),
+        (READER, "POST", "/v1/products/bulk", "[]", 403),
+        (READER, "PUT", "/v1/products/1", "{}", 403),
+        (READER, "PATCH", "/v1/products/1", "{}", 403),
+        (READER, "DELETE", "/v1/products/1", "", 403),
+        (READER, "GET", "/v1/users/1", "", 404),
+        (READER, "GET", "/v1/nothing/1", "", 404),
+        (READER, "GET", "/metrics", "", 403),
+        (READER, "GET", "/v1/_stats", "", 403),
+        (READER, "GET", "/v1/_explain/products/1", "", 403),
+        ("", "GET", "/metrics", "", 401),
+        ("", "GET", "/healthz", "", 200),
+        (OWNER, "GET", "/metrics", "", 200),
+        (OWNER, "GET", "/v1/_explain/products/1", "", 200),
+        (CLERK, "DELETE", "/v1/products/1", "", 403),
+        (OWNER, "DELETE", "/v1/products/1", "", 204),
+    ];
+    for (key, method, path, body, status) in statuses {
+        let answer = match key {
+            "" => larder.client().send(method, path, &[("content-type", "application/json")], body).await,
+            key => send(&larder, key, method, path, body).await,
+        };
+        assert_eq!(answer.status, status, "{key} {method} {path}: {answer:?}");
+        if status == 401 {
+            assert!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_cannot_tell_a_collection_it_may_not_use_from_one_that_does_not_exist() {
+    let larder = shop().await;
+    let hidden = send(&larder, READER, "GET", "/v1/users/1", "").await;
+    let absent = send(&larder, READER, "GET", "/v1/nothing/1", "").await;
+    assert_eq!(hidden.body, absent.body);
+}
+
+#[tokio::test]
+async fn a_key_may_stand_in_either_header_but_not_in_both() {
+    let larder = shop().await;
+    for headers in [
+        vec![("authorization", "Bearer reader-key")],
+        vec![("authorization", "bearer  reader-key ")],
+        vec![("x-api-key", READER)],
+    ] {
+        assert_eq!(larder.get_with("/v1/products/1", &headers).await.status, 200, "{headers:?}");
+    }
+    let both = [("authorization", "Bearer reader-key"), ("x-api-key", READER)];
+    assert_problem(&larder.get_with("/v1/products/1", &both).await, 400, Some("X-API-Key"));
+    for wrong in ["Basic cmVhZGVyLWtleQ==", "reader-key", "Bearer", "Bearer "] {
+        let answer = larder.get_with("/v1/products/1", &[("authorization", wrong)]).await;
+        assert_eq!(answer.status, 401, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn a_cached_document_is_cut_anew_for_every_role() {
+    let larder = shop().await;
+    let owner = send(&larder, OWNER, "GET", "/v1/products/1", "").await;
+    let clerk = send(&larder, CLERK, "GET", "/v1/products/1", "").await;
+    let reader = send(&larder, READER, "GET", "/v1/products/1", "").await;
+    let again = send(&larder, OWNER, "GET", "/v1/products/1", "").await;
+    assert_eq!(owner.text(), r#"{"_id":1,"name":"Teapot","cost":5,"maker":{"name":"Wren","margin":3}}"#);
+    assert_eq!(clerk.text(), r#"{"_id":1,"name":"Teapot","maker":{"name":"Wren"}}"#);
+    assert_eq!(reader.text(), r#"{"_id":1,"name":"Teapot"}"#);
+    assert_eq!(again.text(), owner.text());
+    assert!(clerk.cache_status().contains("hit") && reader.cache_status().contains("hit"));
+    assert!(owner.etag() != clerk.etag() && clerk.etag() != reader.etag());
+    for (key, expected) in [(CLERK, clerk.text()), (READER, reader.text())] {
+        let list = send(&larder, key, "GET", "/v1/products", "").await;
+        assert_eq!(list.text(), format!(r#"{{"items":[{expected}],"next":null}}"#));
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_a_hidden_field_does_not_show_in_the_tag() {
+    let larder = shop().await;
+    let before = send(&larder, READER, "GET", "/v1/products/1", "").await.etag().to_owned();
+    assert_eq!(send(&larder, OWNER, "PATCH", "/v1/products/1", r#"{"cost":6}"#).await.status, 200);
+    assert_eq!(send(&larder, READER, "GET", "/v1/products/1", "").await.etag(), before);
+}
+
+#[tokio::test]
+async fn a_hidden_field_is_as_unknown_as_one_that_is_not_declared() {
+    let larder = shop().await;
+    for (query, field) in [
+        ("cost=eq.5", "cost"),
+        ("maker.margin=gt.1", "maker.margin"),
+        ("or=(cost.eq.5,name.eq.a)", "cost"),
+        ("sort=cost", "sort"),
+        ("fields=cost", "fields"),
+        ("fields=maker.margin", "fields"),
+    ] {
+        let answer = send(&larder, CLERK, "GET", &format!("/v1/products?{query}"), "").await;
+        assert_problem(&answer, 400, Some(field));
+        let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+        let named: Vec<_> = detail.split("these can:").skip(1).collect();
+        assert!(!named.concat().contains("cost"), "{detail}");
+    }
+    assert_eq!(send(&larder, CLERK, "GET", "/v1/products?maker.name=eq.Wren", "").await.status, 200);
+    assert_problem(&send(&larder, CLERK, "GET", "/v1/products/1?fields=cost", "").await, 400, Some("fields"));
+}
+
+#[tokio::test]
+async fn a_field_that_may_not_be_written_is_refused_by_name() {
+    let larder = shop().await;
+    for (body, field) in [
+        (r#"{"cost":1}"#, "cost"),
+        (r#"{"maker":{"margin":1}}"#, "maker.margin"),
+        (r#"{"maker":null}"#, "maker"),
+        (r#"{"maker":{}}"#, "maker"),
+    ] {
+        assert_problem(&send(&larder, CLERK, "PATCH", "/v1/products/1", body).await, 403, Some(field));
+    }
+    let patched = send(&larder, CLERK, "PATCH", "/v1/products/1", r#"{"maker":{"name":"Finch"}}"#).await;
+    assert_eq!(patched.text(), r#"{"_id":1,"name":"Teapot","maker":{"name":"Finch"}}"#);
+    let whole = send(&larder, OWNER, "GET", "/v1/products/1", "").await.json();
+    assert_eq!((whole["cost"].as_i64(), whole["maker"]["margin"].as_i64()), (Some(5), Some(3)));
+    let created = send(&larder, CLERK, "POST", "/v1/products", r#"{"_id":2,"name":"b","cost":1}"#).await;
+    assert_problem(&created, 403, Some("cost"));
+    let bulk = send(&larder, CLERK, "POST", "/v1/products/bulk", r#"[{"_id":2,"cost":1}]"#).await.json();
+    assert_eq!(bulk["items"][0]["problem"]["field"], "cost");
+}
+
+#[tokio::test]
+async fn a_tag_of_what_a_role_sees_guards_its_writes() {
+    let larder = shop().await;
+    let seen = send(&larder, CLERK, "GET", "/v1/products/1", "").await.etag().to_owned();
+    let patch = |etag: String| {
+        let headers = [
+            ("x-api-key", CLERK),
+            ("content-type", "application/merge-patch+json"),
+            ("if-match", etag.as_str()),
+        ];
+        larder.client().send("PATCH", "/v1/products/1", &headers, r#"{"name":"Kettle"}"#)
+    };
+    assert_eq!(patch(seen.clone()).await.status, 200);
+    assert_problem(&patch(seen).await, 412, Some("If-Match"));
+}
+
+#[tokio::test]
+async fn a_role_is_described_only_what_it_may_use() {
+    let larder = shop().await;
+    let reader = send(&larder, READER, "GET", "/openapi.json", "").await;
+    let text = reader.text();
+    assert!(text.contains("/v1/products/{id}") && !text.contains("users"), "{text}");
+    assert!(!text.contains("cost") && !text.contains("margin") && !text.contains("\"post\""), "{text}");
+    let owner = send(&larder, OWNER, "GET", "/openapi.json", "").await;
+    assert!(owner.text().contains("cost") && owner.text().contains("users"));
+}
+
+#[tokio::test]
+async fn only_a_role_with_bypass_comes_past_the_cache() {
+    let larder = shop().await;
+    send(&larder, READER, "GET", "/v1/products/1", "").await;
+    let past = |key| {
+        let headers = [("x-api-key", key), ("x-larder-cache", "bypass")];
+        larder.client().send("GET", "/v1/products/1", &headers, "")
+    };
+    assert_eq!(past(OWNER).await.cache_status(), "larder; fwd=bypass");
+    assert!(past(READER).await.cache_status().contains("hit"));
+}
+
+#[tokio::test]
+async fn a_cursor_of_one_role_is_of_no_use_to_another() {
+    let larder = shop().await;
+    send(&larder, OWNER, "PUT", "/v1/products/2", r#"{"name":"b"}"#).await;
+    let page = send(&larder, OWNER, "GET", "/v1/products?limit=1", "").await.json();
+    let cursor = page["next"].as_str().expect("another page");
+    let path = format!("/v1/products?limit=1&after={cursor}");
+    assert_eq!(send(&larder, OWNER, "GET", &path, "").await.status, 200);
+    assert_problem(&send(&larder, CLERK, "GET", &path, "").await, 400, Some("after"));
+}
+
+#[tokio::test]
+async fn keys_appear_in_no_log_and_no_answer() {
+    let larder = shop().await;
+    for key in [OWNER, "a-key-that-is-not-known"] {
+        let answer = send(&larder, key, "GET", "/v1/products/1", "").await;
+        assert!(!format!("{answer:?}").contains(key));
+    }
+    let output = larder.output();
+    assert!(!output.contains(OWNER) && !output.contains("a-key-that-is-not-known"), "{output}");
+}

@@ -1,0 +1,115 @@
+//! The other commands, and configurations that are wrong.
+
+use std::{fs, process::Output};
+
+use tempfile::TempDir;
+
+use crate::larder::run;
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs a command with this configuration.
+fn run_with(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("larder.toml");
+    fs::write(&path, config).expect("the folder can be written to");
+    let path = path.to_str().expect("UTF-8");
+    let data = folder.path().join("data");
+    let data = data.to_str().expect("UTF-8");
+    run(&[arguments, &["--config", path, "--data", data]].concat(), environment)
+}
+
+#[test]
+fn a_typing_error_stops_the_start_and_names_the_nearest_key() {
+    let output = run_with("[redis]\nurll = \"redis://localhost\"\n[cache]\nttl = 5", &["serve"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
+    assert!(said.contains("2 problems"), "{said}");
+    assert!(said.contains("line 2: redis.urll: unknown key; did you mean \"url\"?"), "{said}");
+    assert!(said.contains("line 4: cache.ttl: must be text in quotes"), "{said}");
+}
+
+#[test]
+fn an_open_server_does_not_listen_to_other_machines() {
+    let output = run(&["--listen", "0.0.0.0:0"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("loopback"), "{}", stderr(&output));
+}
+
+#[test]
+fn an_unknown_variable_is_refused() {
+    let output = run(&["check"], &[("LARDER_REDIS__URLS", "redis://localhost")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean LARDER_REDIS__URL?"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_said_to_be_missing() {
+    let output = run(&["--config", "/nowhere/larder.toml"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("/nowhere/larder.toml"), "{}", stderr(&output));
+}
+
+#[test]
+fn the_printed_configuration_can_be_started_from() {
+    let printed = run(&["config"], &[]);
+    assert!(printed.status.success());
+    let output = run_with(&stdout(&printed), &["check"], &[]);
+    assert_eq!(output.status.code(), Some(1), "no collection is declared: {}", stdout(&output));
+}
+
+#[test]
+fn the_doctor_finds_the_embedded_parts_well() {
+    let output = run_with(crate::ITEMS, &["check"], &[]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("sqlite") && said.contains("All is well."), "{said}");
+}
+
+#[test]
+fn the_doctor_tells_a_database_that_cannot_be_opened_from_a_redis_that_is_away() {
+    let output = run_with(crate::ITEMS, &["check", "--redis", "redis://127.0.0.1:1"], &[]);
+    let said = stdout(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("does not answer"), "{said}");
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("file");
+    fs::write(&file, "x").expect("the folder can be written to");
+    let output = run(&["check", "--data", file.join("below").to_str().expect("UTF-8")], &[]);
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+    assert!(stdout(&output).contains("FAIL"), "{}", stdout(&output));
+}
+
+#[test]
+fn the_doctor_looks_at_redis() {
+    let url = larder_testkit::redis::single();
+    let output = run_with(crate::ITEMS, &["check", "--redis", &url], &[]);
+    let said = stdout(&output);
+    assert!(said.contains("one server") && said.contains("evict") || said.contains("maxmemory"), "{said}");
+}
+
+#[test]
+fn passwords_are_not_shown() {
+    let output =
+        run_with(crate::ITEMS, &["check"], &[("LARDER_REDIS__URL", "redis://u:hunter2@127.0.0.1:1")]);
+    assert!(!stdout(&output).contains("hunter2") && !stderr(&output).contains("hunter2"), "{output:?}");
+}
+
+#[test]
+fn a_file_can_be_imported_and_is_served() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("items.ndjson");
+    fs::write(&file, "{\"_id\":1,\"name\":\"a\"}\n{\"_id\":2}\n").expect("the folder can be written to");
+    let output = run_with(crate::ITEMS, &["import", "items", file.to_str().expect("UTF-8")], &[]);
+    assert_eq!(output.status.code(), Some(1), "one was rejected: {output:?}");
+    assert!(stdout(&output).contains("1 documents imported"), "{}", stdout(&output));
+    let output = run_with(crate::ITEMS, &["import", "itmes", file.to_str().expect("UTF-8")], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean \"items\"?"), "{}", stderr(&output));
+}

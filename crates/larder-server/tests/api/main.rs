@@ -1,0 +1,57 @@
+//! The server's contract, over HTTP: every test runs the real `larder` binary.
+
+mod access;
+mod bulk;
+mod client;
+mod commands;
+mod input;
+mod larder;
+mod list;
+mod own;
+mod read;
+mod stop;
+mod write;
+
+use crate::{client::Answer, larder::Larder};
+
+/// A collection with every type of field, open to everyone on this machine.
+const ITEMS: &str = r#"
+[auth]
+open = true
+
+[[collection]]
+name = "items"
+id = "int"
+field = [
+    { path = "name", type = "string", required = true, filter = true, sort = true },
+    { path = "price", type = "decimal", filter = true, sort = true },
+    { path = "stock", type = "int", filter = true, sort = true },
+    { path = "weight", type = "double" },
+    { path = "sold", type = "bool", filter = true },
+    { path = "made_at", type = "date", filter = true, sort = true },
+    { path = "maker_id", type = "objectId", filter = true },
+    { path = "tags", type = "array<string>", filter = true },
+    { path = "size", type = "object" },
+    { path = "size.width", type = "int", filter = true },
+    { path = "size.height", type = "int" },
+    { path = "note", type = "any" },
+]
+"#;
+
+/// A server with [`ITEMS`] and nothing in it.
+async fn items() -> Larder {
+    Larder::start(ITEMS).await
+}
+
+/// Checks that an answer is problem JSON with this status, which names this field.
+#[track_caller]
+fn assert_problem(answer: &Answer, status: u16, field: Option<&str>) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+    let problem = answer.json();
+    assert_eq!(problem["status"], status, "{problem}");
+    assert_eq!(problem["field"].as_str(), field, "{problem}");
+    for member in ["type", "title", "detail"] {
+        assert!(problem[member].as_str().is_some_and(|text| !text.is_empty()), "{member}: {problem}");
+    }
+}
