@@ -24,6 +24,13 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
         }
     };
     let Loaded { config, is_sample } = &loaded;
+    let mut stop = match stop_signal() {
+        Ok(stop) => Box::pin(stop),
+        Err(error) => {
+            complain(format_args!("signals cannot be listened to: {error}"));
+            return TROUBLE;
+        }
+    };
     // Bound before anything is opened: a second server on one address must not touch the first one's files.
     let server = match Server::bind(config.listen).await {
         Ok(server) => server,
@@ -39,12 +46,16 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
             return TROUBLE;
         }
     };
-    if *is_sample
-        && wants_sample(config, args)
-        && let Err(error) = load_sample(&app).await
-    {
-        complain(error.context("load the sample shop"));
-        return TROUBLE;
+    if *is_sample && wants_sample(config, args) {
+        let loaded = tokio::select! {
+            loaded = load_sample(&app) => loaded,
+            // The next start goes on where this one was interrupted.
+            () = &mut stop => return OK,
+        };
+        if let Err(error) = loaded {
+            complain(error.context("load the sample shop"));
+            return TROUBLE;
+        }
     }
     say(greeting(config, &server, *is_sample));
     if let Some(path) = &args.ready_file
@@ -56,7 +67,7 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
     let _sampler = start_sampler(&app);
     let stopping = Arc::clone(&app);
     let stop = async move {
-        stop_signal().await;
+        stop.await;
         stopping.begin_to_stop();
     };
     let is_drained = server.run(Arc::clone(&app), stop, config.limits.drain).await;

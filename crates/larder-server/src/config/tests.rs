@@ -165,3 +165,42 @@ fn a_certificate_without_its_key_is_refused() {
         &["redis.key_file: certificate_file and key_file belong together"],
     );
 }
+
+#[test]
+fn a_pipeline_with_an_unsafe_stage_is_refused() {
+    let text = "
+[[collection]]
+name = \"a\"
+id = \"int\"
+[[collection.query]]
+name = \"steal\"
+pipeline = '[{\"$out\": \"elsewhere\"}]'
+";
+    check(text, &["collection[0].query[0].pipeline"]);
+}
+
+#[test]
+fn field_lists_name_declared_fields_and_do_not_go_with_replace() {
+    let text = "
+[[role]]
+name = \"clerk\"
+[[collection]]
+name = \"products\"
+id = \"int\"
+field = [{ path = \"maker.margin\", type = \"int\" }, { path = \"note\", type = \"object\" }]
+[[collection.grant]]
+role = \"clerk\"
+verbs = [\"replace\"]
+hide = [\"maker\", \"note.x\", \"maker.magrin\"]
+[[collection.grant]]
+role = \"clerk\"
+";
+    check(
+        text,
+        &[
+            "collection[0].grant[0].hide: \"maker.magrin\" is not a declared field; did you mean \"maker.margin\"?",
+            "collection[0].grant[0].verbs: \"replace\" needs a role",
+            "collection[0].grant[1].role: \"clerk\" has a grant here already",
+        ],
+    );
+}

@@ -1,6 +1,11 @@
 //! What settings must be true of each other.
 
-use crate::config::{Config, find_nearest, reader::Context};
+use larder::document::Field;
+
+use crate::{
+    config::{CollectionConfig, Config, Grant, Verb, find_nearest, reader::Context},
+    routes::is_within,
+};
 
 /// Reports everything that contradicts something else.
 pub(super) fn check(config: &Config, context: &Context<'_>) {
@@ -18,6 +23,11 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
         for (grant_index, grant) in collection.grants.iter().enumerate() {
             let path = format!("{path}.grant[{grant_index}]");
             check_role_name(config, context, &format!("{path}.role"), collection.line, &grant.role);
+            if collection.grants[..grant_index].iter().any(|earlier| earlier.role == grant.role) {
+                let message = format!("\"{}\" has a grant here already", grant.role);
+                context.report(format!("{path}.role"), collection.line, message);
+            }
+            check_field_lists(grant, collection, &path, context);
             let queries: Vec<&str> = collection.schema.pipelines().iter().map(|query| query.name()).collect();
             for name in grant.queries.iter().filter(|name| !queries.contains(&name.as_str())) {
                 let message = with_nearest(name, &queries, "is not a declared query");
@@ -36,6 +46,34 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
         || !app.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     {
         context.report("redis.app", 0, "must be 1 to 64 letters, digits, \"-\" and \"_\"");
+    }
+}
+
+/// Field lists name declared fields, or what is above or below them; and a role that does not see and write every field
+/// may not put whole documents: that would remove what it does not see.
+fn check_field_lists(grant: &Grant, collection: &CollectionConfig, path: &str, context: &Context<'_>) {
+    let lists = [("read", grant.read.as_ref()), ("hide", Some(&grant.hide)), ("write", grant.write.as_ref())];
+    for (key, list) in lists {
+        for name in list.into_iter().flatten() {
+            let schema = &collection.schema;
+            let is_known = name == "_id"
+                || !schema.is_strict()
+                || schema
+                    .fields()
+                    .iter()
+                    .any(|field| is_within(field.path(), name) || is_within(name, field.path()));
+            if !is_known {
+                let fields: Vec<&str> = schema.fields().iter().map(Field::path).collect();
+                let message = with_nearest(name, &fields, "is not a declared field");
+                context.report(format!("{path}.{key}"), collection.line, message);
+            }
+        }
+    }
+    let is_limited = grant.read.is_some() || !grant.hide.is_empty() || grant.write.is_some();
+    if is_limited && grant.verbs.contains(&Verb::Replace) {
+        let message = "\"replace\" needs a role that reads and writes every field: a whole document without the others \
+                       would remove them; use \"patch\"";
+        context.report(format!("{path}.verbs"), collection.line, message);
     }
 }
 

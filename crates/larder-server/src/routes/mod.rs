@@ -17,6 +17,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod parameters;
+mod query;
 mod read;
 mod refusal;
 mod stats;
@@ -37,7 +38,11 @@ use hyper::{
 use tokio::time::timeout;
 
 use self::target::Target;
-pub(crate) use self::{refusal::Refusal, stats::sample, view::View};
+pub(crate) use self::{
+    refusal::Refusal,
+    stats::sample,
+    view::{View, is_within},
+};
 use crate::app::App;
 
 /// What is sent back. Bodies are whole: nothing here streams.
@@ -98,6 +103,9 @@ async fn dispatch_others(
         (Target::Collection(name), &Method::GET | &Method::HEAD) => list::page(app, head, name).await,
         (Target::Collection(name), &Method::POST) => create::one(app, head, name, body).await,
         (Target::Bulk(name), &Method::POST) => bulk::insert(app, head, name, body).await,
+        (Target::Query { collection, name }, &Method::GET | &Method::HEAD) => {
+            query::run(app, head, collection, name).await
+        }
         (Target::Explain { collection, id }, &Method::GET | &Method::HEAD) => {
             explain::key(app, head, collection, id).await
         }

@@ -52,7 +52,7 @@ async fn what_is_not_json_is_refused_with_its_place() {
         "7",
         "\"x\"",
         "null",
-        "{\"_id\":1}}",
+        "{\"_id\":1,\"name\":\"a\"}}",
         "\u{feff}{}",
         "{'_id':1}",
     ] {
@@ -61,7 +61,7 @@ async fn what_is_not_json_is_refused_with_its_place() {
     }
     let answer = larder.post("/v1/items", "{\n  \"_id\": 1,\n  \"name\": oops\n}").await;
     let problem = answer.json();
-    assert_eq!((problem["line"].as_u64(), problem["column"].as_u64()), (Some(3), Some(12)), "{problem}");
+    assert_eq!((problem["line"].as_u64(), problem["column"].as_u64()), (Some(3), Some(11)), "{problem}");
     let not_utf8 = larder.client().send(
         "POST",
         "/v1/items",

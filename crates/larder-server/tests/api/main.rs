@@ -8,6 +8,7 @@ mod input;
 mod larder;
 mod list;
 mod own;
+mod query;
 mod read;
 mod stop;
 mod write;
@@ -36,6 +37,20 @@ field = [
     { path = "size.height", type = "int" },
     { path = "note", type = "any" },
 ]
+
+[[collection.query]]
+name = "by_stock"
+pipeline = """[
+    { "$match": { "price": { "$gte": { "$var": "least" } } } },
+    { "$group": { "_id": "$stock", "items": { "$sum": 1 }, "total": { "$sum": "$price" } } },
+    { "$sort": { "_id": 1 } }
+]"""
+var = [{ name = "least", type = "decimal", default = "0" }]
+
+[[collection.query]]
+name = "named"
+pipeline = '[{ "$match": { "name": { "$var": "name" } } }, { "$project": { "_id": 1 } }]'
+var = [{ name = "name", type = "string" }]
 "#;
 
 /// A server with [`ITEMS`] and nothing in it.
