@@ -13,11 +13,12 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Clock, Error, ErrorKind, Result, SystemClock,
+    Clock, Error, ErrorKind, Result,
     cache::{
         Cache, Codec, Json, Policy, codec::SharedCodec, inner::Inner, near::Near, shared::Shared,
         stats::Stats,
     },
+    clock::Time,
     redis::{DEFAULT_SHARDS, Redis, Space},
     source::{SharedSink, SharedSource, Sink, Source},
 };
@@ -37,7 +38,7 @@ pub struct CacheBuilder<K, V> {
     source: Option<SharedSource<K, V>>,
     sink: Option<SharedSink<K, V>>,
     codec: Option<SharedCodec<V>>,
-    clock: Arc<dyn Clock>,
+    clock: Time,
     capacity: u64,
     weigher: Option<Weigher<V>>,
     expected_weight: u64,
@@ -68,7 +69,7 @@ where
             source: None,
             sink: None,
             codec: None,
-            clock: Arc::new(SystemClock),
+            clock: Time::System,
             capacity: 10_000,
             weigher: None,
             expected_weight: 1,
@@ -108,13 +109,13 @@ where
         self
     }
 
-    /// Where time is read. Default: [`SystemClock`].
+    /// Where time is read. Default: [`SystemClock`](crate::SystemClock).
     pub fn clock(self, clock: impl Clock) -> Self {
         self.shared_clock(Arc::new(clock))
     }
 
     pub(crate) fn shared_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.clock = Time::Other(clock);
         self
     }
 

@@ -3,7 +3,9 @@
 use std::{
     borrow::Borrow,
     fmt,
+    future::ready,
     hash::Hash,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -15,7 +17,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Clock, Error, ErrorKind, Result,
+    Error, ErrorKind, Result,
     cache::{
         Explain, MAX_NEAR_TTL_SHARED, MissReason, Policy, Read, ReadMode, ReadOptions, Served, TierState,
         batch::{BatchLoader, Passenger},
@@ -28,6 +30,7 @@ use crate::{
         shared::Shared,
         stats::{Counter, Stats},
     },
+    clock::Time,
     source::{SharedSink, SharedSource},
 };
 
@@ -43,7 +46,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) sink: Option<SharedSink<K, V>>,
     pub(crate) flights: Arc<Flights<K, V>>,
     pub(crate) stats: Stats,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: Time,
     /// Owns every flight; a flight ends by its own deadlines.
     pub(crate) tasks: TaskTracker,
     pub(crate) loads: Semaphore,
@@ -51,6 +54,9 @@ pub(crate) struct Inner<K, V> {
     /// The longest lifetime, stale windows included, that any call has asked for.
     pub(crate) longest_life_ms: AtomicU64,
 }
+
+/// A read that has to wait.
+type SlowRead<'a, V> = Pin<Box<dyn Future<Output = Result<Read<V>>> + Send + 'a>>;
 
 /// What the near tier says to a read.
 pub(crate) enum NearLook<V> {
@@ -65,18 +71,26 @@ where
     V: Send + Sync + 'static,
 {
     /// The hit path: one look at the near map, one read of the coarse clock, one counter. No lock of our own, no
-    /// allocation.
-    pub(crate) fn near_hit<Q>(&self, key: &Q) -> Option<NearEntry<V>>
+    /// allocation. `answer` takes what it needs from the copy where it lies: moving the whole of it would cost as much
+    /// as the look itself.
+    #[inline]
+    pub(crate) fn near_hit<Q, R>(
+        &self,
+        key: &Q,
+        answer: impl FnOnce(&mut NearEntry<V>, u64) -> R,
+    ) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let entry = self.near.as_ref()?.get(key)?;
-        if entry.freshness(self.clock.monotonic_ms()) != Freshness::Fresh {
+        let mut found = self.near.as_ref()?.get(key);
+        let entry = found.as_mut()?;
+        let now_ms = self.clock.monotonic_ms();
+        if entry.freshness(now_ms) != Freshness::Fresh {
             return None;
         }
         self.stats.count(Counter::NearHits);
-        Some(entry)
+        Some(answer(entry, now_ms))
     }
 
     pub(crate) fn look_near(&self, key: &K) -> NearLook<V> {
@@ -109,46 +123,53 @@ where
         })
     }
 
-    pub(crate) async fn read_through(self: &Arc<Self>, key: K, options: &ReadOptions) -> Result<Read<V>> {
-        let (source, wanted) = (self.source()?.clone(), key.clone());
+    pub(crate) fn read_through<'a>(self: &'a Arc<Self>, key: K, options: &'a ReadOptions) -> SlowRead<'a, V> {
+        let (source, wanted) = match self.source() {
+            Ok(source) => (source.clone(), key.clone()),
+            Err(error) => return Box::pin(ready(Err(error))),
+        };
         let load: Loader<Option<V>> = Box::new(move || Box::pin(async move { source.load(&wanted).await }));
-        self.read_slow(key, options, load).await
+        self.read_slow(key, options, load)
     }
 
-    /// Everything but a fresh near hit.
-    pub(crate) async fn read_slow(
-        self: &Arc<Self>,
+    /// Everything but a fresh near hit. Boxed in here, so that the stack frame of a hit has no room for it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn read_slow<'a>(
+        self: &'a Arc<Self>,
         key: K,
-        options: &ReadOptions,
+        options: &'a ReadOptions,
         load: Loader<Option<V>>,
-    ) -> Result<Read<V>> {
-        let policy = self.policy_of(options)?;
-        let answer = async {
-            match options.mode {
-                ReadMode::Bypass => self.bypass(&policy, load).await,
-                ReadMode::Refresh => {
-                    self.board(key, options.mode, (MissReason::Asked, None), policy, load).await
+    ) -> SlowRead<'a, V> {
+        Box::pin(async move {
+            let policy = self.policy_of(options)?;
+            let answer = async {
+                match options.mode {
+                    ReadMode::Bypass => self.bypass(&policy, load).await,
+                    ReadMode::Refresh => {
+                        self.board(key, options.mode, (MissReason::Asked, None), policy, load).await
+                    }
+                    ReadMode::Cached => match self.look_near(&key) {
+                        NearLook::Fresh(entry) => Ok(entry.read(Served::Near, self.clock.monotonic_ms())),
+                        NearLook::Stale(entry) => {
+                            self.tasks.spawn(self.clone().refresh(key, policy, load));
+                            Ok(entry.read(Served::Near, self.clock.monotonic_ms()))
+                        }
+                        NearLook::Miss(reason, spare) => {
+                            self.board(key, options.mode, (reason, spare), policy, load).await
+                        }
+                    },
                 }
-                ReadMode::Cached => match self.look_near(&key) {
-                    NearLook::Fresh(entry) => Ok(entry.read(Served::Near, self.clock.monotonic_ms())),
-                    NearLook::Stale(entry) => {
-                        self.tasks.spawn(self.clone().refresh(key, policy, load));
-                        Ok(entry.read(Served::Near, self.clock.monotonic_ms()))
-                    }
-                    NearLook::Miss(reason, spare) => {
-                        self.board(key, options.mode, (reason, spare), policy, load).await
-                    }
-                },
-            }
-        };
-        let answer = match options.deadline {
-            None => answer.await,
-            Some(deadline) => timeout(deadline, answer).await.unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Timeout, "no answer before the call's deadline"))
-            }),
-        };
-        self.count_answer(&answer);
-        answer
+            };
+            let answer = match options.deadline {
+                None => answer.await,
+                Some(deadline) => timeout(deadline, answer).await.unwrap_or_else(|_| {
+                    Err(Error::new(ErrorKind::Timeout, "no answer before the call's deadline"))
+                }),
+            };
+            self.count_answer(&answer);
+            answer
+        })
     }
 
     fn policy_of(&self, options: &ReadOptions) -> Result<Policy> {

@@ -106,10 +106,10 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some(entry) = self.inner.near_hit(key) {
-            return Ok(entry.value);
+        if let Some(value) = self.inner.near_hit(key, |entry, _| entry.value.take()) {
+            return Ok(value);
         }
-        Ok(Box::pin(self.inner.read_through(key.to_owned(), &ReadOptions::default())).await?.value)
+        Ok(self.inner.read_through(key.to_owned(), &ReadOptions::default()).await?.value)
     }
 
     /// [`get`](Self::get) with options, and with the answer's origin, age and freshness.
@@ -122,11 +122,11 @@ where
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         if options.mode == ReadMode::Cached
-            && let Some(entry) = self.inner.near_hit(key)
+            && let Some(read) = self.inner.near_hit(key, |entry, now_ms| entry.read(Served::Near, now_ms))
         {
-            return Ok(entry.read(Served::Near, self.inner.clock.monotonic_ms()));
+            return Ok(read);
         }
-        Box::pin(self.inner.read_through(key.to_owned(), options)).await
+        self.inner.read_through(key.to_owned(), options).await
     }
 
     /// Returns the value of `key`, calling `load` once if it is not cached (cache-aside). `None` from the loader means
@@ -149,11 +149,11 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Option<V>>> + Send + 'static,
     {
-        if let Some(entry) = self.inner.near_hit(key) {
-            return Ok(entry.value);
+        if let Some(value) = self.inner.near_hit(key, |entry, _| entry.value.take()) {
+            return Ok(value);
         }
         let load: Loader<Option<V>> = Box::new(move || Box::pin(load()));
-        Ok(Box::pin(self.inner.read_slow(key.to_owned(), &ReadOptions::default(), load)).await?.value)
+        Ok(self.inner.read_slow(key.to_owned(), &ReadOptions::default(), load).await?.value)
     }
 
     /// [`get_with`](Self::get_with) with options, and with the answer's origin, age and freshness.
@@ -168,12 +168,12 @@ where
         Fut: Future<Output = Result<Option<V>>> + Send + 'static,
     {
         if options.mode == ReadMode::Cached
-            && let Some(entry) = self.inner.near_hit(key)
+            && let Some(read) = self.inner.near_hit(key, |entry, now_ms| entry.read(Served::Near, now_ms))
         {
-            return Ok(entry.read(Served::Near, self.inner.clock.monotonic_ms()));
+            return Ok(read);
         }
         let load: Loader<Option<V>> = Box::new(move || Box::pin(load()));
-        Box::pin(self.inner.read_slow(key.to_owned(), options, load)).await
+        self.inner.read_slow(key.to_owned(), options, load).await
     }
 
     /// Returns the values of several keys, in their order, loading all that are missing with one call of the source.
