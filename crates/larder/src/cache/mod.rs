@@ -109,7 +109,7 @@ where
         if let Some(value) = self.inner.near_hit(key, |entry, _| entry.value.take()) {
             return Ok(value);
         }
-        Ok(self.inner.read_through(key.to_owned(), &ReadOptions::default()).await?.value)
+        Ok(self.inner.read_through(key.to_owned(), &read::PLAIN).await?.value)
     }
 
     /// [`get`](Self::get) with options, and with the answer's origin, age and freshness.
@@ -153,7 +153,7 @@ where
             return Ok(value);
         }
         let load: Loader<Option<V>> = Box::new(move || Box::pin(load()));
-        Ok(self.inner.read_slow(key.to_owned(), &ReadOptions::default(), load).await?.value)
+        Ok(self.inner.read_slow(key.to_owned(), &read::PLAIN, load).await?.value)
     }
 
     /// [`get_with`](Self::get_with) with options, and with the answer's origin, age and freshness.

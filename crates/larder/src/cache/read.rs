@@ -33,6 +33,9 @@ pub struct ReadOptions {
     pub policy: Option<Policy>,
 }
 
+/// The defaults, outside of the future of every plain read, which would grow by their size.
+pub(crate) static PLAIN: ReadOptions = ReadOptions { mode: ReadMode::Cached, deadline: None, policy: None };
+
 /// Who answered a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Served {
