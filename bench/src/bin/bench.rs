@@ -1,0 +1,211 @@
+//! Runs the benchmarks and writes `runs/DATE/{README.md, raw.csv, summary.md, cpu.svg}`.
+//!
+//! usage: `bench [--quick] [--only PART]…`; parts: http, micro, stampede, memory, import.
+//! A quick run has fewer rounds and smaller numbers and is for finding mistakes, not for publishing.
+
+use std::{
+    env,
+    error::Error,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use larder_bench::{
+    contender::{self, Contender, Kind, Lab},
+    documents,
+    process::Process,
+    report::{self, Figure, Sample},
+};
+
+const CONNECTIONS: usize = 32;
+
+struct Plan {
+    quick: bool,
+    only: Vec<String>,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let plan = Plan::parse()?;
+    let folder = tempfile::tempdir()?;
+    let redis = Process::redis(folder.path())?;
+    let lab = Lab {
+        folder: folder.path().to_owned(),
+        documents: folder.path().join("documents.ndjson"),
+        redis_url: format!("redis://127.0.0.1:{}", redis.port),
+    };
+    documents::write(&lab.documents)?;
+    let samples = if plan.wants("http") { http(&plan, &lab)? } else { Vec::new() };
+    let mut figures = Vec::new();
+    for part in ["micro", "stampede", "memory", "import"].into_iter().filter(|part| plan.wants(part)) {
+        figures.extend(program(part, &plan, &lab)?);
+    }
+    let run = run_folder(&plan)?;
+    report::write_raw(&run.join("raw.csv"), &samples, &figures)?;
+    let summary = report::summary(&samples, &figures);
+    fs::write(run.join("summary.md"), &summary)?;
+    fs::write(run.join("README.md"), circumstances(&plan))?;
+    if !samples.is_empty() {
+        fs::write(run.join("cpu.svg"), report::plot(&samples))?;
+    }
+    println!("\n{summary}\nwritten to {}", run.display());
+    Ok(())
+}
+
+impl Plan {
+    fn parse() -> Result<Self, String> {
+        let mut plan = Self { quick: false, only: Vec::new() };
+        let mut words = env::args().skip(1);
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--quick" => plan.quick = true,
+                "--only" => plan.only.push(words.next().ok_or("--only needs a part")?),
+                _ => return Err(format!("unknown argument {word}; known: --quick, --only PART")),
+            }
+        }
+        Ok(plan)
+    }
+
+    fn wants(&self, part: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| wanted == part)
+    }
+
+    fn rounds(&self) -> usize {
+        if self.quick { 3 } else { 9 }
+    }
+
+    fn requests(&self, kind: Kind) -> usize {
+        // Enough for two seconds of processor time, against a clock that ticks every 10 ms.
+        let full = match kind {
+            Kind::Axum | Kind::Larder => 120_000,
+            Kind::Fastify => 50_000,
+            Kind::Express => 20_000,
+        };
+        if self.quick { full / 5 } else { full }
+    }
+}
+
+/// Every contender once a round, so that a slow minute of the machine falls on all of them.
+fn http(plan: &Plan, lab: &Lab) -> Result<Vec<Sample>, Box<dyn Error>> {
+    install_peers()?;
+    let mut servers = Vec::new();
+    for contender in contender::ALL {
+        eprintln!("starting {}", contender.name());
+        servers.push((contender, contender.start(lab)?));
+    }
+    for (contender, server) in &servers {
+        load(server, plan.requests(contender.kind) / 4)?;
+    }
+    let mut samples = Vec::new();
+    for round in 1..=plan.rounds() {
+        for (contender, server) in &servers {
+            samples.push(one_round(*contender, server, plan.requests(contender.kind), round)?);
+        }
+        eprintln!("round {round} of {}", plan.rounds());
+    }
+    Ok(samples)
+}
+
+fn one_round(contender: Contender, server: &Process, requests: usize, round: usize) -> io::Result<Sample> {
+    let before = server.cpu()?;
+    let [seconds, p50_us, p99_us] = load(server, requests)?;
+    let used: Duration = server.cpu()? - before;
+    Ok(Sample {
+        contender,
+        round,
+        cpu_us: used.as_secs_f64() * 1e6 / requests as f64,
+        requests_per_second: requests as f64 / seconds,
+        p50_us,
+        p99_us,
+    })
+}
+
+/// Seconds, median and 99th percentile in µs, from a client in a process of its own.
+fn load(server: &Process, requests: usize) -> io::Result<[f64; 3]> {
+    let arguments = [usize::from(server.port), CONNECTIONS, requests].map(|number| number.to_string());
+    let output = Command::new(sibling("load")?).args(arguments).stderr(Stdio::inherit()).output()?;
+    let numbers: Vec<f64> = String::from_utf8_lossy(&output.stdout)
+        .trim()
+        .split(',')
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    numbers.try_into().map_err(|_| io::Error::other("the load generator failed"))
+}
+
+fn install_peers() -> Result<(), Box<dyn Error>> {
+    if contender::peers().join("node_modules").exists() {
+        return Ok(());
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund"]).current_dir(contender::peers());
+    match npm.status()?.success() {
+        true => Ok(()),
+        false => Err("npm ci failed in bench/peers/node".into()),
+    }
+}
+
+/// Runs the program of one part, which prints its figures a line each.
+fn program(part: &str, plan: &Plan, lab: &Lab) -> Result<Vec<Figure>, Box<dyn Error>> {
+    eprintln!("{part}");
+    let mode = if plan.quick { "quick" } else { "full" };
+    let mut command = Command::new(sibling(part)?);
+    command.args([mode, &lab.redis_url]).arg(&lab.folder).stderr(Stdio::inherit());
+    let output = command.output()?;
+    if !output.status.success() {
+        return Err(format!("{part}: {}", output.status).into());
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.lines().filter_map(Figure::parse).collect())
+}
+
+fn sibling(name: &str) -> io::Result<PathBuf> {
+    let path = env::current_exe()?.with_file_name(name);
+    match path.exists() {
+        true => Ok(path),
+        false => Err(io::Error::other(format!("{} is not built; run `cargo xtask bench`", path.display()))),
+    }
+}
+
+fn run_folder(plan: &Plan) -> io::Result<PathBuf> {
+    let name = said("date", &["+%Y-%m-%d"]) + if plan.quick { "-quick" } else { "" };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs").join(name);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// What a reader must know to judge the figures.
+fn circumstances(plan: &Plan) -> String {
+    let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
+    let cores = cpu_info.lines().filter(|line| line.starts_with("processor")).count();
+    let peers = said("npm", &["--prefix", &contender::peers().display().to_string(), "ls", "--depth", "0"]);
+    let peers =
+        peers.lines().skip(1).filter_map(|line| line.split(' ').nth(1)).collect::<Vec<_>>().join(", ");
+    format!(
+        "# Benchmark run\n\n\
+         Machine: {cores} cores,{}; Linux {}; load average at the end {}.\n\
+         Versions: {}; {}; Node {}; {peers}; Larder at {}.\n\
+         Mode: {} rounds, contenders in turn within each round, all servers up all the time; {CONNECTIONS} keep-alive \
+         connections, no pipelining, a closed loop; {} documents of 1,024 bytes asked for in turn, every answer's status and \
+         length checked, every body compared with the document before the first round.\n\
+         Saturated: the processor. Server, client and Redis share {cores} cores, so requests a second and latencies are lower than a \
+         server of its own would give; the server's processor time for one request is the figure to compare.\n\
+         Headers: the floor and the peers send content type and cache control; Express adds its default ETag; Larder adds \
+         `ETag`, `Age` and `Cache-Status`.\n",
+        model.trim_start_matches(['\t', ':']),
+        said("uname", &["-r"]),
+        fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default(),
+        said("rustc", &["--version"]),
+        said("redis-server", &["--version"]).split(" sha").next().unwrap_or_default(),
+        said("node", &["--version"]),
+        said("git", &["describe", "--always", "--dirty"]),
+        plan.rounds(),
+        documents::COUNT,
+    )
+}
+
+fn said(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).stderr(Stdio::null()).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,96 @@
+//! What an entry costs beside its value, for a million values of one kilobyte, in Redis and in the near tier.
+//!
+//! usage: `memory quick|full REDIS_URL …`; prints `part,name,value,unit` lines.
+
+use std::{env, error::Error};
+
+use larder::{Cache, redis::Redis};
+use larder_bench::{counting::Counting, process::resident_bytes};
+
+#[global_allocator]
+static MEMORY: Counting = Counting::new();
+
+const VALUE_BYTES: usize = 1_024;
+const BATCH: usize = 1_000;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let entries = if arguments.first().is_some_and(|mode| mode == "full") { 1_000_000 } else { 100_000 };
+    let url = arguments.get(1).ok_or("a Redis URL is missing")?.as_str();
+    println!("memory,entries of {VALUE_BYTES} bytes,{entries},");
+    near(entries).await?;
+    shared(url, entries).await
+}
+
+async fn near(entries: usize) -> Result<(), Box<dyn Error>> {
+    let (live, resident) = (MEMORY.live_bytes(), resident_bytes("self")?);
+    let cache = Cache::builder("memory-near").near_capacity(entries as u64 * 2).build()?;
+    fill(&cache, entries).await?;
+    let used = (MEMORY.live_bytes() - live) as f64 / entries as f64;
+    let held = (resident_bytes("self")? - resident) as f64 / entries as f64;
+    println!("memory,near: allocated beside the value,{},bytes an entry", used - VALUE_BYTES as f64);
+    println!("memory,near: resident beside the value,{},bytes an entry", held - VALUE_BYTES as f64);
+    Ok(())
+}
+
+async fn shared(url: &str, entries: usize) -> Result<(), Box<dyn Error>> {
+    let mut admin = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    let before = used_memory(&mut admin).await?;
+    let redis = Redis::connect(url).await?;
+    let cache = Cache::builder("memory-shared").redis(&redis).near_capacity(0).build()?;
+    fill(&cache, entries).await?;
+    let used = (used_memory(&mut admin).await? - before) / entries as f64;
+    println!("memory,Redis: used_memory beside the value,{},bytes an entry", used - VALUE_BYTES as f64);
+    // The same keys and values as a hand-written cache would set them.
+    let before = used_memory(&mut admin).await?;
+    for batch in (0..entries).step_by(BATCH) {
+        let mut commands = redis::pipe();
+        for at in batch..entries.min(batch + BATCH) {
+            commands
+                .set_options(
+                    key(at),
+                    value(),
+                    redis::SetOptions::default().with_expiration(redis::SetExpiry::EX(3_600)),
+                )
+                .ignore();
+        }
+        let () = commands.query_async(&mut admin).await?;
+    }
+    let used = (used_memory(&mut admin).await? - before) / entries as f64;
+    println!(
+        "memory,Redis: a plain SET with EX of the same key and value,{},bytes an entry",
+        used - VALUE_BYTES as f64
+    );
+    let () = redis::cmd("FLUSHALL").query_async(&mut admin).await?;
+    Ok(())
+}
+
+async fn fill(cache: &Cache<String, String>, entries: usize) -> Result<(), Box<dyn Error>> {
+    for batch in (0..entries).step_by(BATCH) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for at in batch..entries.min(batch + BATCH) {
+            let cache = cache.clone();
+            tasks.spawn(async move { cache.get_with(&key(at), async || Ok(Some(value()))).await.map(drop) });
+        }
+        while let Some(filled) = tasks.join_next().await {
+            filled??;
+        }
+    }
+    Ok(())
+}
+
+fn key(at: usize) -> String {
+    format!("product:{at:08}")
+}
+
+fn value() -> String {
+    "v".repeat(VALUE_BYTES)
+}
+
+async fn used_memory(admin: &mut redis::aio::MultiplexedConnection) -> Result<f64, Box<dyn Error>> {
+    let text: String = redis::cmd("INFO").arg("memory").query_async(admin).await?;
+    let line =
+        text.lines().find_map(|line| line.strip_prefix("used_memory:")).ok_or("INFO has no used_memory")?;
+    Ok(line.trim().parse()?)
+}
