@@ -1,6 +1,7 @@
 //! What crosses the wire, against a real server.
 
 mod cluster;
+mod least;
 mod probe;
 mod push;
 mod sentinel;

@@ -1,0 +1,65 @@
+//! The user that the operating guide recommends can do all that is done.
+
+use larder_testkit::redis::{Cluster, Reply};
+
+use super::*;
+use crate::redis::{PushEvent, key::Space};
+
+const GUIDE: &str = include_str!("../../../../../docs/operating.md");
+
+/// The rules after `user larder`, with a password filled in.
+fn rules() -> Vec<&'static str> {
+    let line = GUIDE.lines().find(|line| line.starts_with("user larder ")).expect("the guide has the line");
+    line.split(' ').skip(2).map(|rule| if rule == ">CHANGE-ME" { ">pw" } else { rule }).collect()
+}
+
+fn create_user(server: &Server) {
+    let created = server.ask(&[&["ACL", "SETUSER", "larder"], &rules()[..]].concat());
+    assert_eq!(created.text(), Some("OK"), "{created:?}");
+}
+
+async fn works(redis: &Redis) {
+    let space = Space::new("larder", "least", crate::redis::DEFAULT_SHARDS, 1).unwrap();
+    let (entry, control) = (space.entry(b"k").unwrap(), space.control(b"k").unwrap());
+    let set = cmd("SET").arg(&entry).arg("v").arg("NX").arg("GET").arg("PX").arg(5_000).take();
+    redis.command(&entry, &set).await.unwrap();
+    redis.command(&entry, cmd("PTTL").arg(&entry)).await.unwrap();
+    redis.eval(&ECHO, &[&entry, &control], &[b"x"]).await.unwrap();
+    redis.command(&entry, cmd("UNLINK").arg(&entry).arg(&control)).await.unwrap();
+    let outside = redis.command(b"other", cmd("GET").arg("other")).await.unwrap_err();
+    assert!(outside.to_string().contains("NOPERM"), "{outside}");
+
+    let mut subscriber = redis.subscribe([&entry[..]]);
+    assert_eq!(subscriber.next().await, Some(PushEvent::Subscribed((&entry[..]).into())));
+    redis.command(&entry, cmd("SPUBLISH").arg(&entry).arg("hello")).await.unwrap();
+    assert!(matches!(subscriber.next().await, Some(PushEvent::Message { .. })));
+
+    let probe = redis.probe().await.unwrap();
+    for primary in &probe.primaries {
+        assert!(
+            primary.version.is_some() && primary.append_fsync.is_some() && primary.clock_offset_ms.is_some()
+        );
+    }
+}
+
+#[tokio::test]
+async fn on_one_server() {
+    let server = Server::start(&Options::default());
+    create_user(&server);
+    let redis = Redis::connect(patient(server.url().replace("://", "://larder:pw@"))).await.unwrap();
+    works(&redis).await;
+    // Nothing but the key outside was refused, and what only newer servers know.
+    let Reply::Array(mut refusals) = server.ask(&["ACL", "LOG"]) else { panic!("ACL LOG is a list") };
+    refusals.retain(|refusal| !format!("{refusal:?}").contains("setinfo"));
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+}
+
+#[tokio::test]
+async fn on_a_cluster() {
+    let cluster = Cluster::start(3, false);
+    for node in cluster.primaries() {
+        create_user(node);
+    }
+    let redis = Redis::connect(patient(cluster.url().replace("://", "://larder:pw@"))).await.unwrap();
+    works(&redis).await;
+}
