@@ -100,10 +100,7 @@ pub(crate) const DATABASE_FILE: &str = "larder.db";
 pub(crate) async fn open_database(config: &Config) -> Result<Database> {
     let MongoSettings { url, deadline } = &config.mongo;
     let database = match url {
-        Some(url) => {
-            let message = "MongoDB is not in this build yet";
-            return Err(larder::Error::new(larder::ErrorKind::Config, message).context(url.as_shown_url()));
-        }
+        Some(url) => Database::mongo(url.reveal()).await?,
         None => {
             std::fs::create_dir_all(&config.data_dir).map_err(|error| {
                 let what = format!("make the folder {}", config.data_dir.display());

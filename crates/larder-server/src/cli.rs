@@ -47,7 +47,7 @@ pub(crate) enum Command {
     /// Look at the configuration, the database and Redis, and say what is missing and what that turns off.
     ///
     /// Ends with 0 if all is well, 1 with warnings, 2 if the server could not serve.
-    Check,
+    Check(CheckArgs),
     /// Say what the cache of a running server knows about one document, and why a read of it missed.
     Explain(ExplainArgs),
     /// Import documents from a file into a declared collection.
@@ -68,6 +68,14 @@ pub(crate) struct ServeArgs {
     /// Write the address here once requests are answered.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
+}
+
+/// Options of `check`.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct CheckArgs {
+    /// Create the indexes that the declared filters and sorts need.
+    #[arg(long)]
+    pub create_indexes: bool,
 }
 
 /// Options of `explain`.

@@ -33,7 +33,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
             say(config::DEFAULTS);
             OK
         }
-        Command::Check => check::run(&options).await,
+        Command::Check(args) => check::run(&options, &args).await,
         Command::Explain(args) => explain::run(&args).await,
         Command::Import(args) => import::run(&options, &args).await,
         Command::Bench(args) => match load::run(&args).await {

@@ -3,7 +3,10 @@
 use std::fmt::{self, Write};
 
 use hyper::{StatusCode, http::request::Parts};
-use larder::cache::{CacheStats, MissReason};
+use larder::{
+    cache::{CacheStats, MissReason},
+    redis::BreakerState,
+};
 
 use crate::{
     app::App,
@@ -125,6 +128,8 @@ fn write_redis(app: &App, page: &mut String) -> fmt::Result {
     let Some(redis) = &app.redis else { return Ok(()) };
     heading(page, "larder_redis_up", "gauge", "Whether Redis can be reached.")?;
     writeln!(page, "larder_redis_up {}", u8::from(redis_state(app) == "up"))?;
+    heading(page, "larder_redis_breaker_open", "gauge", "Whether the breaker keeps requests from Redis.")?;
+    writeln!(page, "larder_redis_breaker_open {}", u8::from(redis.breaker() != BreakerState::Closed))?;
     let stats = redis.stats();
     for (name, help, count) in [
         ("larder_redis_round_trips_total", "Requests sent to Redis.", stats.round_trips),

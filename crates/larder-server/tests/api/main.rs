@@ -7,9 +7,11 @@ mod commands;
 mod input;
 mod larder;
 mod list;
+mod mongo;
 mod own;
 mod query;
 mod read;
+mod redis;
 mod stop;
 mod write;
 

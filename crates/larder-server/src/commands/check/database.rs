@@ -1,31 +1,54 @@
 //! What the database is, what it can do, and whether it has the indexes that the declared fields need.
 
-use larder::document::{Capability, DatabaseProbe};
+use bson::DateTime;
+use larder::document::{Capability, Database, DatabaseProbe, IndexReport};
 
 use super::report::{Level, Report};
-use crate::{app::open_database, config::Config};
+use crate::{
+    app::{open_collection, open_database},
+    cli::CheckArgs,
+    config::{CollectionConfig, Config},
+};
 
-pub(super) async fn check(config: &Config, report: &mut Report) {
+/// Past this, ages and log lines of two machines can no longer be compared.
+const MAX_CLOCK_OFFSET_MS: i64 = 1_000;
+
+pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report) {
     let place = match &config.mongo.url {
         Some(url) => url.as_shown_url(),
         None => config.data_dir.display().to_string(),
     };
     let probed = match open_database(config).await {
-        Ok(database) => database.probe().await,
+        Ok(database) => database.probe().await.map(|probe| (database, probe)),
         Err(error) => Err(error),
     };
-    match probed {
-        Ok(probe) => {
-            report_probe(&place, config.mongo.url.is_none(), &probe, report);
-        }
+    let (database, probe) = match probed {
+        Ok(probed) => probed,
         Err(error) => {
-            report.fail("database", format!("{place}: {error}"), "nothing can be served without it")
+            report.fail("database", format!("{place}: {error}"), "nothing can be served without it");
+            return;
         }
+    };
+    report_probe(&place, config.mongo.url.is_none(), &probe, report);
+    for declared in &config.collections {
+        check_indexes(&database, declared, args, report).await;
     }
 }
 
 fn report_probe(place: &str, is_embedded: bool, probe: &DatabaseProbe, report: &mut Report) {
-    report.add(Level::Good, "database", format!("{} {} at {place}", probe.engine, probe.version));
+    let DatabaseProbe { engine, version, topology, .. } = probe;
+    report.add(Level::Good, "database", format!("{engine} {version} at {place}, {}", topology.name()));
+    if let Some(server_time) = probe.server_time {
+        let offset_ms = server_time.timestamp_millis() - DateTime::now().timestamp_millis();
+        if offset_ms.abs() > MAX_CLOCK_OFFSET_MS {
+            let found = format!("its clock is {offset_ms} ms from this machine's");
+            report.warn(
+                "database clock",
+                found,
+                "ages and logs cannot be compared; run a time service on both",
+            );
+        }
+    }
     for Capability { name, available, without } in &probe.capabilities {
         if *available {
             report.add(Level::Good, *name, "yes");
@@ -35,5 +58,40 @@ fn report_probe(place: &str, is_embedded: bool, probe: &DatabaseProbe, report: &
         } else {
             report.warn(*name, "no", *without);
         }
+    }
+}
+
+async fn check_indexes(
+    database: &Database,
+    declared: &CollectionConfig,
+    args: &CheckArgs,
+    report: &mut Report,
+) {
+    let what = format!("indexes of {}", declared.name);
+    let name = declared.schema.name();
+    if args.create_indexes {
+        let created = match open_collection(database, None, declared) {
+            Ok(collection) => collection.ensure_indexes().await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = created {
+            report.warn(&what, "could not be created", error.to_string());
+        }
+    }
+    let wanted = match database.index_report(&declared.schema).await {
+        Ok(wanted) => wanted,
+        Err(error) => {
+            report.warn(what, "could not be looked at", error.to_string());
+            return;
+        }
+    };
+    let missing: Vec<&IndexReport> = wanted.iter().filter(|wanted| wanted.index.is_none()).collect();
+    if missing.is_empty() {
+        report.add(Level::Good, what, format!("all {} are there", wanted.len()));
+        return;
+    }
+    for IndexReport { field, keys, .. } in missing {
+        let effect = format!("such a list reads the whole collection; db.{name}.createIndex({keys})");
+        report.warn(&what, format!("none for {field}"), effect);
     }
 }

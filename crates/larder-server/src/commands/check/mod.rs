@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 
 use self::report::{Level, Report};
 use crate::{
-    cli::Options,
+    cli::{CheckArgs, Options},
     commands::{Loaded, WRONG, complain, load_config, say},
     config::{Config, Verb},
 };
 
 /// Prints the report. Returns 0 if all is well, 1 with warnings, 2 if the server could not serve.
-pub(crate) async fn run(options: &Options) -> u8 {
+pub(crate) async fn run(options: &Options, args: &CheckArgs) -> u8 {
     let Loaded { config, is_sample } = match load_config(options) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -24,7 +24,7 @@ pub(crate) async fn run(options: &Options) -> u8 {
     };
     let mut report = Report::default();
     check_config(&config, is_sample, &mut report);
-    database::check(&config, &mut report).await;
+    database::check(&config, args, &mut report).await;
     redis::check(&config, &mut report).await;
     say(report.to_string());
     report.exit_code()

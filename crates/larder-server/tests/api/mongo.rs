@@ -1,0 +1,162 @@
+//! The same server over a MongoDB.
+
+use bson::doc;
+use larder_testkit::{eventually, mongo};
+
+use crate::{ITEMS, Larder, assert_problem, larder::PATIENCE};
+
+/// A server over a database of its own on this MongoDB.
+async fn items_on(server: &mongo::Server) -> Larder {
+    let url = server.url(&mongo::database_name());
+    Larder::start_with(ITEMS, &["--mongo", &url]).await
+}
+
+#[tokio::test]
+async fn documents_go_to_mongodb_and_back() {
+    let larder = items_on(mongo::shared()).await;
+    let body = r#"{"_id":7,"name":"Teapot","price":"12.50","weight":1,"made_at":"2025-01-02T03:04:05Z","maker_id":"5f43a1b2c3d4e5f60718293a"}"#;
+    let created = larder.post("/v1/items", body).await;
+    assert_eq!(created.status, 201, "{created:?}");
+    assert_eq!(
+        created.text(),
+        r#"{"_id":7,"name":"Teapot","price":{"$numberDecimal":"12.50"},"weight":1.0,"made_at":{"$date":"2025-01-02T03:04:05Z"},"maker_id":{"$oid":"5f43a1b2c3d4e5f60718293a"}}"#
+    );
+    let first = larder.get("/v1/items/7").await;
+    assert_eq!((first.text(), first.etag()), (created.text(), created.etag()));
+    assert!(larder.get("/v1/items/7").await.cache_status().contains("hit"));
+    assert_problem(&larder.post("/v1/items", body).await, 409, Some("_id"));
+
+    let patched = larder.patch("/v1/items/7", r#"{"stock":3,"weight":null}"#).await;
+    assert_eq!(patched.json()["stock"], 3);
+    let headers = [("content-type", "application/merge-patch+json"), ("if-match", created.etag())];
+    let late = larder.client().send("PATCH", "/v1/items/7", &headers, r#"{"stock":4}"#).await;
+    assert_problem(&late, 412, Some("If-Match"));
+    assert_eq!(larder.get("/v1/items/7").await.text(), patched.text());
+
+    let many: Vec<_> =
+        (10..30).map(|n| format!(r#"{{"_id":{n},"name":"n{n}","stock":{}}}"#, n % 3)).collect();
+    let bulk = larder.post("/v1/items/bulk", &format!("[{}]", many.join(","))).await;
+    assert_eq!(bulk.json()["created"], 20, "{bulk:?}");
+    let page = larder.get("/v1/items?stock=eq.1&sort=-name&limit=2&fields=name").await;
+    assert_eq!(
+        page.json()["items"],
+        serde_json::json!([{ "_id": 28, "name": "n28" }, { "_id": 25, "name": "n25" }])
+    );
+    let next = page.json()["next"].as_str().expect("more pages").to_owned();
+    let page = larder.get(&format!("/v1/items?stock=eq.1&sort=-name&limit=2&fields=name&after={next}")).await;
+    assert_eq!(page.json()["items"][0]["_id"], 22);
+    let totals = larder.get("/v1/items/_q/by_stock").await;
+    assert_eq!(totals.status, 200, "{totals:?}");
+
+    assert_eq!(larder.delete("/v1/items/7").await.status, 204);
+    assert_problem(&larder.get("/v1/items/7").await, 404, None);
+    assert_eq!(larder.get("/v1/_stats").await.json()["node"]["database"], "mongo");
+}
+
+#[tokio::test]
+async fn operators_do_not_reach_mongodb() {
+    let larder = items_on(mongo::shared()).await;
+    larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
+    for query in ["$where=eq.1", "name[$ne]=x", "name=regex..*", "$expr=eq.1", "name[$gt]="] {
+        assert_eq!(larder.get(&format!("/v1/items?{query}")).await.status, 400, "{query}");
+    }
+    for text in ["%7B%22$ne%22:null%7D", "$ne", ".*"] {
+        let answer = larder.get(&format!("/v1/items?name=eq.{text}")).await;
+        assert_eq!(answer.json()["items"].as_array().map(Vec::len), Some(0), "{text}");
+        let answer = larder.get(&format!("/v1/items?name=prefix.{text}")).await;
+        assert_eq!(answer.json()["items"].as_array().map(Vec::len), Some(0), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn without_mongodb_cached_reads_go_on_and_the_rest_is_told_to_come_back() {
+    let server = mongo::Server::start();
+    let url = server.url("shop");
+    let config =
+        format!("{ITEMS}\n[cache]\nttl = \"1s\"\nstale_if_error = \"10m\"\n[mongo]\ndeadline = \"1s\"");
+    let larder = Larder::start_with(&config, &["--mongo", &url]).await;
+    larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
+    assert_eq!(larder.get("/v1/items/1").await.status, 200);
+    assert_eq!(larder.get("/readyz").await.status, 200);
+
+    server.kill();
+    eventually("reads of what is not cached are refused", PATIENCE, || async {
+        larder.get("/v1/items/2").await.status == 503
+    })
+    .await;
+    let refused = larder.get("/v1/items/3").await;
+    assert_problem(&refused, 503, None);
+    assert!(
+        refused.header("retry-after").is_some_and(|after| after.parse::<u64>().is_ok_and(|after| after > 0))
+    );
+    for (method, body) in [("PUT", r#"{"name":"b"}"#), ("DELETE", "")] {
+        let headers = [("content-type", "application/json")];
+        let answer = larder.client().send(method, "/v1/items/9", &headers, body).await;
+        assert!([503, 504].contains(&answer.status), "{method}: {answer:?}");
+    }
+    assert_eq!(larder.get("/v1/items").await.status, 503);
+    eventually("the cached document is served past its lifetime", PATIENCE, || async {
+        let answer = larder.get("/v1/items/1").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.cache_status().contains("stale")
+    })
+    .await;
+    let ready = larder.get("/readyz").await;
+    assert_eq!((ready.status, ready.json()["database"]["up"].as_bool()), (503, Some(false)));
+    assert_eq!(larder.get("/healthz").await.status, 200);
+
+    server.restart();
+    eventually("writes work again by themselves", PATIENCE, || async {
+        larder.put("/v1/items/2", r#"{"name":"b"}"#).await.status == 201
+    })
+    .await;
+    assert_eq!(larder.get("/v1/items/2").await.json()["name"], "b");
+    assert_eq!(larder.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_server_starts_while_mongodb_is_away() {
+    let server = mongo::Server::start();
+    let url = server.url("shop");
+    server.kill();
+    let larder = Larder::start_with(ITEMS, &["--mongo", &url]).await;
+    assert_eq!(larder.get("/readyz").await.status, 503);
+    server.restart();
+    eventually("it is found when it comes", PATIENCE, || async { larder.get("/readyz").await.status == 200 })
+        .await;
+    assert_eq!(larder.put("/v1/items/1", r#"{"name":"a"}"#).await.status, 201);
+}
+
+#[tokio::test]
+async fn what_others_stored_is_served_as_it_is() {
+    let server = mongo::Server::start();
+    let document = doc! { "_id": 7_i64, "name": "by hand", "undeclared": { "a.b": 1 }, "stock": 1.5 };
+    server.command("shop", doc! { "insert": "items", "documents": [document] });
+    let larder = Larder::start_with(ITEMS, &["--mongo", &server.url("shop")]).await;
+    let answer = larder.get("/v1/items/7").await;
+    assert_eq!(answer.text(), r#"{"_id":7,"name":"by hand","undeclared":{"a.b":1},"stock":1.5}"#);
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_a_mongodb_lacks() {
+    let url = mongo::shared().url(&mongo::database_name());
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let config = folder.path().join("larder.toml");
+    std::fs::write(&config, ITEMS).expect("the folder can be written to");
+    let config = config.to_str().expect("UTF-8");
+    let output = crate::larder::run(&["check", "--config", config, "--mongo", &url], &[]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("mongodb") && said.contains("transactions"), "{said}");
+    assert!(said.contains("none for price") && said.contains("createIndex"), "{said}");
+    let output = crate::larder::run(&["check", "--config", config, "--mongo", &url, "--create-indexes"], &[]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!said.contains("none for") && said.contains("are there"), "{said}");
+    let output = crate::larder::run(
+        &["check", "--config", config, "--mongo", "mongodb://u:hunter2@127.0.0.1:1/shop"],
+        &[],
+    );
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}

@@ -1,0 +1,96 @@
+//! Nodes that share a Redis.
+
+use larder_testkit::{eventually, mongo, redis};
+
+use crate::{ITEMS, Larder, larder::PATIENCE};
+
+/// Two nodes over one database and one Redis, with a key prefix of their own.
+async fn two_nodes(redis: &str) -> (Larder, Larder) {
+    let database = mongo::database_name();
+    let url = mongo::shared().url(&database);
+    let config = format!("{ITEMS}\n[redis]\napp = \"{database}\"");
+    let arguments = ["--mongo", &url, "--redis", redis];
+    (Larder::start_with(&config, &arguments).await, Larder::start_with(&config, &arguments).await)
+}
+
+#[tokio::test]
+async fn a_document_that_one_node_loaded_is_a_shared_hit_on_the_other() {
+    for redis in [redis::single(), redis::cluster()] {
+        let (one, two) = two_nodes(&redis).await;
+        one.put("/v1/items/7", r#"{"name":"Teapot","tags":["a"],"price":"1.20"}"#).await;
+        let first = one.get("/v1/items/7").await;
+        assert!(first.cache_status().contains("fwd=miss"), "{first:?}");
+        let second = two.get("/v1/items/7").await;
+        assert!(second.cache_status().ends_with("detail=shared"), "{second:?}");
+        assert_eq!((first.text(), first.etag()), (second.text(), second.etag()));
+        assert!(two.get("/v1/items/7").await.cache_status().ends_with("detail=near"));
+        let stats = two.get("/v1/_stats").await.json();
+        assert_eq!(
+            (stats["totals"]["hits_shared"].as_u64(), stats["node"]["redis"].as_str()),
+            (Some(1), Some("up"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_write_on_one_node_shows_on_the_other_within_the_near_lifetime() {
+    let (one, two) = two_nodes(&redis::single()).await;
+    one.put("/v1/items/7", r#"{"name":"Teapot","stock":1}"#).await;
+    two.get("/v1/items/7").await;
+    one.patch("/v1/items/7", r#"{"stock":2}"#).await;
+    assert_eq!(one.get("/v1/items/7").await.json()["stock"], 2, "a writer sees its own write at once");
+    eventually("the other node sees the write", PATIENCE, || async {
+        two.get("/v1/items/7").await.json()["stock"] == 2
+    })
+    .await;
+    one.delete("/v1/items/7").await;
+    eventually("the other node sees the delete", PATIENCE, || async {
+        two.get("/v1/items/7").await.status == 404
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_redis_every_request_is_answered_all_the_same() {
+    let server = redis::Server::start(&redis::Options::default());
+    let (larder, _other) = two_nodes(&server.url()).await;
+    larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
+    larder.get("/v1/items/1").await;
+
+    server.kill();
+    for n in 0..200 {
+        let answer = larder.get(&format!("/v1/items/{}", n % 3)).await;
+        assert_eq!(answer.status, if n % 3 == 1 { 200 } else { 404 }, "{n}: {answer:?}");
+    }
+    assert_eq!(larder.put("/v1/items/2", r#"{"name":"b"}"#).await.status, 201);
+    assert_eq!(larder.get("/v1/items/2").await.json()["name"], "b");
+    let ready = larder.get("/readyz").await;
+    assert_eq!((ready.status, ready.json()["redis"]["up"].as_bool()), (200, Some(false)), "{ready:?}");
+    assert!(larder.get("/metrics").await.text().contains("larder_redis_up 0"));
+
+    server.restart();
+    eventually("Redis is used again", PATIENCE, || async {
+        larder.get("/metrics").await.text().contains("larder_redis_up 1")
+    })
+    .await;
+    eventually("documents are shared again", PATIENCE, || async {
+        larder.get("/v1/items/2").await;
+        larder.get("/v1/_explain/items/2").await.json()["shared"]["state"] == "document"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_starts_while_redis_is_away() {
+    let server = redis::Server::start(&redis::Options::default());
+    let url = server.url();
+    server.kill();
+    let larder = Larder::start_with(ITEMS, &["--redis", &url]).await;
+    assert_eq!(larder.put("/v1/items/1", r#"{"name":"a"}"#).await.status, 201);
+    assert_eq!(larder.get("/readyz").await.status, 200);
+    server.restart();
+    eventually("Redis is found when it comes", PATIENCE, || async {
+        larder.get("/readyz").await.json()["redis"]["up"] == true
+    })
+    .await;
+}
