@@ -16,7 +16,7 @@ const OLDEST: (u32, u32) = (7, 0);
 /// A user who may not ask (`NOPERM`) is let through: what the server cannot do will show in the commands themselves.
 ///
 /// # Errors
-/// `Config` if the server is older than Redis 7.0; `Unavailable` if it is a replica, because a failover may be going on.
+/// `Config` if the server is a sentinel or older than Redis 7.0; `Unavailable` if it is a replica, because a failover may be going on.
 pub(super) async fn greet(
     connection: &mut MultiplexedConnection,
     address: &Address,
@@ -32,19 +32,28 @@ pub(super) async fn greet(
     let [info, role, _named] = <[Value; 3]>::try_from(answers)
         .map_err(|_| error(ErrorKind::Unavailable, "answered out of step".to_owned()))?;
 
-    if let Ok(info) = from_redis_value::<String>(info)
-        && let Some(version) = info_field(&info, "redis_version")
+    judge(&from_redis_value::<String>(info).unwrap_or_default(), role_in(&role))
+        .map_err(|(kind, message)| error(kind, message))?;
+    Ok(if matches!(role, Value::ServerError(_)) { SignOfLife::Ping } else { SignOfLife::Role })
+}
+
+/// Whether a server that says this of itself is one to work with.
+fn judge(info: &str, role: Option<&str>) -> Result<(), (ErrorKind, String)> {
+    if role == Some("sentinel") {
+        let fix = "is a sentinel: use redis-sentinel://host:port/service in the URL";
+        return Err((ErrorKind::Config, fix.to_owned()));
+    }
+    if let Some(version) = info_field(info, "redis_version")
         && parse_version(version).is_some_and(|found| found < OLDEST)
     {
-        return Err(error(
-            ErrorKind::Config,
-            format!("is Redis {version}; Larder needs Redis {}.{} or newer, or Valkey", OLDEST.0, OLDEST.1),
-        ));
+        let (major, minor) = OLDEST;
+        let fix = format!("is Redis {version}; Larder needs Redis {major}.{minor} or newer, or Valkey");
+        return Err((ErrorKind::Config, fix));
     }
-    if is_replica(&role) {
-        return Err(error(ErrorKind::Unavailable, "is a replica, not a primary".to_owned()));
+    match role {
+        Some("slave") => Err((ErrorKind::Unavailable, "is a replica, not a primary".to_owned())),
+        _ => Ok(()),
     }
-    Ok(if matches!(role, Value::ServerError(_)) { SignOfLife::Ping } else { SignOfLife::Role })
 }
 
 /// What to ask a quiet connection.
@@ -67,11 +76,15 @@ impl SignOfLife {
 
 /// Whether this answer to `ROLE` comes from a replica.
 pub(super) fn is_replica(role: &Value) -> bool {
-    let Value::Array(parts) = role else { return false };
-    match parts.first() {
-        Some(Value::BulkString(role)) => role == b"slave",
-        Some(Value::SimpleString(role)) => role == "slave",
-        _ => false,
+    role_in(role) == Some("slave")
+}
+
+fn role_in(answer: &Value) -> Option<&str> {
+    let Value::Array(parts) = answer else { return None };
+    match parts.first()? {
+        Value::BulkString(role) => std::str::from_utf8(role).ok(),
+        Value::SimpleString(role) => Some(role),
+        _ => None,
     }
 }
 
@@ -90,11 +103,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_compared_as_numbers() {
-        assert!(parse_version("7.0.15").unwrap() >= OLDEST);
-        assert!(parse_version("10.2").unwrap() >= OLDEST);
-        assert!(parse_version("6.2.14").unwrap() < OLDEST);
-        assert_eq!(parse_version("unstable"), None);
+    fn old_servers_sentinels_and_replicas_are_told_apart_from_what_is_needed() {
+        let judged = |info: &str, role| judge(info, role).map_err(|(kind, _)| kind);
+        for version in ["7.0.0", "7.0.15", "8.4.0", "10.2", "unstable"] {
+            assert_eq!(judged(&format!("redis_version:{version}\r\n"), Some("master")), Ok(()), "{version}");
+        }
+        let (_, message) = judge("redis_version:6.2.14\r\n", Some("master")).unwrap_err();
+        assert!(message.contains("6.2.14") && message.contains("7.0"), "{message}");
+        assert_eq!(judged("redis_version:6.2.14\r\n", Some("slave")), Err(ErrorKind::Config));
+        assert_eq!(judged("redis_version:7.2.4\r\n", Some("slave")), Err(ErrorKind::Unavailable));
+        assert_eq!(judged("", Some("sentinel")), Err(ErrorKind::Config));
+        // A user who may ask neither.
+        assert_eq!(judged("", None), Ok(()));
     }
 
     #[test]

@@ -34,6 +34,9 @@ async fn ask(dialer: &Dialer, sentinel: &Address, service: &str) -> Result<Addre
             ErrorKind::Config,
             format!("knows no service {service:?}; check the name after the hosts in the URL"),
         )),
+        Value::ServerError(refusal) if refusal.code() == "ERR" => {
+            Err(error(ErrorKind::Config, "is no sentinel: use redis://host:port in the URL".to_owned()))
+        }
         Value::ServerError(refusal) => {
             Err(away(&format!("{} {}", refusal.code(), refusal.details().unwrap_or_default())))
         }

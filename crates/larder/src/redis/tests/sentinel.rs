@@ -49,3 +49,15 @@ async fn a_sentinel_may_ask_for_a_login_of_its_own() {
     assert!(!format!("{config:?}").contains("s3same"));
     Redis::connect(config).await.unwrap().ping().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_taken_for_a_sentinel_or_the_other_way_round_is_a_mistake_in_the_url() {
+    let watched = Watched::start();
+    let sentinel_as_server = watched.url().replace("redis-sentinel", "redis").replace("/mymaster", "");
+    let server_as_sentinel = format!("redis-sentinel://127.0.0.1:{}/mymaster", watched.primary().port());
+    for (url, fix) in [(sentinel_as_server, "use redis-sentinel://"), (server_as_sentinel, "use redis://")] {
+        let error = Redis::connect(url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains(fix), "{error}");
+    }
+}

@@ -80,7 +80,7 @@ async fn a_frozen_server_under_load_opens_the_breaker_within_a_second_and_a_prob
     let config = config(server.port()).probe_interval(Duration::from_secs(60));
     let redis = Redis::connect(config.require_at_start(true)).await.unwrap();
     let mut load = JoinSet::new();
-    for _ in 0..8 {
+    for _ in 0..16 {
         let redis = redis.clone();
         load.spawn(async move {
             loop {
