@@ -31,7 +31,7 @@ pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report
     };
     report_probe(&place, config.mongo.url.is_none(), &probe, report);
     for declared in &config.collections {
-        check_indexes(&database, declared, args, report).await;
+        check_indexes(config, &database, declared, args, report).await;
     }
 }
 
@@ -62,6 +62,7 @@ fn report_probe(place: &str, is_embedded: bool, probe: &DatabaseProbe, report: &
 }
 
 async fn check_indexes(
+    config: &Config,
     database: &Database,
     declared: &CollectionConfig,
     args: &CheckArgs,
@@ -88,6 +89,14 @@ async fn check_indexes(
     let missing: Vec<&IndexReport> = wanted.iter().filter(|wanted| wanted.index.is_none()).collect();
     if missing.is_empty() {
         report.add(Level::Good, what, format!("all {} are there", wanted.len()));
+        return;
+    }
+    if config.mongo.url.is_none() {
+        report.add(
+            Level::Note,
+            what,
+            format!("the server makes the missing {} when it needs them", missing.len()),
+        );
         return;
     }
     for IndexReport { field, keys, .. } in missing {
