@@ -1,6 +1,8 @@
 //! A TCP proxy that misbehaves on demand.
 
 mod pump;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
