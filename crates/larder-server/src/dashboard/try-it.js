@@ -21,11 +21,17 @@ const read = (path) => fetch(path, { headers: authorization(), cache: "no-store"
 export async function setUpTryIt(names) {
   if (collection || !names.length) return;
   [collection] = names;
-  const response = await read(`/v1/${encodeURIComponent(collection)}?limit=${SAMPLE}&fields=_id`).catch(() => null);
-  if (response?.ok) ids = (await response.json()).items.map((item) => idText(item._id));
-  // Not the first few: those have been read by everyone who tried the line on the console.
-  next = Math.floor(ids.length / 3);
+  // Somewhere in the middle: the first documents have been read by everyone who tried the line on the console.
+  const offset = Math.floor(Math.random() * 800);
+  ids = await list(offset);
+  if (!ids.length) ids = await list(0);
   show();
+}
+
+async function list(offset) {
+  const query = `limit=${SAMPLE}&offset=${offset}&fields=_id`;
+  const response = await read(`/v1/${encodeURIComponent(collection)}?${query}`).catch(() => null);
+  return response?.ok ? (await response.json()).items.map((item) => idText(item._id)) : [];
 }
 
 const path = () => `/v1/${encodeURIComponent(collection)}/${ids[next]}`;

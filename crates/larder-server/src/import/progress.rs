@@ -65,13 +65,20 @@ impl Progress {
         });
     }
 
+    /// Leaves only these words, until this is dropped.
+    pub(super) fn finish_with(&self, words: &'static str) {
+        self.bar.set_style(ProgressStyle::with_template("{spinner}  {msg}").expect("the template is sound"));
+        self.bar.set_message(words);
+    }
+
     /// How long it has run.
     pub(super) fn elapsed(&self) -> Duration {
         self.bar.elapsed()
     }
+}
 
-    /// Takes the bar away.
-    pub(super) fn finish(&self) {
+impl Drop for Progress {
+    fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
 }
