@@ -1,9 +1,12 @@
 //! The server's contract, over HTTP: every test runs the real `larder` binary.
 
 mod access;
+mod bench;
 mod bulk;
 mod client;
 mod commands;
+mod dashboard;
+mod import;
 mod input;
 mod larder;
 mod list;
