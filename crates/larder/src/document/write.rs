@@ -54,8 +54,12 @@ pub(crate) fn to_raw(document: &Document) -> Result<RawDocumentBuf> {
 /// # Errors
 /// `ErrorKind::Invalid` naming `_id` if the document has another one: ids never change.
 pub(crate) fn with_id(id: &Id, document: &Document) -> Result<RawDocumentBuf> {
+    let own = Bson::from(id);
+    if document.iter().next().is_some_and(|(name, value)| name == "_id" && *value == own) {
+        return to_raw(document);
+    }
     let mut whole = Document::new();
-    whole.insert("_id", Bson::from(id));
+    whole.insert("_id", own);
     for (name, value) in document {
         if name != "_id" {
             whole.insert(name, value.clone());

@@ -18,6 +18,9 @@ use crate::{
 /// Looked at about every hundred microseconds of a busy query.
 const OPCODES_BETWEEN_DEADLINE_CHECKS: i32 = 2_000;
 const STATEMENTS_KEPT: usize = 64;
+/// Large enough that an index of a few hundred thousand documents is sorted in memory.
+const WRITER_CACHE_KIB: u32 = 64 * 1024;
+const READER_CACHE_KIB: u32 = 16 * 1024;
 
 /// A connection, used by one call at a time.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub(super) type CurrentFilter = Arc<Mutex<Matcher>>;
 
 impl Connection {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let connection = Self::prepare(rusqlite::Connection::open(path)?)?;
+        let connection = Self::prepare(rusqlite::Connection::open(path)?, WRITER_CACHE_KIB)?;
         // With WAL and NORMAL a power cut can lose the last transactions and never tears one.
         connection.sqlite.execute_batch(
             "PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
@@ -43,16 +46,16 @@ impl Connection {
 
     pub(super) fn open_read_only(path: &Path) -> Result<Self> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        Self::prepare(rusqlite::Connection::open_with_flags(path, flags)?)
+        Self::prepare(rusqlite::Connection::open_with_flags(path, flags)?, READER_CACHE_KIB)
     }
 
     pub(super) fn open_in_memory() -> Result<Self> {
-        Self::prepare(rusqlite::Connection::open_in_memory()?)
+        Self::prepare(rusqlite::Connection::open_in_memory()?, WRITER_CACHE_KIB)
     }
 
-    fn prepare(sqlite: rusqlite::Connection) -> Result<Self> {
+    fn prepare(sqlite: rusqlite::Connection, cache_kib: u32) -> Result<Self> {
         sqlite.busy_timeout(Duration::from_secs(2))?;
-        sqlite.execute_batch("PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;")?;
+        sqlite.execute_batch(&format!("PRAGMA cache_size = -{cache_kib};"))?;
         sqlite.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
         let filter = Arc::new(Mutex::new(Matcher::All));
         functions::register(&sqlite, &filter)?;

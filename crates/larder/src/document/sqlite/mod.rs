@@ -19,7 +19,7 @@ use std::{
 };
 
 use bson::{Document, RawDocumentBuf};
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 use self::{pool::Pool, table::Table};
 use super::{
@@ -30,7 +30,7 @@ use super::{
     schema::Schema,
     store::Replaced,
 };
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// A SQLite file, or a database in memory.
 #[derive(Clone, Debug)]
@@ -57,6 +57,7 @@ impl SqliteDatabase {
             table: Arc::new(table),
             deadline,
             ready: OnceCell::new(),
+            indexed: OnceCell::new(),
         })))
     }
 
@@ -91,8 +92,11 @@ struct Inner {
     schema: Arc<Schema>,
     table: Arc<Table>,
     deadline: Duration,
-    /// Table and indexes are made by the first call that needs them.
+    /// The table is made by the first call.
     ready: OnceCell<()>,
+    /// The indexes are made by the first query, or when they are asked for and there are documents. So what fills an
+    /// empty table does not keep indexes in step with every insert: making them afterwards is several times faster.
+    indexed: OnceCell<()>,
 }
 
 impl SqliteCollection {
@@ -100,9 +104,16 @@ impl SqliteCollection {
         &self.0.schema
     }
 
-    /// Makes the table and its indexes as declared, and drops indexes that are no longer declared. Without a deadline:
-    /// an index over existing documents takes as long as it takes.
+    /// Makes the indexes as declared, if there are documents, and drops those that are no longer declared. Without a
+    /// deadline: an index over existing documents takes as long as it takes.
     pub(crate) async fn ensure_indexes(&self) -> Result<()> {
+        if self.0.indexed.initialized() || self.estimated_count().await? == 0 {
+            return Ok(());
+        }
+        self.index().await
+    }
+
+    async fn make_table(&self) -> Result<()> {
         let make = || async {
             let table = Arc::clone(&self.0.table);
             self.0.pool.write_without_deadline(move |connection| table.create(connection)).await
@@ -110,9 +121,31 @@ impl SqliteCollection {
         self.0.ready.get_or_try_init(make).await.map(|_| ())
     }
 
+    async fn index(&self) -> Result<()> {
+        self.make_table().await?;
+        let make = || async {
+            let table = Arc::clone(&self.0.table);
+            self.0.pool.write_without_deadline(move |connection| table.create_indexes(connection)).await
+        };
+        self.0.indexed.get_or_try_init(make).await.map(|_| ())
+    }
+
+    /// Reads with the indexes. The first query may have to wait for them, within its deadline; they are made in any case.
+    async fn query<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&connection::Connection, &Table) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if !self.0.indexed.initialized() {
+            timeout(self.0.deadline, self.index())
+                .await
+                .map_err(|_| Error::new(ErrorKind::Timeout, "the indexes are still being made"))??;
+        }
+        self.read(work).await
+    }
+
     /// For each declared filter and sort, the index that serves it, or none.
     pub(crate) async fn index_report(&self) -> Result<Vec<IndexReport>> {
-        self.ensure_indexes().await?;
+        self.index().await?;
         let mut reports = IndexReport::wanted(self.schema());
         for report in &mut reports {
             report.index = self.0.table.index_name(&report.field);
@@ -124,7 +157,7 @@ impl SqliteCollection {
         &self,
         work: impl FnOnce(&connection::Connection, &Table) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ensure_indexes().await?;
+        self.make_table().await?;
         let table = Arc::clone(&self.0.table);
         self.0.pool.read(self.0.deadline, move |connection| work(connection, &table)).await
     }
@@ -133,7 +166,7 @@ impl SqliteCollection {
         &self,
         work: impl FnOnce(&mut connection::Connection, &Table) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.ensure_indexes().await?;
+        self.make_table().await?;
         let table = Arc::clone(&self.0.table);
         self.0.pool.write(self.0.deadline, move |connection| work(connection, &table)).await
     }
@@ -150,16 +183,16 @@ impl SqliteCollection {
 
     pub(crate) async fn find(&self, find: &Find) -> Result<Page> {
         let find = find.clone();
-        self.read(move |connection, table| read::find(connection, table, &find)).await
+        self.query(move |connection, table| read::find(connection, table, &find)).await
     }
 
     pub(crate) async fn count(&self, filter: &Filter) -> Result<u64> {
         let filter = filter.clone();
-        self.read(move |connection, table| read::count(connection, table, &filter)).await
+        self.query(move |connection, table| read::count(connection, table, &filter)).await
     }
 
     pub(crate) async fn estimated_count(&self) -> Result<u64> {
-        self.count(&Filter::All).await
+        self.read(read::count_all).await
     }
 
     pub(crate) async fn insert_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
@@ -193,7 +226,7 @@ impl SqliteCollection {
     pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
         let stages = read_stages(stages)?;
         let deadline = Instant::now() + self.0.deadline;
-        self.read(move |connection, table| read::aggregate(connection, table, stages, limit, deadline)).await
+        self.query(move |connection, table| read::aggregate(connection, table, stages, limit, deadline)).await
     }
 }
 

@@ -91,6 +91,11 @@ fn documents(connection: &Connection, sql: &str, values: &[Value]) -> Result<Vec
     Ok(documents)
 }
 
+pub(super) fn count_all(connection: &Connection, table: &Table) -> Result<u64> {
+    let count: Option<i64> = connection.first(&format!("SELECT COUNT(*) FROM {}", table.name), &[])?;
+    Ok(count.unwrap_or_default().unsigned_abs())
+}
+
 pub(super) fn count(connection: &Connection, table: &Table, filter: &Filter) -> Result<u64> {
     connection.set_filter(filter)?;
     connection.snapshot(|| {

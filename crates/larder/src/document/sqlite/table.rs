@@ -83,7 +83,7 @@ impl Table {
                 format!("the stored documents have ids of another kind than {}", self.id_type.name());
             return Err(Error::new(ErrorKind::Config, message).context(&self.unquoted));
         }
-        self.create_indexes(connection)
+        Ok(())
     }
 
     /// The index on `path`, if it has one.
@@ -95,7 +95,8 @@ impl Table {
         format!("{}:k{KEY_VERSION}:{path}", self.unquoted)
     }
 
-    fn create_indexes(&self, connection: &Connection) -> Result<()> {
+    /// Makes the indexes that are missing, and drops the ones that no longer belong.
+    pub(super) fn create_indexes(&self, connection: &mut Connection) -> Result<()> {
         let mut wanted = BTreeSet::new();
         let mut sql = String::new();
         for path in &self.indexed {
