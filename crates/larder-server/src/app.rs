@@ -14,6 +14,7 @@ use larder::{
 
 use crate::{
     auth::Gate,
+    claim::{Claim, claim},
     config::{CollectionConfig, Config, Limits, MongoSettings, RedisSettings},
     resource::Resource,
     telemetry::Telemetry,
@@ -34,6 +35,7 @@ pub(crate) struct App {
     pub resources: BTreeMap<String, Resource>,
     pub telemetry: Telemetry,
     stopping: AtomicBool,
+    _claim: Option<Claim>,
     uses_mongo: bool,
 }
 
@@ -43,8 +45,9 @@ impl App {
     /// Redis may be away: it is connected to when it comes. The database must answer.
     ///
     /// # Errors
-    /// A URL that cannot be read, a database that cannot be opened, settings that the library refuses.
+    /// A URL that cannot be read, a database that cannot be opened or belongs to another process, settings that the library refuses.
     pub(crate) async fn open(config: &Config) -> Result<Self> {
+        let claim = claim(config)?;
         let database = open_database(config).await?;
         let redis = match &config.redis.url {
             Some(_) => Some(open_redis(&config.redis).await?),
@@ -75,6 +78,7 @@ impl App {
             resources,
             telemetry: Telemetry::new(config.limits.max_in_flight),
             stopping: AtomicBool::new(false),
+            _claim: claim,
             uses_mongo: config.mongo.url.is_some(),
         })
     }

@@ -2,6 +2,7 @@
 
 mod app;
 mod auth;
+mod claim;
 mod cli;
 mod commands;
 mod config;

@@ -1,8 +1,19 @@
 //! Listening, serving, draining.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt::Display,
+    net::SocketAddr,
+    path::Path,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use hyper::service::service_fn;
+use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto::Builder, graceful::GracefulShutdown},
@@ -16,7 +27,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{app::App, routes};
+use crate::{
+    app::App,
+    routes::{self, Answer},
+};
 
 /// A listener that is bound, and not yet accepting.
 #[derive(Debug)]
@@ -67,17 +81,16 @@ impl Server {
                 // Reaps ended connections, so that the set does not grow.
                 Some(_) = connections.join_next() => continue,
             };
-            let app = Arc::clone(&app);
+            let visitor = Arc::new(Visitor::new(Arc::clone(&app)));
+            let served = Arc::clone(&visitor);
             let service = service_fn(move |request| {
-                let app = Arc::clone(&app);
-                async move { Ok::<_, std::convert::Infallible>(routes::answer(&app, request).await) }
+                let visitor = Arc::clone(&visitor);
+                async move { Ok::<_, Infallible>(visitor.answer(request).await) }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let watched = graceful.watch(connection);
             connections.spawn(async move {
-                if let Err(error) = watched.await {
-                    tracing::debug!(%error, "A connection ended early.");
-                }
+                hold(watched, &served).await;
                 drop(permit);
             });
         }
@@ -90,13 +103,59 @@ impl Server {
     }
 }
 
+/// One connection's requests.
+#[derive(Debug)]
+struct Visitor {
+    app: Arc<App>,
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Visitor {
+    fn new(app: Arc<App>) -> Self {
+        Self { app, begun: AtomicU64::new(0), ended: AtomicU64::new(0) }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let answer = routes::answer(&self.app, request).await;
+        self.ended.fetch_add(1, Ordering::Relaxed);
+        answer
+    }
+}
+
+/// Runs a connection to its end, and closes it when it brings nothing.
+///
+/// Looks once per idle time-out instead of setting a timer for each request's head, as hyper's own time-out does: on the
+/// hit path that would be one of the larger costs.
+async fn hold<E: Display>(connection: impl Future<Output = Result<(), E>>, visitor: &Visitor) {
+    let period = visitor.app.limits.idle_timeout;
+    let mut connection = pin!(connection);
+    let mut ended_before = u64::MAX;
+    loop {
+        match timeout(period, connection.as_mut()).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "A connection ended early.");
+                return;
+            }
+            Err(_) => {
+                let (begun, ended) =
+                    (visitor.begun.load(Ordering::Relaxed), visitor.ended.load(Ordering::Relaxed));
+                if begun == ended && ended == ended_before {
+                    return;
+                }
+                ended_before = ended;
+            }
+        }
+    }
+}
+
 fn connection_builder(app: &App) -> Builder<TokioExecutor> {
     let limits = &app.limits;
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
         .max_buf_size(limits.max_header_bytes as usize)
         .http2()
         .timer(TokioTimer::new())

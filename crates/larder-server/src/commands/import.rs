@@ -4,6 +4,7 @@ use larder::{Error, ErrorKind, Result, document::Collection};
 
 use crate::{
     app::{open_collection, open_database, open_redis},
+    claim::{Claim, claim},
     cli::Options,
     commands::{OK, TROUBLE, WRONG, complain, load_config, say},
     config::{Config, find_nearest},
@@ -22,8 +23,8 @@ pub(crate) async fn run(options: &Options, args: &ImportArgs) -> u8 {
             return WRONG;
         }
     };
-    let collection = match open(&config, &args.collection).await {
-        Ok(collection) => collection,
+    let (collection, _claim) = match open(&config, &args.collection).await {
+        Ok(opened) => opened,
         Err(error) => {
             complain(&error);
             return WRONG;
@@ -48,8 +49,9 @@ fn finish(said: Result<String>, code: u8) -> u8 {
     }
 }
 
-/// The collection, with Redis if there is one: what was known to be absent must be forgotten there.
-async fn open(config: &Config, name: &str) -> Result<Collection> {
+/// The collection, and the right to write to it while it is embedded. With Redis if there is one: what was known to be
+/// absent must be forgotten there.
+async fn open(config: &Config, name: &str) -> Result<(Collection, Option<Claim>)> {
     let Some(declared) = config.collections.iter().find(|declared| declared.name == name) else {
         let names: Vec<_> = config.collections.iter().map(|declared| declared.name.as_str()).collect();
         let message = match find_nearest(name, names.iter().copied()) {
@@ -58,10 +60,11 @@ async fn open(config: &Config, name: &str) -> Result<Collection> {
         };
         return Err(Error::new(ErrorKind::Config, message).with_field(name));
     };
+    let claim = claim(config)?;
     let database = open_database(config).await?;
     let redis = match &config.redis.url {
         Some(_) => Some(open_redis(&config.redis).await?),
         None => None,
     };
-    open_collection(&database, redis.as_ref(), declared)
+    Ok((open_collection(&database, redis.as_ref(), declared)?, claim))
 }

@@ -17,8 +17,9 @@ pub(crate) struct Limits {
     pub max_uri_bytes: u64,
     /// The largest head of a request, in bytes.
     pub max_header_bytes: u64,
-    /// The most time a client may take to send the head of a request.
-    pub header_timeout: Duration,
+    /// How long a connection may bring no whole head of a request and finish none before it is closed; it may take up to
+    /// twice as long until that is noticed.
+    pub idle_timeout: Duration,
     /// The most time a whole request may take, its body included.
     pub request_deadline: Duration,
     /// The most requests at work at one time; more are told to come back.
@@ -45,7 +46,7 @@ impl Default for Limits {
             max_bulk_items: 1_000,
             max_uri_bytes: 8 << 10,
             max_header_bytes: 32 << 10,
-            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(30),
             request_deadline: Duration::from_secs(10),
             max_in_flight: 4_096,
             max_connections: 10_000,
@@ -67,7 +68,7 @@ pub(super) fn read(mut table: Reader<'_>) -> Limits {
         max_bulk_items: table.get("max_bulk_items", base.max_bulk_items),
         max_uri_bytes: table.get("max_uri_bytes", ByteSize(base.max_uri_bytes)).0,
         max_header_bytes: table.get("max_header_bytes", ByteSize(base.max_header_bytes)).0,
-        header_timeout: table.get("header_timeout", base.header_timeout),
+        idle_timeout: table.get("idle_timeout", base.idle_timeout),
         request_deadline: table.get("request_deadline", base.request_deadline),
         max_in_flight: table.get("max_in_flight", base.max_in_flight),
         max_connections: table.get("max_connections", base.max_connections),
@@ -111,7 +112,7 @@ fn check(limits: &Limits, table: &Reader<'_>) {
     if limits.page_max < limits.page_default || limits.page_max > 10_000 {
         table.report("page_max", "must be between page_default and 10000");
     }
-    if limits.request_deadline.is_zero() || limits.header_timeout.is_zero() {
+    if limits.request_deadline.is_zero() || limits.idle_timeout.is_zero() {
         table.report("request_deadline", "the deadlines must be longer than zero");
     }
 }

@@ -25,9 +25,14 @@ mod target;
 mod view;
 mod write;
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::pin,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use futures_util::poll;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -60,9 +65,16 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     let route = target.route(&head.method);
     let answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
-            let deadline = app.limits.request_deadline;
-            let answered = timeout(deadline, dispatch(app, &head, target, body)).await;
-            answered.unwrap_or_else(|_| Err(Refusal::deadline())).unwrap_or_else(Refusal::into_answer)
+            let mut work = pin!(dispatch(app, &head, target, body));
+            // A near hit is ready at the first look, and needs no timer.
+            let answered = match poll!(work.as_mut()) {
+                Poll::Ready(answered) => answered,
+                Poll::Pending => {
+                    let deadline = app.limits.request_deadline;
+                    timeout(deadline, work).await.unwrap_or_else(|_| Err(Refusal::deadline()))
+                }
+            };
+            answered.unwrap_or_else(Refusal::into_answer)
         }
         None => {
             Refusal::busy("the server has as many requests as it takes", Duration::from_secs(1)).into_answer()

@@ -113,3 +113,21 @@ fn a_file_can_be_imported_and_is_served() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("did you mean \"items\"?"), "{}", stderr(&output));
 }
+
+#[tokio::test]
+async fn an_embedded_database_belongs_to_one_process_at_a_time() {
+    let larder = crate::items().await;
+    let folder = larder.folder().to_owned();
+    let path = |name: &str| folder.join(name).display().to_string();
+    fs::write(folder.join("items.ndjson"), "{\"_id\":1,\"name\":\"a\"}\n")
+        .expect("the folder can be written to");
+    let options = ["--config", &path("larder.toml"), "--data", &path("data")];
+    for command in [vec!["import", "items", &path("items.ndjson")], vec!["serve", "--listen", "127.0.0.1:0"]]
+    {
+        let output = run(&[command.as_slice(), options.as_slice()].concat(), &[]);
+        assert!(!output.status.success());
+        assert!(stderr(&output).contains("is in use by another larder"), "{}", stderr(&output));
+    }
+    assert_eq!(run(&[["check"].as_slice(), options.as_slice()].concat(), &[]).status.code(), Some(0));
+    larder.stop().await;
+}

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Output, Stdio},
     time::Duration,
 };
@@ -84,7 +84,8 @@ impl Larder {
             .expect("the shell tells");
         let pid = line.trim().parse().expect("a pid is a number");
         let exit = folder.path().join("exit");
-        eventually("the server starts", PATIENCE, || async { ready.exists() || exit.exists() }).await;
+        // The first start of all loads the sample shop, which a debug build on a busy machine takes its time for.
+        eventually("the server starts", PATIENCE * 9, || async { ready.exists() || exit.exists() }).await;
         let Ok(address) = fs::read_to_string(&ready) else {
             panic!(
                 "the server did not start: {}",
@@ -93,6 +94,11 @@ impl Larder {
         };
         let client = Client::new(format!("http://{address}"));
         Self { folder, pid, shell, pipe, client }
+    }
+
+    /// Its folder: the configuration in `larder.toml`, the database in `data`, what it printed in `out`.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What it printed and logged so far.

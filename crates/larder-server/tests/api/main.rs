@@ -6,6 +6,7 @@ mod bulk;
 mod client;
 mod commands;
 mod dashboard;
+mod first_start;
 mod import;
 mod input;
 mod larder;

@@ -67,3 +67,26 @@ async fn what_was_written_is_there_after_a_restart() {
     let larder = Larder::start_in(folder, &["--config", &config]).await;
     assert_eq!(larder.get("/v1/items/1").await.json()["name"], "a");
 }
+
+#[tokio::test]
+async fn a_connection_that_brings_nothing_is_closed_and_one_that_works_is_not() {
+    let config = format!("{}\n[limits]\nidle_timeout = \"100ms\"", crate::ITEMS);
+    let larder = Larder::start(&config).await;
+    let address = larder.url().trim_start_matches("http://").to_owned();
+    let mut silent = TcpStream::connect(&address).await.expect("the server listens");
+    let mut slow = TcpStream::connect(&address).await.expect("the server listens");
+    slow.write_all(b"GET /v1/items/1 HTTP/1.1\r\nhost:").await.expect("the server reads");
+    let mut busy = TcpStream::connect(&address).await.expect("the server listens");
+    let half =
+        "POST /v1/items HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{";
+    busy.write_all(half.as_bytes()).await.expect("the server reads");
+    for stream in [&mut silent, &mut slow] {
+        let mut answer = Vec::new();
+        let closed = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        assert!(closed.is_ok() && answer.is_empty(), "{closed:?}");
+    }
+    busy.write_all(br#""_id":1,"name":"a"}"#).await.expect("the server still reads");
+    let mut answer = [0; 12];
+    busy.read_exact(&mut answer).await.expect("the server answers");
+    assert_eq!(&answer, b"HTTP/1.1 201");
+}
