@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use super::format::Format;
 
 /// Import documents from a file.
+///
+/// A server that runs meanwhile serves the new documents. What it had cached it keeps until its time is up, unless both
+/// share a Redis.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     /// The declared collection to import into.

@@ -10,26 +10,44 @@ use super::client::Target;
 /// The most that one list answers with.
 const PAGE: u32 = 1_000;
 
-/// The first ids of a collection, at most `wanted`, as they stand in a path.
+/// A document as the load knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// Its id as it stands in a path.
+    pub(super) id: String,
+    /// What the field that writes set holds now, as JSON.
+    pub(super) value: Option<String>,
+}
+
+/// The first documents of a collection, at most `wanted`.
 ///
 /// # Errors
 /// `ErrorKind::Config` if the server refuses the list; `ErrorKind::Unavailable` if it does not answer.
-pub(super) async fn ids(target: &Target, collection: &str, wanted: u32) -> Result<Vec<String>> {
-    let mut ids = Vec::new();
+pub(super) async fn documents(
+    target: &Target,
+    collection: &str,
+    write_field: Option<&str>,
+    wanted: u32,
+) -> Result<Vec<Known>> {
+    let mut documents = Vec::new();
     let mut after: Option<String> = None;
-    while (ids.len() as u32) < wanted {
-        let limit = PAGE.min(wanted - ids.len() as u32);
+    let field = write_field.map(|field| format!(",{field}")).unwrap_or_default();
+    while (documents.len() as u32) < wanted {
+        let limit = PAGE.min(wanted - documents.len() as u32);
         let cursor = after.map(|after| format!("&after={after}")).unwrap_or_default();
-        let answer = target.get(&format!("/v1/{collection}?limit={limit}&fields=_id{cursor}")).await?;
+        let answer = target.get(&format!("/v1/{collection}?limit={limit}&fields=_id{field}{cursor}")).await?;
         let page = json(answer, &format!("list {collection}"))?;
         let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-        ids.extend(items.iter().filter_map(|item| in_path(&item["_id"])));
+        documents.extend(items.iter().filter_map(|item| {
+            let value = write_field.and_then(|field| item.get(field)).map(Value::to_string);
+            Some(Known { id: in_path(&item["_id"])?, value })
+        }));
         after = page["next"].as_str().map(str::to_owned);
         if after.is_none() {
             break;
         }
     }
-    Ok(ids)
+    Ok(documents)
 }
 
 /// How many reads have reached the database since the server started; `None` if the key may not know.

@@ -8,7 +8,7 @@ mod plot;
 mod report;
 mod worker;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use hyper::Uri;
 use larder::{Error, ErrorKind, Result};
@@ -46,7 +46,8 @@ pub(crate) struct LoadArgs {
     /// The collection to read and write.
     #[arg(long, default_value = "products")]
     pub(crate) collection: String,
-    /// The integer field that writes set. Without it, writes are sent only to the sample shop's products.
+    /// The field that writes set, to the value that it has already: the data stay as they are. Without it, writes are
+    /// sent only to `products` of a server on this machine, where they set `stock`.
     #[arg(long, value_name = "FIELD")]
     pub(crate) write_field: Option<String>,
     /// How many different documents are asked for, at most.
@@ -63,6 +64,20 @@ pub(crate) struct LoadArgs {
     pub(crate) plot: PathBuf,
 }
 
+impl LoadArgs {
+    /// The field that writes set; `None` for no writes.
+    fn write_field(&self) -> Option<&str> {
+        let of_the_shop = self.collection == "products" && self.is_local();
+        self.write_field.as_deref().or(of_the_shop.then_some("stock")).filter(|_| self.write_ratio > 0.0)
+    }
+
+    /// Whether the server is on this machine.
+    fn is_local(&self) -> bool {
+        let host = self.url.host().unwrap_or_default().trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
 /// Measures a running server, prints the comparison and writes the plot and the raw data.
 ///
 /// # Errors
@@ -70,8 +85,9 @@ pub(crate) struct LoadArgs {
 /// the server does not answer or a file cannot be written.
 pub(crate) async fn run(args: &LoadArgs) -> Result<()> {
     let target = Target::new(&args.url, args.key.as_deref())?;
-    let ids = discover::ids(&target, &args.collection, args.keys).await?;
-    let workload = Workload::new(args, ids);
+    let write_field = args.write_field();
+    let documents = discover::documents(&target, &args.collection, write_field, args.keys).await?;
+    let workload = Workload::new(args, documents);
     let plan = Plan::new(target.clone(), &workload)?;
     let time = Duration::from_secs(args.seconds);
     say(&format!("Warming up {}, then {} s with the cache and {1} s past it.", args.url, args.seconds));

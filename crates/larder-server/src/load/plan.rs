@@ -10,7 +10,7 @@ use rand_chacha::{
     rand_core::{RngCore, SeedableRng},
 };
 
-use super::{LoadArgs, client::Target};
+use super::{LoadArgs, client::Target, discover::Known};
 
 /// The kinds of requests, as they appear in the raw data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,23 +36,21 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Workload {
     pub(super) collection: String,
-    /// Ids as they stand in a path.
-    pub(super) ids: Vec<String>,
+    pub(super) documents: Vec<Known>,
     pub(super) write_ratio: f64,
     pub(super) list_ratio: f64,
     zipf: f64,
     seed: u64,
-    write_field: Option<String>,
+    write_field: String,
 }
 
 impl Workload {
     /// The workload that the arguments describe, over these documents.
-    pub(super) fn new(args: &LoadArgs, ids: Vec<String>) -> Self {
-        let of_the_shop = (args.collection == "products").then(|| "stock".to_owned());
-        let write_field = args.write_field.clone().or(of_the_shop);
-        let write_ratio = if write_field.is_some() { args.write_ratio } else { 0.0 };
+    pub(super) fn new(args: &LoadArgs, documents: Vec<Known>) -> Self {
+        let write_field = args.write_field().unwrap_or_default().to_owned();
+        let write_ratio = if write_field.is_empty() { 0.0 } else { args.write_ratio };
         let (collection, list_ratio) = (args.collection.clone(), args.list_ratio);
-        Self { collection, ids, write_ratio, list_ratio, zipf: args.zipf, seed: args.seed, write_field }
+        Self { collection, documents, write_ratio, list_ratio, zipf: args.zipf, seed: args.seed, write_field }
     }
 }
 
@@ -65,14 +63,20 @@ pub(super) struct Plan {
 
 #[derive(Debug)]
 struct Inner {
-    documents: Vec<Uri>,
+    documents: Vec<Document>,
     list: Uri,
     /// `cumulative[rank]` of all draws fall on that rank or a lower one.
     cumulative: Vec<f64>,
     write_ratio: f64,
     list_ratio: f64,
-    write_field: String,
     seed: u64,
+}
+
+#[derive(Debug)]
+struct Document {
+    uri: Uri,
+    /// A merge patch that changes nothing; `None` for a document that is only read.
+    patch: Option<Bytes>,
 }
 
 /// One request.
@@ -88,7 +92,7 @@ impl Plan {
     /// # Errors
     /// `ErrorKind::Config` for a collection whose name cannot stand in a path, or that has no documents.
     pub(super) fn new(target: Target, workload: &Workload) -> Result<Self> {
-        if workload.ids.is_empty() {
+        if workload.documents.is_empty() {
             return Err(Error::new(
                 ErrorKind::Config,
                 format!("{} has no documents to read", workload.collection),
@@ -98,16 +102,18 @@ impl Plan {
             let path = path.parse::<PathAndQuery>();
             path.map(Uri::from).map_err(|_| Error::invalid("collection", "cannot stand in a path"))
         };
-        let documents: Result<Vec<Uri>> =
-            workload.ids.iter().map(|id| uri(format!("/v1/{}/{id}", workload.collection))).collect();
+        let field = serde_json::Value::from(workload.write_field.as_str()).to_string();
+        let document = |known: &Known| -> Result<Document> {
+            let patch = known.value.as_ref().map(|value| format!("{{{field}:{value}}}").into());
+            Ok(Document { uri: uri(format!("/v1/{}/{}", workload.collection, known.id))?, patch })
+        };
+        let documents: Result<Vec<Document>> = workload.documents.iter().map(document).collect();
         let inner = Inner {
-            cumulative: zipf(workload.ids.len(), workload.zipf),
+            cumulative: zipf(workload.documents.len(), workload.zipf),
             documents: documents?,
             list: uri(format!("/v1/{}?limit=20", workload.collection))?,
             write_ratio: workload.write_ratio,
             list_ratio: workload.list_ratio,
-            write_field: serde_json::Value::from(workload.write_field.as_deref().unwrap_or_default())
-                .to_string(),
             seed: workload.seed,
         };
         Ok(Self { target, inner: Arc::new(inner) })
@@ -124,17 +130,17 @@ impl Plan {
 
 impl Inner {
     fn draw(&self, rng: &mut ChaCha8Rng) -> Planned {
-        let (kind, document, value) = (part(rng), part(rng), rng.next_u32() % 500);
-        let rank = self.cumulative.partition_point(|end| *end <= document).min(self.documents.len() - 1);
-        let document = self.documents[rank].clone();
-        if kind < self.write_ratio {
-            let body = format!("{{{}:{value}}}", self.write_field);
-            Planned { kind: Kind::Write, method: Method::PATCH, uri: document, body: body.into() }
-        } else if kind < self.write_ratio + self.list_ratio {
-            Planned { kind: Kind::List, method: Method::GET, uri: self.list.clone(), body: Bytes::new() }
-        } else {
-            Planned { kind: Kind::Read, method: Method::GET, uri: document, body: Bytes::new() }
-        }
+        let (kind, point) = (part(rng), part(rng));
+        let rank = self.cumulative.partition_point(|end| *end <= point).min(self.documents.len() - 1);
+        let Document { uri, patch } = &self.documents[rank];
+        let (kind, method, uri, body) = match patch {
+            Some(patch) if kind < self.write_ratio => (Kind::Write, Method::PATCH, uri, patch.clone()),
+            _ if (self.write_ratio..self.write_ratio + self.list_ratio).contains(&kind) => {
+                (Kind::List, Method::GET, &self.list, Bytes::new())
+            }
+            _ => (Kind::Read, Method::GET, uri, Bytes::new()),
+        };
+        Planned { kind, method, uri: uri.clone(), body }
     }
 }
 
@@ -179,12 +185,14 @@ mod tests {
     fn plan(exponent: f64) -> Plan {
         let workload = Workload {
             collection: "products".into(),
-            ids: (1..=100).map(|id: u32| id.to_string()).collect(),
+            documents: (1..=100)
+                .map(|id: u32| Known { id: id.to_string(), value: Some("3".into()) })
+                .collect(),
             write_ratio: 0.1,
             list_ratio: 0.1,
             zipf: exponent,
             seed: 7,
-            write_field: Some("stock".into()),
+            write_field: "stock".into(),
         };
         let target = Target::new(&Uri::from_static("http://127.0.0.1:1"), None).unwrap();
         Plan::new(target, &workload).unwrap()

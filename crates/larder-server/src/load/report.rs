@@ -22,7 +22,7 @@ impl Comparison<'_> {
         let Self { args, workload, .. } = self;
         format!(
             "{} documents of {}, Zipf {}, {} lists, {} writes, {} connections, {} s each, seed {}",
-            grouped(workload.ids.len() as u64),
+            grouped(workload.documents.len() as u64),
             workload.collection,
             args.zipf,
             percent(workload.list_ratio),

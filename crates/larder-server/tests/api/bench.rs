@@ -42,6 +42,8 @@ async fn the_same_load_with_the_cache_and_past_it_is_compared_and_drawn() {
     assert!(cached < value("cached,read,requests") / 2, "{cached} source reads: {csv}");
     assert!(value("cached,write,requests") > 0 && value("cached,list,requests") > 0, "{csv}");
     assert!(!csv.contains("error"), "{csv}");
+    let stocks = server.get("/v1/items?stock=ne.1&limit=1").await.json();
+    assert_eq!(stocks["items"].as_array().map(Vec::len), Some(0), "the data are as they were: {stocks}");
     let svg = fs::read_to_string(&plot).expect("the plot is written");
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n") && svg.contains("Latency by percentile"));
 }
