@@ -1,3 +1,5 @@
+//! What a configuration may say, and what its mistakes are called.
+
 use super::*;
 
 fn check(text: &str, expected: &[&str]) {

@@ -1,3 +1,5 @@
+//! Each stage and expression of an aggregation, on documents in memory.
+
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::{Run, read_stages, run::Flow};

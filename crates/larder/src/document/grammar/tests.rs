@@ -1,3 +1,5 @@
+//! What a query string may say, and how it is refused.
+
 use bson::Bson;
 use proptest::prelude::*;
 

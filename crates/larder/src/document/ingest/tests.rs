@@ -1,3 +1,5 @@
+//! What JSON from outside becomes, and what is refused with which field.
+
 use bson::{Bson, Document, doc, oid::ObjectId};
 use proptest::prelude::*;
 

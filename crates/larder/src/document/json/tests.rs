@@ -1,3 +1,5 @@
+//! How each type is written as JSON.
+
 use bson::{Bson, RawDocumentBuf, doc, oid::ObjectId, rawdoc};
 
 use super::{JsonForm, to_json};

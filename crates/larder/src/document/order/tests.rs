@@ -1,3 +1,5 @@
+//! The order of values, against the rules MongoDB documents.
+
 use std::cmp::Ordering;
 
 use bson::{Bson, Decimal128, doc, oid::ObjectId};
