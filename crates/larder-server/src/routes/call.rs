@@ -71,9 +71,13 @@ impl<'a> Call<'a> {
         if self.head.headers.get(&X_LARDER_CACHE).is_some_and(|value| value == "bypass") {
             return ReadMode::Bypass;
         }
-        match self.head.headers.get(CACHE_CONTROL).map(|value| value.as_bytes()) {
-            Some(b"no-cache") => ReadMode::Refresh,
-            Some(b"no-store") => ReadMode::Bypass,
+        let Some(asked) = self.head.headers.get(CACHE_CONTROL).and_then(|value| value.to_str().ok()) else {
+            return ReadMode::Cached;
+        };
+        let has = |directive| asked.split(',').any(|part| part.trim().eq_ignore_ascii_case(directive));
+        match (has("no-store"), has("no-cache")) {
+            (true, _) => ReadMode::Bypass,
+            (_, true) => ReadMode::Refresh,
             _ => ReadMode::Cached,
         }
     }

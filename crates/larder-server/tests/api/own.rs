@@ -142,7 +142,7 @@ async fn the_description_refers_only_to_what_it_has() {
     for method in ["get", "put", "patch", "delete"] {
         assert!(item[method]["operationId"].is_string(), "{method}");
     }
-    let schema = &description["components"]["schemas"]["items"];
+    let schema = &description["components"]["schemas"]["items.document"];
     assert_eq!(schema["properties"]["size"]["properties"]["width"]["type"], "integer");
     assert_eq!(schema["required"], serde_json::json!(["name"]));
     let filters = description["paths"]["/v1/items"]["get"]["parameters"].to_string();

@@ -21,7 +21,10 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
     let (mut paths, mut components) = (Map::new(), schemas::common());
     for resource in app.resources.values() {
         let Some(access) = resource.access(role) else { continue };
-        components.insert(resource.name.clone(), schemas::of_collection(resource.schema(), &access.view));
+        components.insert(
+            operations::schema_name(resource),
+            schemas::of_collection(resource.schema(), &access.view),
+        );
         operations::insert(&mut paths, resource, access, &app.limits);
     }
     let mut description = json!({

@@ -9,6 +9,11 @@ use crate::{
     routes::openapi::schemas,
 };
 
+/// The name of a collection's documents among the schemas. Collections' names have no dots, so it is nobody else's.
+pub(super) fn schema_name(resource: &Resource) -> String {
+    format!("{}.document", resource.name)
+}
+
 /// Adds everything that a role may do with one collection.
 pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access: &Access, limits: &Limits) {
     let name = &resource.name;
@@ -16,7 +21,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
         let item = paths.entry(path).or_insert_with(|| json!({}));
         item[method] = operation;
     };
-    let document = json!({ "$ref": format!("#/components/schemas/{name}") });
+    let document = json!({ "$ref": format!("#/components/schemas/{}", schema_name(resource)) });
     let (collection_path, item_path) = (format!("/v1/{name}"), format!("/v1/{name}/{{id}}"));
     let id = json!({ "name": "id", "in": "path", "required": true, "schema": path_id(resource) });
     let fields = text_parameter("fields", "Only these fields, joined by commas.");
@@ -30,7 +35,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             item_path.clone(),
             "get",
             json!({
-                "operationId": format!("read_{name}"), "summary": "Read one document", "tags": [name],
+                "operationId": format!("read.{name}"), "summary": "Read one document", "tags": [name],
                 "parameters": [id, fields, if_none_match], "responses": responses,
             }),
         );
@@ -48,7 +53,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             collection_path.clone(),
             "get",
             json!({
-                "operationId": format!("list_{name}"), "summary": "List documents", "tags": [name],
+                "operationId": format!("list.{name}"), "summary": "List documents", "tags": [name],
                 "parameters": list_parameters(resource, access, limits),
                 "responses": with_errors(&[("200", answer("A page of documents.", &page))]),
             }),
@@ -59,7 +64,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             collection_path.clone(),
             "post",
             json!({
-                "operationId": format!("create_{name}"), "summary": "Create a document", "tags": [name],
+                "operationId": format!("create.{name}"), "summary": "Create a document", "tags": [name],
                 "requestBody": body("application/json", &document),
                 "responses": with_errors(&[("201", answer("Created; Location says where.", &document))]),
             }),
@@ -69,7 +74,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             format!("{collection_path}/bulk"),
             "post",
             json!({
-                "operationId": format!("create_many_{name}"), "summary": "Create many documents", "tags": [name],
+                "operationId": format!("createMany.{name}"), "summary": "Create many documents", "tags": [name],
                 "requestBody": { "required": true, "content": {
                     "application/json": { "schema": many }, "application/x-ndjson": { "schema": document },
                 } },
@@ -84,7 +89,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             item_path.clone(),
             "put",
             json!({
-                "operationId": format!("replace_{name}"), "summary": "Put a whole document", "tags": [name],
+                "operationId": format!("replace.{name}"), "summary": "Put a whole document", "tags": [name],
                 "parameters": [id, if_match, header_parameter("If-None-Match", "\"*\": only if there is none yet.")],
                 "requestBody": body("application/json", &document), "responses": responses,
             }),
@@ -95,7 +100,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             item_path.clone(),
             "patch",
             json!({
-                "operationId": format!("patch_{name}"), "summary": "Change parts of a document (RFC 7396)", "tags": [name],
+                "operationId": format!("patch.{name}"), "summary": "Change parts of a document (RFC 7396)", "tags": [name],
                 "parameters": [id, if_match],
                 "requestBody": body("application/merge-patch+json", &json!({ "type": "object" })),
                 "responses": with_errors(&[("200", answer("The changed document.", &document))]),
@@ -107,7 +112,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             item_path,
             "delete",
             json!({
-                "operationId": format!("delete_{name}"), "summary": "Delete a document", "tags": [name],
+                "operationId": format!("delete.{name}"), "summary": "Delete a document", "tags": [name],
                 "parameters": [id, if_match], "responses": with_errors(&[("204", described("Deleted."))]),
             }),
         );
@@ -131,7 +136,7 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             format!("{collection_path}/_q/{}", query.name()),
             "get",
             json!({
-                "operationId": format!("query_{name}_{}", query.name()), "summary": format!("Run the query {}", query.name()),
+                "operationId": format!("query.{name}.{}", query.name()), "summary": format!("Run the query {}", query.name()),
                 "tags": [name], "parameters": parameters,
                 "responses": with_errors(&[("200", answer("What the query found.", &rows))]),
             }),
