@@ -1,6 +1,6 @@
 //! One error type for the whole library, cut by what the caller does about it.
 
-use std::{borrow::Cow, error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{borrow::Cow, convert::Infallible, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 /// The result of every fallible call in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -143,6 +143,13 @@ impl Error {
     /// The message alone, without context, field and cause.
     pub fn message(&self) -> &str {
         &self.0.message
+    }
+}
+
+/// What cannot fail has no error to convert; for callers that are generic over both.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 

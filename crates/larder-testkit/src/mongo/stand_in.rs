@@ -25,7 +25,7 @@ const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/mongo-server");
 pub(super) fn arguments(port: u16, file: &Path) -> Vec<String> {
     let built = build();
     let class_path = format!("{}:{}/*", built.join("classes").display(), built.join("lib").display());
-    let flags = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx768m", "-cp"];
+    let flags = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx1500m", "-cp"];
     let program =
         [class_path, "larder.testkit.Main".to_owned(), port.to_string(), file.display().to_string()];
     flags.map(str::to_owned).into_iter().chain(program).collect()

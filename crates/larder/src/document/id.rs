@@ -134,6 +134,15 @@ impl From<ObjectId> for Id {
     }
 }
 
+impl TryFrom<String> for Id {
+    type Error = Error;
+
+    /// A string id, checked as by [`Id::string`].
+    fn try_from(text: String) -> Result<Self> {
+        Self::string(&text)
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -29,6 +29,7 @@ mod write;
 
 #[cfg(feature = "mongo")]
 pub use self::mongo::MongoConfig;
+pub(crate) use self::store::Store;
 pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
     cursor::CursorKey,

@@ -1,7 +1,10 @@
 //! What a user supplies: where values come from ([`Source`]) and where they go ([`Sink`]).
 
+mod document;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use self::document::DocumentSource;
 use crate::Result;
 
 /// Where the truth lives: loads values by key.

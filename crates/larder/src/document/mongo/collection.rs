@@ -45,6 +45,16 @@ impl MongoCollection {
     pub(super) async fn call<T>(&self, work: impl Future<Output = mongodb::error::Result<T>>) -> Result<T> {
         self.0.database.call(self.0.deadline, work).await
     }
+
+    /// A call that carries many documents: it has the deadline once for each hundred of them.
+    pub(super) async fn call_for<T>(
+        &self,
+        documents: usize,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> Result<T> {
+        let hundreds = u32::try_from(documents.div_ceil(100)).unwrap_or(u32::MAX);
+        self.0.database.call(self.0.deadline.saturating_mul(hundreds), work).await
+    }
 }
 
 /// The query for one id.

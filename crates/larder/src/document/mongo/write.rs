@@ -34,7 +34,8 @@ enum Found {
 }
 
 impl MongoCollection {
-    /// Inserts the documents in one command; one that is refused leaves the others alone.
+    /// Inserts the documents in one command; one that is refused leaves the others alone. Has the deadline once for each
+    /// hundred of them.
     pub(crate) async fn insert_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
         let mut outcomes: Vec<Result<()>> = documents.iter().map(|(_, document)| check(document)).collect();
         let accepted: Vec<usize> = (0..documents.len()).filter(|index| outcomes[*index].is_ok()).collect();
@@ -44,7 +45,7 @@ impl MongoCollection {
         let sent = accepted.iter().map(|index| &documents[*index].1);
         let insert = self.driver().insert_many(sent).ordered(false);
         let refused = self
-            .call(async {
+            .call_for(accepted.len(), async {
                 match insert.await {
                     Ok(_) => Ok(InsertManyOutcome::default()),
                     Err(error) => InsertManyOutcome::of(error),

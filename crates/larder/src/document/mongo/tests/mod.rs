@@ -4,6 +4,7 @@ mod facts;
 mod find;
 mod outage;
 mod probe;
+mod source;
 mod write;
 
 use std::sync::Arc;

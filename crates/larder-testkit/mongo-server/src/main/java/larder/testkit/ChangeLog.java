@@ -30,7 +30,7 @@ final class ChangeLog {
     private boolean muted;
 
     ChangeLog(MVStore store) {
-        changes = store.openMap("$changes");
+        changes = store.openMap("$changes", new MVMap.Builder<Long, Document>().valueType(new DocumentType()));
         lost = store.openMap("$changes.lost");
         lastTime = seconds(Instant.now());
         if (!changes.isEmpty()) {

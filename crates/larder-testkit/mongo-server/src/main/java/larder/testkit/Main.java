@@ -9,11 +9,14 @@ import org.h2.mvstore.MVStore;
  * is killed: every acknowledged write has been handed to the operating system. Its owner ends it with a signal.
  */
 public final class Main {
+    /** Enough for a test's data: a page that is not in memory has to be read by Java's own serialization, which is slow. */
+    private static final int PAGES_IN_MEMORY_MIB = 512;
+
     private Main() {}
 
     public static void main(String[] args) throws InterruptedException {
         int port = Integer.parseInt(args[0]);
-        MVStore.Builder store = new MVStore.Builder().autoCommitDisabled();
+        MVStore.Builder store = new MVStore.Builder().autoCommitDisabled().cacheSize(PAGES_IN_MEMORY_MIB);
         if (args.length > 1) {
             store.fileName(args[1]);
         }

@@ -52,7 +52,8 @@ final class Storage {
         @Override
         protected MongoCollection<Object> openOrCreateCollection(String name, CollectionOptions options) {
             String fullName = getFullCollectionNamespace(name);
-            MVMap<Object, Document> data = store.openMap(DATA + fullName);
+            MVMap<Object, Document> data =
+                    store.openMap(DATA + fullName, new MVMap.Builder<Object, Document>().valueType(new DocumentType()));
             MVMap<String, Object> meta = store.openMap(META + fullName);
             return new RecordingCollection(this, name, options, data, meta, cursors, log);
         }
