@@ -61,7 +61,7 @@ impl Field {
         self.filter = true;
         self
     }
-    /// Allows sorting by this field.
+    /// Allows sorting by this field. Has no effect on arrays, whose pages could not be told apart.
     #[must_use]
     pub fn sortable(mut self) -> Self {
         self.sort = true;
@@ -87,7 +87,7 @@ impl Field {
     }
     /// Whether sorts may name this field.
     pub fn is_sortable(&self) -> bool {
-        self.sort
+        self.sort && !matches!(self.field_type, FieldType::Array(_))
     }
     /// Whether every document must have this field.
     pub fn is_required(&self) -> bool {

@@ -7,12 +7,14 @@ use larder::document::{
     Collection, CompareOp, Database, Direction, Field, FieldType, Filter, Find, IdType, Page, Pipeline,
     Schema, SortKey, Variable,
 };
+use larder_testkit::mongo;
 
 /// Where documents live in one run of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     SqliteFile,
     SqliteMemory,
+    Mongo,
 }
 
 /// A database of one test, and the folder that goes with it.
@@ -22,15 +24,16 @@ pub(crate) struct Place {
 }
 
 impl Backend {
-    pub(crate) const ALL: [Self; 2] = [Self::SqliteFile, Self::SqliteMemory];
+    pub(crate) const ALL: [Self; 3] = [Self::SqliteFile, Self::SqliteMemory, Self::Mongo];
 
     /// An empty database that no other test sees.
     pub(crate) async fn place(self) -> Place {
         let folder =
             (self == Self::SqliteFile).then(|| tempfile::tempdir().expect("a temporary folder can be made"));
-        let database = match &folder {
-            Some(folder) => Database::sqlite(folder.path().join("documents.sqlite")).await,
-            None => Database::sqlite_in_memory().await,
+        let database = match (self, &folder) {
+            (_, Some(folder)) => Database::sqlite(folder.path().join("documents.sqlite")).await,
+            (Self::Mongo, None) => Database::mongo(&*mongo::shared().url(&mongo::database_name())).await,
+            _ => Database::sqlite_in_memory().await,
         };
         Place { database: database.expect("the test database opens"), _folder: folder }
     }
@@ -169,6 +172,7 @@ pub(crate) async fn walk(collection: &Collection, mut find: Find) -> Vec<RawDocu
         let Page { items, next } = collection.find(&find).await.expect("the find runs");
         assert!(items.len() <= find.limit as usize);
         all.extend(items);
+        assert!(all.len() < 1_000, "the pages repeat");
         match next {
             Some(next) => find.after = Some(next),
             None => return all,

@@ -257,8 +257,9 @@ async fn arrays_sort_by_their_smallest_or_largest_element() {
         ];
         shop.insert_many(&things).await.unwrap();
         for (order, expected) in [("tags", [3, 4, 1, 0, 2]), ("-tags", [4, 1, 0, 2, 3])] {
-            let find = Find { sort: sort(&[order]), ..Find::new(Filter::All, 2) };
-            assert_eq!(ids(&walk(&shop, find).await), expected, "{order} on {backend:?}");
+            // On one page: MongoDB has no query for what lies behind an element of an array.
+            let find = Find { sort: sort(&[order]), ..Find::new(Filter::All, 5) };
+            assert_eq!(ids(&shop.find(&find).await.unwrap().items), expected, "{order} on {backend:?}");
         }
     }
 }
