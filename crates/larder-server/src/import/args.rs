@@ -6,8 +6,8 @@ use super::format::Format;
 
 /// Import documents from a file.
 ///
-/// A server that runs meanwhile serves the new documents. What it had cached it keeps until its time is up, unless both
-/// share a Redis.
+/// The embedded database belongs to one process: stop its server first. With MongoDB the server may run; what it has
+/// cached it keeps until its time is up, unless both share a Redis.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     /// The declared collection to import into.

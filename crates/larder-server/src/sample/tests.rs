@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bson::Document;
+use bson::{Bson, Document, RawDocumentBuf};
 use larder::document::{Collection, Database, Expect, Filter, Id};
 use sha2::{Digest, Sha256};
 
@@ -160,4 +160,29 @@ async fn a_database_with_documents_of_its_own_is_left_alone() {
     collections[0].insert(bson::doc! { "_id": 1_i64, "name": "mine" }).await.unwrap();
     load_shop(&database, &collections, Shop::new(42, TINY)).await.unwrap();
     assert_eq!(counts(&collections).await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn the_named_queries_of_the_shop_answer() {
+    let database = Database::sqlite_in_memory().await.unwrap();
+    let collections = open(&database).await;
+    let shop = Shop::new(42, TINY);
+    let reviews_of_one = shop.reviews_of(1).len() as i64;
+    load_shop(&database, &collections, shop).await.unwrap();
+
+    let values = |pairs: &[(&str, Bson)]| {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    };
+    let sum = |documents: &[RawDocumentBuf], field: &str| -> i64 {
+        documents.iter().map(|document| i64::from(document.get_i32(field).unwrap())).sum()
+    };
+    let stars =
+        collections[2].aggregate("stars_of_product", &values(&[("product", Bson::Int64(1))])).await.unwrap();
+    assert_eq!(sum(&stars, "reviews"), reviews_of_one);
+    let categories = collections[0].aggregate("categories", &values(&[])).await.unwrap();
+    assert_eq!(sum(&categories, "products"), 200);
+    let wanted = values(&[("category", Bson::String("cookware".into())), ("min_reviews", Bson::Int32(2))]);
+    let top = collections[0].aggregate("top_rated", &wanted).await.unwrap();
+    let ratings: Vec<f64> = top.iter().map(|document| document.get_f64("rating").unwrap()).collect();
+    assert!(ratings.len() > 3 && ratings.is_sorted_by(|better, worse| better >= worse), "{ratings:?}");
 }
