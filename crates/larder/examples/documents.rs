@@ -1,4 +1,5 @@
 //! Cached documents over a collection, here in SQLite in memory.
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use bson::doc;
 use larder::{

@@ -1,4 +1,5 @@
 //! Read-through: the cache knows its source, one value at a time or many with one call.
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use larder::{
     Cache, Result,

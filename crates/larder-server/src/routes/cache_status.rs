@@ -35,6 +35,7 @@ fn describe_miss(reason: Option<MissReason>) -> &'static str {
         Some(MissReason::Cold) => "larder; fwd=miss; stored; detail=cold",
         Some(MissReason::Expired) => "larder; fwd=stale; stored; detail=expired",
         Some(MissReason::Invalidated) => "larder; fwd=miss; stored; detail=invalidated",
+        Some(MissReason::Purged) => "larder; fwd=miss; stored; detail=purged",
         Some(MissReason::Evicted) => "larder; fwd=miss; stored; detail=evicted",
         Some(MissReason::Error) => "larder; fwd=miss; detail=error",
         Some(MissReason::Corrupt) => "larder; fwd=miss; stored; detail=corrupt",

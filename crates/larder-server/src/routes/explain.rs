@@ -47,6 +47,10 @@ fn tier(state: &TierState) -> Value {
         TierState::Leased { runs_out_in } => {
             json!({ "state": "being loaded", "lease_runs_out_in_ms": runs_out_in.as_millis() as u64 })
         }
+        TierState::Purged => json!({ "state": "purged" }),
+        TierState::Blocked { runs_out_in } => {
+            json!({ "state": "being written", "block_runs_out_in_ms": runs_out_in.as_millis() as u64 })
+        }
         TierState::Corrupt(what) => json!({ "state": "corrupt", "detail": what }),
         TierState::Unreachable(why) => json!({ "state": "unreachable", "detail": why }),
     }

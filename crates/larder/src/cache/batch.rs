@@ -10,13 +10,15 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         MissReason, Policy, Served,
+        coherence::Basis,
         entry::{Freshness, Lease},
-        fetch::{LoadFuture, loaded, while_renewing},
+        fetch::{LoadFuture, while_renewing},
         flight::Leader,
         inner::Inner,
         near::NearEntry,
         shared::{Lookup, Shared},
         stats::Counter,
+        store::{Load, loaded},
     },
 };
 
@@ -27,20 +29,24 @@ pub(crate) type BatchLoader<K, V> = Arc<dyn Fn(Vec<K>) -> LoadFuture<Vec<Option<
 pub(crate) struct Passenger<K: Hash + Eq, V> {
     pub(crate) leader: Leader<K, V>,
     pub(crate) text: String,
+    pub(crate) basis: Basis,
     pub(crate) reason: MissReason,
     pub(crate) spare: Option<(NearEntry<V>, Served)>,
     /// Whether Redis granted the lease for this key.
     leased: bool,
+    /// Whether a write is under way, so that nothing may be kept.
+    blocked: bool,
 }
 
 impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
     pub(crate) fn new(
         leader: Leader<K, V>,
+        text: String,
+        basis: Basis,
         reason: MissReason,
         spare: Option<(NearEntry<V>, Served)>,
     ) -> Self {
-        let text = leader.key().to_string();
-        Self { leader, text, reason, spare, leased: false }
+        Self { leader, text, basis, reason, spare, leased: false, blocked: false }
     }
 }
 
@@ -111,9 +117,15 @@ where
     async fn look_shard(
         &self,
         shared: &Shared,
-        passengers: Vec<Passenger<K, V>>,
+        mut passengers: Vec<Passenger<K, V>>,
         lease: &Lease,
     ) -> Vec<Next<K, V>> {
+        for passenger in &mut passengers {
+            // One round trip for the first of them if this node has fallen behind, none for the others.
+            if let Ok(basis) = self.stand(&passenger.text).await {
+                passenger.basis = basis;
+            }
+        }
         let texts: Vec<&str> = passengers.iter().map(|passenger| passenger.text.as_str()).collect();
         let found = match shared.lookup_many(&texts, lease).await {
             Ok(found) => found,
@@ -145,7 +157,23 @@ where
                 return Next::Load(passenger);
             }
             Ok(Lookup::Corrupt) => None,
-            Ok(Lookup::Value(envelope)) => self.entry_from(&envelope),
+            Ok(Lookup::Blocked) => {
+                passenger.blocked = true;
+                passenger.reason = MissReason::Invalidated;
+                return Next::Load(passenger);
+            }
+            Ok(Lookup::Value(envelope)) => {
+                let after_clear =
+                    self.coherence.is_after_clear(shared.shard_of(&passenger.text), envelope.at);
+                match self.entry_from(&envelope, passenger.basis).await {
+                    Ok(Some(entry)) if after_clear && entry.is_current(&self.coherence) => Some(entry),
+                    Ok(None) => None,
+                    Ok(Some(_)) | Err(_) => {
+                        passenger.reason = MissReason::Purged;
+                        return self.replace_for(shared, passenger, lease).await;
+                    }
+                }
+            }
         };
         let now_ms = self.clock.monotonic_ms();
         match entry {
@@ -166,6 +194,15 @@ where
                 passenger.reason = MissReason::Corrupt;
             }
         }
+        self.replace_for(shared, passenger, lease).await
+    }
+
+    async fn replace_for(
+        &self,
+        shared: &Shared,
+        mut passenger: Passenger<K, V>,
+        lease: &Lease,
+    ) -> Next<K, V> {
         match shared.lease_refresh(&passenger.text, lease).await {
             Ok(false) => return Next::Wait(passenger),
             Ok(true) => passenger.leased = true,
@@ -219,53 +256,39 @@ where
     async fn bring_home(&self, passenger: Passenger<K, V>, value: Option<V>, lease: &Lease, policy: &Policy) {
         let value = value.map(Arc::new);
         let key = passenger.leader.key().clone();
-        let life = policy.lifetime(value.is_some());
+        let life = self.lifetime(policy, value.as_deref());
         let answer = Ok(loaded(value.clone(), life, passenger.reason));
-        let keep = match life {
-            None => None,
-            Some(life) => self.fill_one(&passenger, value, life, lease, policy).await,
+        let order = Load {
+            key: &key,
+            text: &passenger.text,
+            basis: passenger.basis,
+            tags: &[],
+            policy,
+            lease: passenger.leased.then_some(*lease),
+            reason: passenger.reason,
         };
+        let keep = match life {
+            Some(life) if !passenger.blocked => self.fill(&order, value, life).await,
+            _ => Ok(None),
+        };
+        if let Err(error) = &keep
+            && error.kind() == ErrorKind::TooLarge
+        {
+            self.remember(&key, MissReason::TooLarge);
+        }
+        let keep = keep.ok().flatten();
         if keep.is_none() && passenger.leased {
             self.give_back(&passenger.text, lease).await;
         }
         passenger.leader.land(answer, || self.keep_near(&key, keep));
     }
 
-    async fn fill_one(
-        &self,
-        passenger: &Passenger<K, V>,
-        value: Option<Arc<V>>,
-        life: crate::cache::entry::Lifetime,
-        lease: &Lease,
-        policy: &Policy,
-    ) -> Option<NearEntry<V>> {
-        let entry = self.entry_of(value, life, 0);
-        let (Some(shared), true) = (&self.shared, passenger.leased) else { return Some(entry) };
-        match self.envelope_of(entry.value.as_deref(), life, policy) {
-            Ok(bytes) => {
-                let filled = shared.fill(&passenger.text, lease, &bytes, life.keep_ms()).await;
-                self.count_fill(&filled).then_some(entry)
-            }
-            Err(error) => {
-                if error.kind() == ErrorKind::TooLarge {
-                    self.remember(passenger.leader.key(), MissReason::TooLarge);
-                }
-                None
-            }
-        }
-    }
-
     async fn turn_back(&self, passenger: Passenger<K, V>, error: &Error, lease: &Lease) {
         if passenger.leased {
             self.give_back(&passenger.text, lease).await;
         }
-        let now_ms = self.clock.monotonic_ms();
-        let answer = match &passenger.spare {
-            Some((spare, served)) if spare.life.at_age(spare.age_ms(now_ms)) != Freshness::Expired => {
-                Ok(spare.read(*served, now_ms))
-            }
-            _ => Err(error.clone()),
-        };
+        let spare = passenger.spare.as_ref().and_then(|(spare, served)| self.spare_read(spare, *served));
+        let answer = spare.ok_or_else(|| error.clone());
         passenger.leader.land(answer, || {});
     }
 }

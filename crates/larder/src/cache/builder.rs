@@ -8,14 +8,21 @@ use std::{
     time::Duration,
 };
 
+use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio::{runtime::Handle, sync::Semaphore};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     Clock, Error, ErrorKind, Result,
     cache::{
-        Cache, Codec, Json, Policy, codec::SharedCodec, inner::Inner, near::Near, shared::Shared,
+        Cache, Codec, Consistency, Json, MAX_LIFETIME, Policy,
+        codec::SharedCodec,
+        coherence::Coherence,
+        inner::{Inner, TagsOf, TtlOf},
+        log::Follower,
+        near::Near,
+        shared::Shared,
         stats::Stats,
     },
     clock::Time,
@@ -23,9 +30,9 @@ use crate::{
     source::{SharedSink, SharedSource, Sink, Source},
 };
 
-/// The longest that a node beside a shared Redis serves its own copy without asking. Until nodes tell each other of
-/// invalidations through a log, this is what bounds how stale another node can be.
-pub const MAX_NEAR_TTL_SHARED: Duration = Duration::from_secs(1);
+/// The tightest and the loosest bound between nodes.
+const MIN_BOUND: Duration = Duration::from_millis(20);
+const MAX_BOUND: Duration = Duration::from_secs(60);
 
 type Weigher<V> = Arc<dyn Fn(&V) -> u32 + Send + Sync>;
 
@@ -45,6 +52,9 @@ pub struct CacheBuilder<K, V> {
     version: u32,
     shards: NonZeroU16,
     max_concurrent_loads: usize,
+    consistency: Consistency,
+    tags_of: Option<TagsOf<K, V>>,
+    ttl_of: Option<TtlOf<V>>,
 }
 
 impl<K, V> fmt::Debug for CacheBuilder<K, V> {
@@ -76,6 +86,9 @@ where
             version: 1,
             shards: DEFAULT_SHARDS,
             max_concurrent_loads: 256,
+            consistency: Consistency::default(),
+            tags_of: None,
+            ttl_of: None,
         }
     }
 
@@ -148,6 +161,27 @@ where
         self
     }
 
+    /// How far the copies of different nodes may drift apart; all nodes must agree. Default: [`Consistency::Bounded`] with
+    /// one second. Means nothing without Redis.
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
+    /// The tags of every loaded value, beside those that a call gives: `org:7`, `category:tea`. A purge of a tag that comes
+    /// while the value is being loaded wins, whatever the value says.
+    pub fn tags(mut self, tags: impl Fn(&K, &V) -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.tags_of = Some(Arc::new(tags));
+        self
+    }
+
+    /// A lifetime of its own for a loaded value (adaptive TTL), at most the policy's; zero means that it is not cached, and
+    /// `None` that the policy decides.
+    pub fn ttl_from(mut self, ttl: impl Fn(&V) -> Option<Duration> + Send + Sync + 'static) -> Self {
+        self.ttl_of = Some(Arc::new(ttl));
+        self
+    }
+
     /// Into how many shards the keys are cut; all nodes must agree. Default: 16.
     pub fn shards(mut self, shards: NonZeroU16) -> Self {
         self.shards = shards;
@@ -171,20 +205,27 @@ where
                 Error::new(ErrorKind::Config, "must be at least 1").with_field("max_concurrent_loads")
             );
         }
-        let near_ttl = self.near_ttl()?;
-        let max_bytes = self.policy.max_entry_bytes;
+        let near_ttl = self.policy.near_ttl.unwrap_or(self.policy.keep());
+        let bound = self.consistency.bound();
+        if bound < MIN_BOUND || bound > MAX_BOUND {
+            return Err(
+                Error::new(ErrorKind::Config, "must be between 20 ms and a minute").with_field("consistency")
+            );
+        }
         let longest_life_ms = self.policy.keep().as_millis() as u64;
-        let shared = match self.redis {
+        let node = rand::rng().random();
+        let shared = self.shared_tier()?;
+        let coherence = Arc::new(match &shared {
+            None => Coherence::alone(),
+            Some(_) => Coherence::of_shards(self.shards.get()),
+        });
+        let follower = shared.as_ref().map(|shared| {
+            let (coherence, shared) = (coherence.clone(), shared.clone());
+            Arc::new(Follower::new(coherence, shared, self.clock.clone(), node, self.consistency))
+        });
+        let following = match &follower {
             None => None,
-            Some(_) if self.codec.is_none() => {
-                return Err(
-                    Error::new(ErrorKind::Config, "beside Redis a cache needs a codec").with_field("codec")
-                );
-            }
-            Some(redis) => {
-                let space = Space::new(redis.app(), &self.name, self.shards, self.version)?;
-                Some(Arc::new(Shared::new(redis, space, max_bytes)))
-            }
+            Some(follower) => Some(follow(follower)?),
         };
         let near = (self.capacity > 0 && !near_ttl.is_zero())
             .then(|| Near::new(self.capacity, (self.capacity / self.expected_weight).min(1 << 24) as usize));
@@ -197,6 +238,13 @@ where
             codec: self.codec,
             source: self.source,
             sink: self.sink,
+            coherence,
+            follower,
+            _following: following,
+            node,
+            consistency: self.consistency,
+            tags_of: self.tags_of,
+            ttl_of: self.ttl_of,
             flights: Arc::default(),
             stats: Stats::default(),
             clock: self.clock,
@@ -207,18 +255,26 @@ where
         }))
     }
 
-    fn near_ttl(&self) -> Result<Duration> {
-        match (&self.redis, self.policy.near_ttl) {
-            (None, asked) => Ok(asked.unwrap_or(self.policy.keep())),
-            (Some(_), None) => Ok(MAX_NEAR_TTL_SHARED),
-            (Some(_), Some(asked)) if asked <= MAX_NEAR_TTL_SHARED => Ok(asked),
-            (Some(_), Some(_)) => Err(Error::new(
-                ErrorKind::Config,
-                "must be at most 1 s beside a Redis that other nodes write through",
-            )
-            .with_field("near_ttl")),
+    fn shared_tier(&self) -> Result<Option<Arc<Shared>>> {
+        let Some(redis) = &self.redis else { return Ok(None) };
+        if self.codec.is_none() {
+            return Err(
+                Error::new(ErrorKind::Config, "beside Redis a cache needs a codec").with_field("codec")
+            );
         }
+        let space = Space::new(redis.app(), &self.name, self.shards, self.version)?;
+        // A tag's mark must outlive every entry that has the tag.
+        let keep_ms = MAX_LIFETIME.min(self.policy.keep() * 2).as_millis() as u64;
+        Ok(Some(Arc::new(Shared::new(redis.clone(), space, self.policy.max_entry_bytes, keep_ms))))
     }
+}
+
+/// Starts the task that keeps this node in step.
+fn follow(follower: &Arc<Follower>) -> Result<AbortOnDropHandle<()>> {
+    let runtime = Handle::try_current().map_err(|_| {
+        Error::new(ErrorKind::Config, "a cache beside Redis must be built inside a Tokio runtime")
+    })?;
+    Ok(AbortOnDropHandle::new(runtime.spawn(follower.clone().run())))
 }
 
 impl<K, V> CacheBuilder<K, V>

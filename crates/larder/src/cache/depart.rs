@@ -8,10 +8,11 @@ use crate::{
     Result,
     cache::{
         Read, ReadMode, Served,
-        entry::Freshness,
+        entry::{Envelope, Freshness},
         fetch::{Loader, Plan},
         flight::Leader,
         inner::Inner,
+        near::NearEntry,
         shared::Lookup,
     },
 };
@@ -33,24 +34,18 @@ where
     pub(crate) async fn depart(self: &Arc<Self>, parts: Parts<K, V>) -> Result<Read<V>> {
         let flight = parts.leader.flight();
         let mut departure = Departure { inner: self.clone(), parts: Some(parts) };
-        let first = match &departure.parts {
-            Some(Parts { leader, plan, .. }) if plan.mode == ReadMode::Cached => {
-                self.first_look(&leader.key().to_string(), plan).await
-            }
+        let first = match &mut departure.parts {
+            Some(parts) if parts.plan.mode == ReadMode::Cached => self.first_look(&mut parts.plan).await,
             _ => None,
         };
-        if let Some(Ok(Lookup::Value(envelope))) = &first
-            && let Some(entry) = self.entry_from(envelope)
+        if let (Some(Ok(Lookup::Value(envelope))), Some(parts)) = (&first, &departure.parts)
+            && let Some(entry) = self.fresh_at_hand(envelope, &parts.plan)
+            && let Some(Parts { leader, .. }) = departure.parts.take()
         {
-            let now_ms = self.clock.monotonic_ms();
-            if entry.life.at_age(entry.age_ms(now_ms)) == Freshness::Fresh
-                && let Some(Parts { leader, .. }) = departure.parts.take()
-            {
-                let read = entry.read(Served::Shared, now_ms);
-                let key = leader.key().clone();
-                leader.land(Ok(read.clone()), || self.keep_near(&key, Some(entry)));
-                return Ok(read);
-            }
+            let read = entry.read(Served::Shared, self.clock.monotonic_ms());
+            let key = leader.key().clone();
+            leader.land(Ok(read.clone()), || self.keep_near(&key, Some(entry)));
+            return Ok(read);
         }
         if let Some(parts) = &mut departure.parts {
             parts.plan.first = first;
@@ -59,12 +54,26 @@ where
         flight.wait().await
     }
 
-    async fn first_look(&self, text: &str, plan: &Plan<V>) -> Option<Result<Lookup>> {
+    async fn first_look(&self, plan: &mut Plan<V>) -> Option<Result<Lookup>> {
         let shared = self.shared.as_ref()?;
-        if !shared.unsent.trusts(text, self.clock.monotonic_ms()) {
+        if !shared.unsent.trusts(&plan.text, self.clock.monotonic_ms()) {
             return None;
         }
-        Some(shared.lookup(text, &plan.lease).await)
+        match self.stand(&plan.text).await {
+            Ok(basis) => plan.basis = basis,
+            Err(error) => return Some(Err(error)),
+        }
+        Some(shared.lookup(&plan.text, &plan.lease).await)
+    }
+
+    /// A copy of a value that was found, if it can be served as it is and without asking anybody anything more.
+    fn fresh_at_hand(&self, envelope: &Envelope, plan: &Plan<V>) -> Option<NearEntry<V>> {
+        if !self.coherence.is_after_clear(self.coherence.shard_of_stamp(&plan.basis.stamp), envelope.at) {
+            return None;
+        }
+        let entry = self.entry_at_hand(envelope, plan.basis)?;
+        let fresh = entry.life.at_age(entry.age_ms(self.clock.monotonic_ms())) == Freshness::Fresh;
+        (fresh && entry.is_current(&self.coherence)).then_some(entry)
     }
 }
 

@@ -5,7 +5,9 @@
 //!
 //! ```text
 //! lease:  'L' 0x01 | token 16
-//! value:  'L' kind flags codec | created_unix_ms 8 | fresh_ms 4 | stale_ms 4 | error_ms 4 | checksum 4 | payload
+//! blocked: 'L' 0x04
+//! value:  'L' kind flags codec | created_unix_ms 8 | fresh_ms 4 | stale_ms 4 | error_ms 4 | checksum 4
+//!         | epoch 8 | seq 8 | tag count 1 | tags 8 each | payload
 //! ```
 //! Integers are little-endian. The checksum is the low half of xxh3-64 over everything else, so a foreign or damaged
 //! value is noticed before its payload reaches a codec.
@@ -14,17 +16,22 @@ use bytes::Bytes;
 use rand::Rng;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, cache::coherence::Position};
 
 const MAGIC: u8 = b'L';
 const KIND_LEASE: u8 = 1;
 const KIND_PRESENT: u8 = 2;
 const KIND_ABSENT: u8 = 3;
+const KIND_TOMBSTONE: u8 = 4;
 const FLAG_LZ4: u8 = 1;
 const LEASE_BYTES: usize = 18;
+const FIXED_BYTES: usize = 28;
 
-/// Bytes that the header of a value takes in Redis.
-pub(crate) const HEADER_BYTES: usize = 28;
+/// The most tags one entry may have.
+pub(crate) const MAX_TAGS: usize = 64;
+
+/// Bytes that the header of a value without tags takes in Redis.
+pub(crate) const HEADER_BYTES: usize = 45;
 
 /// The right to fill one key, as it stands in its slot while the holder loads. Random, so that no two holders share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +50,9 @@ impl Lease {
         &self.0
     }
 }
+
+/// What stands in a slot that must not be filled: somebody is about to write what it caches.
+pub(crate) const TOMBSTONE: [u8; 2] = [MAGIC, KIND_TOMBSTONE];
 
 /// How long an entry is good for what, counted from its creation. All in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,12 +107,17 @@ pub(crate) struct Envelope {
     /// By the wall clock of the node that filled it; read through [`Envelope::age_ms`], which clamps.
     pub(crate) created_unix_ms: u64,
     pub(crate) life: Lifetime,
+    /// Where its shard stood when its load began.
+    pub(crate) at: Position,
+    /// The hashes of its tags, at most [`MAX_TAGS`].
+    pub(crate) tags: Vec<u64>,
 }
 
 /// What a slot holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Slot {
     Lease(Lease),
+    Blocked,
     Value(Envelope),
 }
 
@@ -125,14 +140,22 @@ impl Envelope {
             None => (0, raw),
         };
         let kind = if self.payload.is_some() { KIND_PRESENT } else { KIND_ABSENT };
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+        let mut belongs = Vec::with_capacity(17 + self.tags.len() * 8);
+        belongs.extend_from_slice(&self.at.epoch.to_le_bytes());
+        belongs.extend_from_slice(&self.at.seq.to_le_bytes());
+        belongs.push(self.tags.len() as u8);
+        for tag in &self.tags {
+            belongs.extend_from_slice(&tag.to_le_bytes());
+        }
+        let mut bytes = Vec::with_capacity(FIXED_BYTES + belongs.len() + payload.len());
         bytes.extend_from_slice(&[MAGIC, kind, flags, self.codec]);
         bytes.extend_from_slice(&self.created_unix_ms.to_le_bytes());
         bytes.extend_from_slice(&self.life.fresh_ms.to_le_bytes());
         bytes.extend_from_slice(&self.life.stale_ms.to_le_bytes());
         bytes.extend_from_slice(&self.life.error_ms.to_le_bytes());
-        let checksum = checksum(&bytes, payload);
+        let checksum = checksum(&[&bytes, &belongs, payload]);
         bytes.extend_from_slice(&checksum.to_le_bytes());
+        bytes.extend_from_slice(&belongs);
         bytes.extend_from_slice(payload);
         bytes
     }
@@ -150,6 +173,7 @@ impl Slot {
                 let token = bytes[..].try_into().map_err(|_| corrupt("a lease of the wrong length"))?;
                 Ok(Self::Lease(Lease(token)))
             }
+            Some([MAGIC, KIND_TOMBSTONE]) => Ok(Self::Blocked),
             Some([MAGIC, KIND_PRESENT | KIND_ABSENT]) => decode_value(bytes, max_bytes).map(Self::Value),
             _ => Err(corrupt("a value that Larder did not write")),
         }
@@ -157,25 +181,27 @@ impl Slot {
 }
 
 fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
-    let Some((header, payload)) = bytes.split_at_checked(HEADER_BYTES) else {
-        return Err(corrupt("a value shorter than its header"));
-    };
-    let word =
-        |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes of a fixed header"));
-    if word(24) != checksum(&header[..24], payload) {
+    let short = || corrupt("a value shorter than its header");
+    let (header, rest) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(short)?;
+    let (tags, payload) = rest.split_at_checked(usize::from(header[44]) * 8).ok_or_else(short)?;
+    let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes of a header"));
+    let long = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("8 bytes of a header"));
+    if word(24) != checksum(&[&header[..24], &header[28..], tags, payload]) {
         return Err(corrupt("a value whose checksum does not match"));
     }
     let payload = match (header[1], header[2]) {
         (KIND_ABSENT, 0) if payload.is_empty() => None,
-        (KIND_PRESENT, 0) => Some(bytes.slice(HEADER_BYTES..)),
+        (KIND_PRESENT, 0) => Some(bytes.slice(bytes.len() - payload.len()..)),
         (KIND_PRESENT, FLAG_LZ4) => Some(unpack(payload, max_bytes)?),
         _ => return Err(corrupt("a value with unknown flags")),
     };
     Ok(Envelope {
         payload,
         codec: header[3],
-        created_unix_ms: u64::from_le_bytes(header[4..12].try_into().expect("8 bytes of a fixed header")),
+        created_unix_ms: long(4),
         life: Lifetime { fresh_ms: word(12), stale_ms: word(16), error_ms: word(20) },
+        at: Position { epoch: long(28), seq: long(36) },
+        tags: tags.as_chunks::<8>().0.iter().map(|tag| u64::from_le_bytes(*tag)).collect(),
     })
 }
 
@@ -190,10 +216,11 @@ fn unpack(packed: &[u8], max_bytes: usize) -> Result<Bytes> {
         .map_err(|_| corrupt("a compressed value that does not unpack"))
 }
 
-fn checksum(header: &[u8], payload: &[u8]) -> u32 {
+fn checksum(parts: &[&[u8]]) -> u32 {
     let mut hash = Xxh3::new();
-    hash.update(header);
-    hash.update(payload);
+    for part in parts {
+        hash.update(part);
+    }
     hash.digest() as u32
 }
 
@@ -211,12 +238,17 @@ mod tests {
 
     fn envelope() -> impl Strategy<Value = Envelope> {
         let payload = proptest::option::of(proptest::collection::vec(0_u8..4, 0..2_000));
-        (payload, any::<u8>(), any::<u64>(), any::<[u32; 3]>()).prop_map(
-            |(payload, codec, created_unix_ms, [fresh_ms, stale_ms, error_ms])| Envelope {
-                payload: payload.map(Bytes::from),
-                codec,
-                created_unix_ms,
-                life: Lifetime { fresh_ms, stale_ms, error_ms },
+        let belongs = (any::<[u64; 2]>(), proptest::collection::vec(any::<u64>(), 0..=MAX_TAGS));
+        (payload, any::<u8>(), any::<u64>(), any::<[u32; 3]>(), belongs).prop_map(
+            |(payload, codec, created_unix_ms, [fresh_ms, stale_ms, error_ms], ([epoch, seq], tags))| {
+                Envelope {
+                    payload: payload.map(Bytes::from),
+                    codec,
+                    created_unix_ms,
+                    life: Lifetime { fresh_ms, stale_ms, error_ms },
+                    at: Position { epoch, seq },
+                    tags,
+                }
             },
         )
     }
@@ -278,7 +310,8 @@ mod tests {
     fn a_compressed_value_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
         let payload = Some(Bytes::from(vec![7; 4_000]));
         let life = Lifetime { fresh_ms: 1, stale_ms: 0, error_ms: 0 };
-        let envelope = Envelope { payload, codec: 1, created_unix_ms: 0, life };
+        let envelope =
+            Envelope { payload, codec: 1, created_unix_ms: 0, life, at: Position::default(), tags: vec![] };
         let bytes = Bytes::from(envelope.encode(Some(0)));
         assert!(Slot::decode(&bytes, 4_000).is_ok());
         assert_eq!(Slot::decode(&bytes, 3_999).unwrap_err().kind(), ErrorKind::Corrupt);
@@ -290,10 +323,18 @@ mod tests {
     fn the_layout_of_a_value_does_not_change() {
         let life = Lifetime { fresh_ms: 60_000, stale_ms: 1_000, error_ms: 2_000 };
         let payload = Some(Bytes::from_static(b"hello"));
-        let envelope = Envelope { payload, codec: 1, created_unix_ms: 1_735_689_600_000, life };
+        let envelope = Envelope {
+            payload,
+            codec: 1,
+            created_unix_ms: 1_735_689_600_000,
+            life,
+            at: Position { epoch: 7, seq: 9 },
+            tags: vec![3],
+        };
         let hex: String = envelope.encode(None).iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, GOLDEN);
     }
 
-    const GOLDEN: &str = "4c020001007c291f9401000060ea0000e8030000d0070000203e10e368656c6c6f";
+    const GOLDEN: &str = "4c020001007c291f9401000060ea0000e8030000d0070000529869720700000000000000\
+                          090000000000000001030000000000000068656c6c6f";
 }

@@ -47,6 +47,13 @@ pub enum TierState {
         /// When the lease runs out unless it is renewed.
         runs_out_in: Duration,
     },
+    /// A value that a purge of its tag, its pattern or the whole cache has made worthless.
+    Purged,
+    /// Somebody is writing what it caches; nothing is stored meanwhile.
+    Blocked {
+        /// When that ends by itself.
+        runs_out_in: Duration,
+    },
     /// Something that Larder did not write, or that is damaged. The next read replaces it.
     Corrupt(String),
     /// The tier could not be asked.

@@ -10,12 +10,14 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         MissReason, Policy, Read, ReadMode, Served,
-        entry::{Envelope, Freshness, Lease, Lifetime, Slot},
+        coherence::Basis,
+        entry::{Envelope, Freshness, Lease, Slot},
         flight::Leader,
         inner::{Inner, NearLook},
         near::NearEntry,
         shared::{LEASE, Lookup, Shared},
         stats::Counter,
+        store::{Load, loaded},
     },
 };
 
@@ -30,7 +32,13 @@ pub(crate) type LoadFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// What a flight knows when it begins.
 pub(crate) struct Plan<V> {
+    /// The key's text form.
+    pub(crate) text: String,
+    /// What this node knew of invalidations before the last look.
+    pub(crate) basis: Basis,
     pub(crate) policy: Policy,
+    /// The tags that the call gives, by their hashes.
+    pub(crate) tags: Vec<u64>,
     pub(crate) mode: ReadMode,
     /// Why the near tier did not answer.
     pub(crate) reason: MissReason,
@@ -43,15 +51,15 @@ pub(crate) struct Plan<V> {
 }
 
 /// What a flight brings home.
-struct Fetched<V> {
-    answer: Result<Read<V>>,
+pub(crate) struct Fetched<V> {
+    pub(crate) answer: Result<Read<V>>,
     /// What the near tier may keep, unless an invalidation came.
-    keep: Option<NearEntry<V>>,
-    after: After<V>,
+    pub(crate) keep: Option<NearEntry<V>>,
+    pub(crate) after: After<V>,
 }
 
 /// What remains to be done once the readers have their answer.
-enum After<V> {
+pub(crate) enum After<V> {
     Nothing,
     /// The answer was stale: refresh it.
     Refresh(Loader<Option<V>>),
@@ -69,6 +77,8 @@ enum Right<V> {
     Leased(MissReason, Option<NearEntry<V>>),
     /// Load, and store nothing in Redis.
     Unleased(MissReason),
+    /// Load, and keep it nowhere: a write is under way.
+    Blocked,
 }
 
 impl<K, V> Inner<K, V>
@@ -77,40 +87,60 @@ where
     V: Send + Sync + 'static,
 {
     /// Flies one key: fetches it, lands the flight, and does what is left.
-    pub(crate) async fn fly(self: Arc<Self>, leader: Leader<K, V>, plan: Plan<V>, load: Loader<Option<V>>) {
-        let text = leader.key().to_string();
+    pub(crate) async fn fly(
+        self: Arc<Self>,
+        leader: Leader<K, V>,
+        mut plan: Plan<V>,
+        load: Loader<Option<V>>,
+    ) {
         let key = leader.key().clone();
-        let policy = plan.policy.clone();
-        let fetched = self.fetch(&text, plan, load).await;
+        let fetched = self.fetch(&key, &mut plan, load).await;
         if matches!(fetched.after, After::TooLarge(_)) {
             self.remember(&key, MissReason::TooLarge);
         }
         leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
         match fetched.after {
-            After::Refresh(load) => self.refresh(key, policy, load).await,
-            after => self.clean_up(&text, after).await,
+            After::Refresh(load) => self.refresh(key, plan.policy, plan.tags, load).await,
+            after => self.clean_up(&plan.text, after).await,
         }
     }
 
     /// Refreshes a stale value behind its readers, one refresh of a key at a time on this node, and one among all
     /// nodes by the lease beside the slot. One that comes to nothing stays registered for a moment, so that a failing
     /// source is not asked again by every reader.
-    pub(crate) async fn refresh(self: Arc<Self>, key: K, policy: Policy, load: Loader<Option<V>>) {
-        let Some(leader) = self.flights.begin_refresh(&key, self.clock.monotonic_ms()) else { return };
+    pub(crate) async fn refresh(
+        self: Arc<Self>,
+        key: K,
+        policy: Policy,
+        tags: Vec<u64>,
+        load: Loader<Option<V>>,
+    ) {
+        let text = key.to_string();
+        let basis = self.coherence.basis(&text);
+        let Some(leader) = self.flights.begin_refresh(&key, basis.stamp, self.clock.monotonic_ms()) else {
+            return;
+        };
         // Between the caller's look and ours an earlier refresh may have landed.
         if matches!(self.look_near(&key), NearLook::Fresh(_)) {
             return leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
         }
         self.stats.count(Counter::Refreshes);
-        let text = key.to_string();
         let lease = Lease::random();
-        let fetched = match self.right_to_refresh(&text, &lease).await {
+        let right = self.right_to_refresh(&text, &lease, basis).await;
+        let order = |lease, reason| Load {
+            key: &key,
+            text: &text,
+            basis,
+            tags: &tags,
+            policy: &policy,
+            lease,
+            reason,
+        };
+        let fetched = match right {
             Some(Right::Found(entry)) => self.found(entry, None),
-            Some(Right::Leased(reason, _)) => {
-                self.load_and_fill(&text, Some(lease), reason, &policy, load).await
-            }
-            Some(Right::Unleased(reason)) => self.load_and_fill(&text, None, reason, &policy, load).await,
-            None => failed(Error::new(ErrorKind::Lost, "another node refreshes this key")),
+            Some(Right::Leased(reason, _)) => self.load_and_fill(order(Some(lease), reason), load).await,
+            Some(Right::Unleased(reason)) => self.load_and_fill(order(None, reason), load).await,
+            Some(Right::Blocked) | None => failed(Error::new(ErrorKind::Lost, "another node is at this key")),
         };
         if fetched.keep.is_some() {
             return leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
@@ -142,60 +172,95 @@ where
         }
     }
 
-    async fn fetch(&self, text: &str, mut plan: Plan<V>, load: Loader<Option<V>>) -> Fetched<V> {
-        let (lease, reason) = match self.right_to_load(text, &mut plan).await {
+    async fn fetch(&self, key: &K, plan: &mut Plan<V>, load: Loader<Option<V>>) -> Fetched<V> {
+        let right = self.right_to_load(plan).await;
+        let blocked = matches!(right, Right::Blocked);
+        let (lease, reason) = match right {
             Right::Found(entry) => return self.found(entry, Some(load)),
             Right::Unleased(reason) => (None, reason),
+            Right::Blocked => (None, MissReason::Invalidated),
             Right::Leased(reason, spare) => {
-                plan.spare = spare.map(|entry| (entry, Served::Shared)).or(plan.spare);
+                plan.spare = spare.map(|entry| (entry, Served::Shared)).or(plan.spare.take());
                 (Some(plan.lease), reason)
             }
         };
-        let fetched = self.load_and_fill(text, lease, reason, &plan.policy, load).await;
-        match (&fetched.answer, plan.spare) {
-            (Err(_), Some((spare, served))) => self.fail_safe(fetched, &spare, served),
+        let order = Load {
+            key,
+            text: &plan.text,
+            basis: plan.basis,
+            tags: &plan.tags,
+            policy: &plan.policy,
+            lease,
+            reason,
+        };
+        let mut fetched = self.load_and_fill(order, load).await;
+        if blocked {
+            fetched.keep = None;
+        }
+        match (&fetched.answer, &plan.spare) {
+            (Err(_), Some((spare, served))) => self.fail_safe(fetched, spare, *served),
             _ => fetched,
         }
     }
 
     /// The source failed, and something stale is still inside its window: serve that, marked as such.
     fn fail_safe(&self, fetched: Fetched<V>, spare: &NearEntry<V>, served: Served) -> Fetched<V> {
-        let now_ms = self.clock.monotonic_ms();
-        match spare.life.at_age(spare.age_ms(now_ms)) {
-            Freshness::Expired => fetched,
-            _ => Fetched { answer: Ok(spare.read(served, now_ms)), ..fetched },
+        match self.spare_read(spare, served) {
+            Some(read) => Fetched { answer: Ok(read), ..fetched },
+            None => fetched,
         }
     }
 
-    async fn right_to_load(&self, text: &str, plan: &mut Plan<V>) -> Right<V> {
+    /// A spare as an answer, if its window is still open and it was not invalidated.
+    pub(crate) fn spare_read(&self, spare: &NearEntry<V>, served: Served) -> Option<Read<V>> {
+        let now_ms = self.clock.monotonic_ms();
+        let open = spare.life.at_age(spare.age_ms(now_ms)) != Freshness::Expired;
+        (open && spare.is_current(&self.coherence)).then(|| spare.read(served, now_ms))
+    }
+
+    async fn right_to_load(&self, plan: &mut Plan<V>) -> Right<V> {
         let Some(shared) = &self.shared else { return Right::Unleased(plan.reason) };
-        if !shared.unsent.trusts(text, self.clock.monotonic_ms()) {
+        if !shared.unsent.trusts(&plan.text, self.clock.monotonic_ms()) {
             return Right::Unleased(MissReason::Invalidated);
         }
         if plan.mode == ReadMode::Refresh {
-            return match shared.lease_refresh(text, &plan.lease).await {
+            let leased = match self.stand(&plan.text).await {
+                Ok(basis) => {
+                    plan.basis = basis;
+                    shared.lease_refresh(&plan.text, &plan.lease).await
+                }
+                Err(error) => Err(error),
+            };
+            return match leased {
                 Ok(true) => Right::Leased(MissReason::Asked, None),
                 Ok(false) => Right::Unleased(MissReason::Asked),
                 Err(_) => self.unleased_by_error(),
             };
         }
-        self.look_until_decided(shared, text, plan).await
+        self.look_until_decided(shared, plan).await
     }
 
     /// Looks at the slot until it has a value, or we have its lease, or we have waited long enough for another node.
-    async fn look_until_decided(&self, shared: &Shared, text: &str, plan: &mut Plan<V>) -> Right<V> {
+    async fn look_until_decided(&self, shared: &Shared, plan: &mut Plan<V>) -> Right<V> {
         let give_up = Instant::now() + plan.policy.load_deadline;
         let mut pause = POLL.0;
         loop {
             let found = match plan.first.take() {
                 Some(first) => first,
-                None => shared.lookup(text, &plan.lease).await,
+                None => match self.stand(&plan.text).await {
+                    Ok(basis) => {
+                        plan.basis = basis;
+                        shared.lookup(&plan.text, &plan.lease).await
+                    }
+                    Err(error) => Err(error),
+                },
             };
             let decided = match found {
                 Ok(Lookup::Leased) => Some(Right::Leased(plan.reason, None)),
-                Ok(Lookup::Value(envelope)) => self.judge(shared, text, &plan.lease, &envelope).await,
-                Ok(Lookup::Corrupt) => self.take_over(shared, text, &plan.lease).await,
+                Ok(Lookup::Value(envelope)) => self.judge(shared, plan, &envelope).await,
+                Ok(Lookup::Corrupt) => self.take_over(shared, plan).await,
                 Ok(Lookup::Busy) => None,
+                Ok(Lookup::Blocked) => Some(Right::Blocked),
                 Err(_) => Some(self.unleased_by_error()),
             };
             if let Some(right) = decided {
@@ -210,43 +275,57 @@ where
         }
     }
 
-    /// Whether a value that was found can be served; one that is only good as a spare is replaced.
-    async fn judge(
-        &self,
-        shared: &Shared,
-        text: &str,
-        lease: &Lease,
-        envelope: &Envelope,
-    ) -> Option<Right<V>> {
-        let Some(entry) = self.entry_from(envelope) else { return self.take_over(shared, text, lease).await };
+    /// Whether a value that was found can be served; one that is only good as a spare, or not at all, is replaced.
+    async fn judge(&self, shared: &Shared, plan: &Plan<V>, envelope: &Envelope) -> Option<Right<V>> {
+        if !self.coherence.is_after_clear(shared.shard_of(&plan.text), envelope.at) {
+            return self.replace(shared, plan, MissReason::Purged, None).await;
+        }
+        let entry = match self.entry_from(envelope, plan.basis).await {
+            Err(_) => return Some(self.unleased_by_error()),
+            Ok(None) => return self.take_over(shared, plan).await,
+            Ok(Some(entry)) => entry,
+        };
+        if !entry.is_current(&self.coherence) {
+            return self.replace(shared, plan, MissReason::Purged, None).await;
+        }
         match entry.life.at_age(entry.age_ms(self.clock.monotonic_ms())) {
             Freshness::Fresh | Freshness::Stale => Some(Right::Found(entry)),
-            Freshness::Fallback | Freshness::Expired => match shared.lease_refresh(text, lease).await {
-                Ok(true) => Some(Right::Leased(MissReason::Expired, Some(entry))),
-                Ok(false) => None,
-                Err(_) => Some(self.unleased_by_error()),
-            },
+            Freshness::Fallback | Freshness::Expired => {
+                self.replace(shared, plan, MissReason::Expired, Some(entry)).await
+            }
         }
     }
 
-    /// Something foreign or damaged is in the slot: count it, and replace it under the lease beside it.
-    async fn take_over(&self, shared: &Shared, text: &str, lease: &Lease) -> Option<Right<V>> {
+    /// Something foreign or damaged is in the slot: count it, and replace it.
+    async fn take_over(&self, shared: &Shared, plan: &Plan<V>) -> Option<Right<V>> {
         self.stats.count(Counter::Corrupt);
-        tracing::debug!(cache = %self.name, key = text, "A stored value is foreign or damaged and will be replaced.");
-        match shared.lease_refresh(text, lease).await {
-            Ok(true) => Some(Right::Leased(MissReason::Corrupt, None)),
+        tracing::debug!(cache = %self.name, key = plan.text, "A stored value is foreign or damaged and will be replaced.");
+        self.replace(shared, plan, MissReason::Corrupt, None).await
+    }
+
+    /// The right to replace what is in the slot, by the lease beside it; `None` if another node has it.
+    async fn replace(
+        &self,
+        shared: &Shared,
+        plan: &Plan<V>,
+        reason: MissReason,
+        spare: Option<NearEntry<V>>,
+    ) -> Option<Right<V>> {
+        match shared.lease_refresh(&plan.text, &plan.lease).await {
+            Ok(true) => Some(Right::Leased(reason, spare)),
             Ok(false) => None,
             Err(_) => Some(self.unleased_by_error()),
         }
     }
 
     /// `None` when another node is at it, or Redis cannot say.
-    async fn right_to_refresh(&self, text: &str, lease: &Lease) -> Option<Right<V>> {
+    async fn right_to_refresh(&self, text: &str, lease: &Lease, basis: Basis) -> Option<Right<V>> {
         let Some(shared) = &self.shared else { return Some(Right::Unleased(MissReason::Expired)) };
         // Another node may have been faster.
         if let Ok(Some(Slot::Value(envelope))) = shared.peek(text).await
-            && let Some(entry) = self.entry_from(&envelope)
-            && entry.freshness(self.clock.monotonic_ms()) == Freshness::Fresh
+            && self.coherence.is_after_clear(shared.shard_of(text), envelope.at)
+            && let Ok(Some(entry)) = self.entry_from(&envelope, basis).await
+            && self.near_freshness(&entry) == Some(Freshness::Fresh)
         {
             return Some(Right::Found(entry));
         }
@@ -262,31 +341,6 @@ where
         Right::Unleased(MissReason::Error)
     }
 
-    /// A near copy of a stored value; `None` if the codec does not understand it.
-    pub(crate) fn entry_from(&self, envelope: &Envelope) -> Option<NearEntry<V>> {
-        let codec = self.codec.as_ref()?;
-        if envelope.codec != codec.id() {
-            return None;
-        }
-        let value = match &envelope.payload {
-            Some(payload) => Some(Arc::new(codec.decode(payload).ok()?)),
-            None => None,
-        };
-        Some(self.entry_of(value, envelope.life, envelope.age_ms(self.clock.unix_ms())))
-    }
-
-    /// A near copy of a value that was loaded `age_ms` ago and reached this node now.
-    pub(crate) fn entry_of(&self, value: Option<Arc<V>>, life: Lifetime, age_ms: u64) -> NearEntry<V> {
-        let weight = value.as_deref().map_or(1, |value| (self.weigher)(value));
-        NearEntry {
-            value,
-            created_ms: self.clock.monotonic_ms().saturating_sub(age_ms),
-            near_until_ms: age_ms.saturating_add(self.near_ttl_ms).min(u64::from(u32::MAX)) as u32,
-            life,
-            weight,
-        }
-    }
-
     fn found(&self, entry: NearEntry<V>, load: Option<Loader<Option<V>>>) -> Fetched<V> {
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
         let after = match load {
@@ -297,22 +351,17 @@ where
     }
 
     /// Loads, and stores the value under the lease, if there is one.
-    async fn load_and_fill(
-        &self,
-        text: &str,
-        lease: Option<Lease>,
-        reason: MissReason,
-        policy: &Policy,
-        load: Loader<Option<V>>,
-    ) -> Fetched<V> {
-        let loading = self.load(policy, load);
-        let loaded = match (&self.shared, &lease) {
-            (Some(shared), Some(lease)) => while_renewing(shared, &[text], lease, loading).await,
+    async fn load_and_fill(&self, order: Load<'_, K>, load: Loader<Option<V>>) -> Fetched<V> {
+        let loading = self.load(order.policy, load);
+        let value = match (&self.shared, &order.lease) {
+            (Some(shared), Some(lease)) => while_renewing(shared, &[order.text], lease, loading).await,
             _ => loading.await,
         };
-        match loaded {
-            Ok(value) => self.store(text, lease, reason, policy, value.map(Arc::new)).await,
-            Err(error) => Fetched { after: lease.map_or(After::Nothing, After::Release), ..failed(error) },
+        match value {
+            Ok(value) => self.store(order, value.map(Arc::new)).await,
+            Err(error) => {
+                Fetched { after: order.lease.map_or(After::Nothing, After::Release), ..failed(error) }
+            }
         }
     }
 
@@ -337,58 +386,27 @@ where
     }
 
     /// Fills Redis, and decides what the near tier may keep.
-    async fn store(
-        &self,
-        text: &str,
-        lease: Option<Lease>,
-        reason: MissReason,
-        policy: &Policy,
-        value: Option<Arc<V>>,
-    ) -> Fetched<V> {
-        let life = policy.lifetime(value.is_some());
-        let answer = Ok(loaded(value.clone(), life, reason));
-        let release = |lease: Option<Lease>| lease.map_or(After::Nothing, After::Release);
-        let Some(life) = life else { return Fetched { answer, keep: None, after: release(lease) } };
-        let entry = self.entry_of(value, life, 0);
-        let (Some(shared), Some(lease)) = (&self.shared, lease) else {
-            return Fetched { answer, keep: Some(entry), after: After::Nothing };
+    async fn store(&self, order: Load<'_, K>, value: Option<Arc<V>>) -> Fetched<V> {
+        let life = self.lifetime(order.policy, value.as_deref());
+        let answer = Ok(loaded(value.clone(), life, order.reason));
+        let Some(life) = life else {
+            let after = order.lease.map_or(After::Nothing, After::Release);
+            return Fetched { answer, keep: None, after };
         };
-        let bytes = match self.envelope_of(entry.value.as_deref(), life, policy) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::TooLarge => {
-                return Fetched { answer, keep: None, after: After::TooLarge(lease) };
-            }
+        match self.fill(&order, value, life).await {
+            Ok(keep) => Fetched { answer, keep, after: After::Nothing },
             Err(error) => {
-                tracing::warn!(cache = %self.name, key = text, %error, "A value cannot be encoded and is not cached.");
-                return Fetched { answer, keep: None, after: After::Release(lease) };
+                if error.kind() != ErrorKind::TooLarge {
+                    tracing::warn!(cache = %self.name, key = order.text, %error, "A value cannot be cached.");
+                }
+                let after = match order.lease {
+                    None => After::Nothing,
+                    Some(lease) if error.kind() == ErrorKind::TooLarge => After::TooLarge(lease),
+                    Some(lease) => After::Release(lease),
+                };
+                Fetched { answer, keep: None, after }
             }
-        };
-        let filled = shared.fill(text, &lease, &bytes, life.keep_ms()).await;
-        let keep = self.count_fill(&filled).then_some(entry);
-        Fetched { answer, keep, after: After::Nothing }
-    }
-
-    /// Counts the outcome of a fill; false if an invalidation came while we loaded, so that what we have may be older
-    /// than it. When Redis did not answer, the near tier may still keep the value for its short while.
-    pub(crate) fn count_fill(&self, filled: &Result<bool>) -> bool {
-        self.stats.count(match filled {
-            Ok(true) => Counter::FillsAccepted,
-            Ok(false) => Counter::FillsRefused,
-            Err(_) => Counter::SharedErrors,
-        });
-        !matches!(filled, Ok(false))
-    }
-
-    /// The bytes for Redis.
-    pub(crate) fn envelope_of(&self, value: Option<&V>, life: Lifetime, policy: &Policy) -> Result<Vec<u8>> {
-        let codec = self.codec.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "no codec"))?;
-        let payload = value.map(|value| codec.encode(value)).transpose()?;
-        if payload.as_ref().is_some_and(|payload| payload.len() > policy.max_entry_bytes) {
-            return Err(Error::new(ErrorKind::TooLarge, "the value is larger than max_entry_bytes"));
         }
-        let created_unix_ms = self.clock.unix_ms();
-        let envelope = Envelope { payload, codec: codec.id(), created_unix_ms, life };
-        Ok(envelope.encode(policy.compress_above_bytes))
     }
 }
 
@@ -414,18 +432,6 @@ pub(crate) async fn while_renewing<T>(
             loaded = &mut loading => return loaded,
             () = renewals => {}
         }
-    }
-}
-
-/// The answer of a load.
-pub(crate) fn loaded<V>(value: Option<Arc<V>>, life: Option<Lifetime>, reason: MissReason) -> Read<V> {
-    Read {
-        value,
-        served: Served::Source,
-        reason: Some(reason),
-        age: Duration::ZERO,
-        ttl: life.map_or(Duration::ZERO, |life| Duration::from_millis(life.fresh_ms.into())),
-        stale: false,
     }
 }
 

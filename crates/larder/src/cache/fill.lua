@@ -1,15 +1,35 @@
--- Stores a loaded value, if its lease still stands.
+-- Stores a loaded value, if its lease still stands and nothing it belongs to was purged since its load began.
 --
--- KEYS[1]  the entry's slot         KEYS[2]  the refresh lease beside it (same hash tag)
--- ARGV[1]  the lease's bytes        ARGV[2]  the envelope        ARGV[3]  hard expiry, milliseconds
--- Returns  1 stored, 0 refused: the lease expired or an invalidation destroyed it
--- Cost     O(1), three calls of Redis        Clock  none
--- Retry    safe: a repeat after an unknown outcome finds no lease and is refused; the value stands
-local lease = ARGV[1]
+-- KEYS[1] the entry's slot  KEYS[2] the refresh lease beside it  KEYS[3] sequence  KEYS[4] epoch  KEYS[5] mark of the last
+-- clear  KEYS[6] mark of the last purge by pattern  KEYS[7..] marks of its tags; all with one hash tag
+-- ARGV[1] the lease's bytes  ARGV[2] the envelope  ARGV[3] hard expiry, milliseconds  ARGV[4] epoch and ARGV[5] number of
+-- the shard when the load began  ARGV[6] lifetime of a tag's mark, milliseconds
+-- Returns 1 stored; 0 refused: the lease expired or an invalidation destroyed it; 2 refused: something was purged
+-- Cost    O(tags), four calls of Redis and up to two for each tag        Clock  none
+-- Retry   safe: a repeat after an unknown outcome finds no lease and is refused; the value stands
+local lease, began = ARGV[1], tonumber(ARGV[5])
 -- A foreign type in the slot answers with an error table, which equals no lease.
 local held = redis.pcall('GETRANGE', KEYS[1], 0, #lease)
 if held ~= lease and redis.pcall('GET', KEYS[2]) ~= lease then
   return 0
+end
+local marks = redis.call('MGET', unpack(KEYS, 3))
+local now = marks[1]
+if marks[2] ~= ARGV[4] or not now then
+  return 2
+end
+for i = 3, #marks do
+  -- A mark that is gone may have said anything: it counts as made just now.
+  if tonumber(marks[i] or now) > began then
+    return 2
+  end
+end
+for i = 7, #KEYS do
+  if marks[i - 2] then
+    redis.call('PEXPIRE', KEYS[i], ARGV[6], 'GT')
+  else
+    redis.call('SET', KEYS[i], now, 'PX', ARGV[6])
+  end
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 redis.call('UNLINK', KEYS[2])

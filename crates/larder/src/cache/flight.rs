@@ -11,27 +11,39 @@ use std::{
     fmt,
     hash::Hash,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
 use tokio::sync::Notify;
 
-use crate::{Error, ErrorKind, Result, cache::Read};
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{Read, coherence::Stamp},
+};
 
 const SHARDS: usize = 64;
 
 /// One load under way, shared by everyone who waits for its key.
 pub(crate) struct Flight<V> {
     begun_ms: u64,
+    /// What was known of invalidations when it began.
+    stamp: Stamp,
     answer: OnceLock<Result<Read<V>>>,
     landed: Notify,
 }
 
 impl<V> Flight<V> {
-    fn new(begun_ms: u64) -> Arc<Self> {
-        Arc::new(Self { begun_ms, answer: OnceLock::new(), landed: Notify::new() })
+    fn new(stamp: Stamp, begun_ms: u64) -> Arc<Self> {
+        Arc::new(Self { begun_ms, stamp, answer: OnceLock::new(), landed: Notify::new() })
+    }
+
+    pub(crate) fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    pub(crate) fn age_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.begun_ms)
     }
 
     /// Waits for the answer. Dropping the future leaves the flight alone.
@@ -87,32 +99,37 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 
-    /// Joins the flight of `key`, or leads a new one. A flight older than `joinable` is not joined: beside a shared
-    /// Redis it may have begun before another node's invalidation that this node has not heard of. `None` joins nothing.
+    /// Joins the flight of `key` if it is one that this reader may join, or leads a new one.
     pub(crate) fn board(
         self: &Arc<Self>,
         key: &K,
+        stamp: Stamp,
         now_ms: u64,
-        joinable: Option<Duration>,
+        may_join: impl FnOnce(&Flight<V>) -> bool,
     ) -> Boarding<K, V> {
         let mut shard = self.shard(key).lock();
-        if let (Some(flight), Some(joinable)) = (shard.loads.get(key), joinable)
-            && u128::from(now_ms.saturating_sub(flight.begun_ms)) <= joinable.as_millis()
+        if let Some(flight) = shard.loads.get(key)
+            && may_join(flight)
         {
             return Boarding::Join(flight.clone());
         }
-        let flight = Flight::new(now_ms);
+        let flight = Flight::new(stamp, now_ms);
         shard.loads.insert(key.clone(), flight.clone());
         Boarding::Lead(Leader { flights: self.clone(), key: key.clone(), flight, kind: Kind::Load })
     }
 
     /// Begins a refresh behind a stale value, unless one is under way.
-    pub(crate) fn begin_refresh(self: &Arc<Self>, key: &K, now_ms: u64) -> Option<Leader<K, V>> {
+    pub(crate) fn begin_refresh(
+        self: &Arc<Self>,
+        key: &K,
+        stamp: Stamp,
+        now_ms: u64,
+    ) -> Option<Leader<K, V>> {
         let mut shard = self.shard(key).lock();
         if shard.refreshes.contains_key(key) {
             return None;
         }
-        let flight = Flight::new(now_ms);
+        let flight = Flight::new(stamp, now_ms);
         shard.refreshes.insert(key.clone(), flight.clone());
         drop(shard);
         Some(Leader { flights: self.clone(), key: key.clone(), flight, kind: Kind::Refresh })
@@ -204,7 +221,13 @@ impl<K: Hash + Eq, V> Drop for Leader<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::Served;
+    use std::time::Duration;
+
+    use crate::cache::{Served, coherence::Coherence};
+
+    fn stamp() -> Stamp {
+        Coherence::alone().stamp("1")
+    }
 
     fn read(number: u32) -> Read<u32> {
         Read {
@@ -218,7 +241,7 @@ mod tests {
     }
 
     fn lead(flights: &Arc<Flights<u8, u32>>) -> Leader<u8, u32> {
-        match flights.board(&1, 0, Some(Duration::MAX)) {
+        match flights.board(&1, stamp(), 0, |_| true) {
             Boarding::Lead(leader) => leader,
             Boarding::Join(_) => panic!("somebody else leads"),
         }
@@ -228,7 +251,7 @@ mod tests {
     async fn a_second_reader_joins_and_gets_the_same_answer() {
         let flights = Arc::new(Flights::default());
         let leader = lead(&flights);
-        let Boarding::Join(flight) = flights.board(&1, 0, Some(Duration::MAX)) else { panic!("two leaders") };
+        let Boarding::Join(flight) = flights.board(&1, stamp(), 0, |_| true) else { panic!("two leaders") };
         leader.land(Ok(read(7)), || {});
         assert_eq!(flight.wait().await.unwrap().value.as_deref(), Some(&7));
         assert_eq!(flights.under_way(), 0);
@@ -258,19 +281,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_old_flight_is_not_joined() {
-        let flights: Arc<Flights<u8, u32>> = Arc::new(Flights::default());
-        let _old = lead(&flights);
-        assert!(matches!(flights.board(&1, 1_001, Some(Duration::from_secs(1))), Boarding::Lead(_)));
-    }
-
-    #[tokio::test]
     async fn one_refresh_at_a_time() {
         let flights: Arc<Flights<u8, u32>> = Arc::new(Flights::default());
-        let first = flights.begin_refresh(&1, 0);
+        let first = flights.begin_refresh(&1, stamp(), 0);
         assert!(first.is_some());
-        assert!(flights.begin_refresh(&1, 0).is_none());
+        assert!(flights.begin_refresh(&1, stamp(), 0).is_none());
         drop(first);
-        assert!(flights.begin_refresh(&1, 0).is_some());
+        assert!(flights.begin_refresh(&1, stamp(), 0).is_some());
     }
 }

@@ -14,25 +14,33 @@ use std::{
 };
 
 use tokio::{sync::Semaphore, time::timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 use crate::{
     Error, ErrorKind, Result,
     cache::{
-        Explain, MAX_NEAR_TTL_SHARED, MissReason, Policy, Read, ReadMode, ReadOptions, Served, TierState,
+        Consistency, Explain, MissReason, Policy, Read, ReadMode, ReadOptions, Served, TierState, Token,
         batch::{BatchLoader, Passenger},
         codec::SharedCodec,
+        coherence::{self, Coherence},
         depart::Parts,
         entry::{Freshness, Lease},
-        fetch::{Loader, Plan, loaded},
+        fetch::{Loader, Plan},
         flight::{Boarding, Flight, Flights},
+        log::Follower,
         near::{Near, NearEntry},
         shared::Shared,
         stats::{Counter, Stats},
+        store::loaded,
     },
     clock::Time,
     source::{SharedSink, SharedSource},
 };
+
+/// The tags of a loaded value.
+pub(crate) type TagsOf<K, V> = Arc<dyn Fn(&K, &V) -> Vec<String> + Send + Sync>;
+/// The lifetime that a loaded value asks for.
+pub(crate) type TtlOf<V> = Arc<dyn Fn(&V) -> Option<Duration> + Send + Sync>;
 
 pub(crate) struct Inner<K, V> {
     pub(crate) name: String,
@@ -44,6 +52,14 @@ pub(crate) struct Inner<K, V> {
     pub(crate) codec: Option<SharedCodec<V>>,
     pub(crate) source: Option<SharedSource<K, V>>,
     pub(crate) sink: Option<SharedSink<K, V>>,
+    /// What this node knows of the invalidations of all nodes.
+    pub(crate) coherence: Arc<Coherence>,
+    /// Keeps that in step beside Redis.
+    pub(crate) follower: Option<Arc<Follower>>,
+    /// Owns the follower's task.
+    pub(crate) _following: Option<AbortOnDropHandle<()>>,
+    pub(crate) node: u64,
+    pub(crate) consistency: Consistency,
     pub(crate) flights: Arc<Flights<K, V>>,
     pub(crate) stats: Stats,
     pub(crate) clock: Time,
@@ -51,9 +67,14 @@ pub(crate) struct Inner<K, V> {
     pub(crate) tasks: TaskTracker,
     pub(crate) loads: Semaphore,
     pub(crate) weigher: Arc<dyn Fn(&V) -> u32 + Send + Sync>,
+    pub(crate) tags_of: Option<TagsOf<K, V>>,
+    pub(crate) ttl_of: Option<TtlOf<V>>,
     /// The longest lifetime, stale windows included, that any call has asked for.
     pub(crate) longest_life_ms: AtomicU64,
 }
+
+/// How old a flight may be and still be joined by a node that does not hear of invalidations.
+const JOINABLE_MS: u64 = 1_000;
 
 /// A read that has to wait.
 type SlowRead<'a, V> = Pin<Box<dyn Future<Output = Result<Read<V>>> + Send + 'a>>;
@@ -86,7 +107,10 @@ where
         let mut found = self.near.as_ref()?.get(key);
         let entry = found.as_mut()?;
         let now_ms = self.clock.monotonic_ms();
-        if entry.freshness(now_ms) != Freshness::Fresh {
+        let fresh = entry.freshness(now_ms) == Freshness::Fresh
+            && entry.is_current(&self.coherence)
+            && self.coherence.is_stamp_synced(&entry.stamp, now_ms);
+        if !fresh {
             return None;
         }
         self.stats.count(Counter::NearHits);
@@ -96,12 +120,28 @@ where
     pub(crate) fn look_near(&self, key: &K) -> NearLook<V> {
         let Some(near) = &self.near else { return NearLook::Miss(MissReason::Cold, None) };
         let Some(entry) = near.get(key) else { return NearLook::Miss(near.why_absent(key), None) };
-        match entry.freshness(self.clock.monotonic_ms()) {
-            Freshness::Fresh => NearLook::Fresh(entry),
-            Freshness::Stale => NearLook::Stale(entry),
-            Freshness::Fallback => NearLook::Miss(MissReason::Expired, Some((entry, Served::Near))),
-            Freshness::Expired => NearLook::Miss(MissReason::Expired, None),
+        match self.near_freshness(&entry) {
+            None => NearLook::Miss(MissReason::Invalidated, None),
+            Some(Freshness::Fresh) => NearLook::Fresh(entry),
+            Some(Freshness::Stale) => NearLook::Stale(entry),
+            Some(Freshness::Fallback) => NearLook::Miss(MissReason::Expired, Some((entry, Served::Near))),
+            Some(Freshness::Expired) => NearLook::Miss(MissReason::Expired, None),
         }
+    }
+
+    /// What may be done with a near copy; `None` if it was invalidated. A node that is out of step may use it as a
+    /// fallback only.
+    pub(crate) fn near_freshness(&self, entry: &NearEntry<V>) -> Option<Freshness> {
+        if !entry.is_current(&self.coherence) {
+            return None;
+        }
+        let now_ms = self.clock.monotonic_ms();
+        Some(match entry.freshness(now_ms) {
+            Freshness::Fresh | Freshness::Stale if !self.coherence.is_stamp_synced(&entry.stamp, now_ms) => {
+                Freshness::Fallback
+            }
+            freshness => freshness,
+        })
     }
 
     pub(crate) fn remember(&self, key: &K, reason: MissReason) {
@@ -147,16 +187,20 @@ where
                 match options.mode {
                     ReadMode::Bypass => self.bypass(&policy, load).await,
                     ReadMode::Refresh => {
-                        self.board(key, options.mode, (MissReason::Asked, None), policy, load).await
+                        self.board(key, options, (MissReason::Asked, None), policy, load).await
+                    }
+                    ReadMode::Cached if !self.is_at(&key, options) => {
+                        self.board(key, options, (MissReason::Invalidated, None), policy, load).await
                     }
                     ReadMode::Cached => match self.look_near(&key) {
                         NearLook::Fresh(entry) => Ok(entry.read(Served::Near, self.clock.monotonic_ms())),
                         NearLook::Stale(entry) => {
-                            self.tasks.spawn(self.clone().refresh(key, policy, load));
+                            let tags = options.tag_hashes();
+                            self.tasks.spawn(self.clone().refresh(key, policy, tags, load));
                             Ok(entry.read(Served::Near, self.clock.monotonic_ms()))
                         }
                         NearLook::Miss(reason, spare) => {
-                            self.board(key, options.mode, (reason, spare), policy, load).await
+                            self.board(key, options, (reason, spare), policy, load).await
                         }
                     },
                 }
@@ -191,35 +235,68 @@ where
         Ok(loaded(value, None, MissReason::Asked))
     }
 
-    /// How old a flight may be and still be joined. Beside a shared Redis an older one may have begun before another
-    /// node's invalidation.
-    fn joinable(&self) -> Duration {
-        if self.shared.is_some() { MAX_NEAR_TTL_SHARED } else { Duration::MAX }
+    /// Whether this node has applied everything that the reader wants to see.
+    fn is_at(&self, key: &K, options: &ReadOptions) -> bool {
+        options.at_least.as_ref().is_none_or(|token| {
+            token.name_hash() != self.name_hash()
+                || token.shard() != self.coherence.shard_of(&key.to_string())
+                || self.coherence.has_applied(token.shard(), token.position())
+        })
+    }
+
+    pub(crate) fn token(&self, text: &str) -> Option<Token> {
+        self.shared.as_ref()?;
+        let shard = self.coherence.shard_of(text);
+        let at = self.coherence.known(shard);
+        (at.epoch != 0).then(|| Token::new(self.name_hash(), shard, at))
+    }
+
+    /// What a token of this cache carries instead of its name.
+    pub(crate) fn name_hash(&self) -> u32 {
+        coherence::tag_hash(&self.name) as u32
+    }
+
+    /// Whether a reader that comes now may wait for this flight: nothing that it would load has been invalidated since
+    /// the flight began, as far as this node knows, and this node knows enough.
+    fn may_join(&self, flight: &Flight<V>, now_ms: u64) -> bool {
+        self.coherence.is_current(flight.stamp())
+            && (self.coherence.is_stamp_synced(flight.stamp(), now_ms)
+                || flight.age_ms(now_ms) <= JOINABLE_MS)
     }
 
     /// Joins the key's flight or begins one.
     async fn board(
         self: &Arc<Self>,
         key: K,
-        mode: ReadMode,
+        options: &ReadOptions,
         (reason, spare): (MissReason, Option<(NearEntry<V>, Served)>),
         policy: Policy,
         load: Loader<Option<V>>,
     ) -> Result<Read<V>> {
         let now_ms = self.clock.monotonic_ms();
-        let joinable = (mode != ReadMode::Refresh).then(|| self.joinable());
-        match self.flights.board(&key, now_ms, joinable) {
+        let text = key.to_string();
+        let basis = self.coherence.basis(&text);
+        let joins = options.mode == ReadMode::Cached && self.is_at(&key, options);
+        match self.flights.board(&key, basis.stamp, now_ms, |flight| joins && self.may_join(flight, now_ms)) {
             Boarding::Join(flight) => flight.wait().await,
             Boarding::Lead(leader) => {
                 // Between the look at the near tier and here the key's last flight may have landed.
-                if mode == ReadMode::Cached
-                    && let NearLook::Fresh(entry) = self.look_near(&key)
-                {
+                if joins && let NearLook::Fresh(entry) = self.look_near(&key) {
                     let read = entry.read(Served::Near, now_ms);
                     leader.land(Ok(read.clone()), || {});
                     return Ok(read);
                 }
-                let plan = Plan { policy, mode, reason, lease: Lease::random(), first: None, spare };
+                let plan = Plan {
+                    text,
+                    basis,
+                    policy,
+                    tags: options.tag_hashes(),
+                    mode: options.mode,
+                    reason,
+                    lease: Lease::random(),
+                    first: None,
+                    spare,
+                };
                 self.depart(Parts { leader, plan, load }).await
             }
         }
@@ -240,14 +317,18 @@ where
                 }
                 NearLook::Miss(reason, spare) => (reason, spare),
             };
-            let flight = match self.flights.board(key, now_ms, Some(self.joinable())) {
+            let text = key.to_string();
+            let basis = self.coherence.basis(&text);
+            let boarding =
+                self.flights.board(key, basis.stamp, now_ms, |flight| self.may_join(flight, now_ms));
+            let flight = match boarding {
                 Boarding::Join(flight) => flight,
                 Boarding::Lead(leader) => {
                     let flight = leader.flight();
                     // As in `board`.
                     match self.look_near(key) {
                         NearLook::Fresh(entry) => leader.land(Ok(entry.read(Served::Near, now_ms)), || {}),
-                        _ => passengers.push(Passenger::new(leader, reason, spare)),
+                        _ => passengers.push(Passenger::new(leader, text, basis, reason, spare)),
                     }
                     flight
                 }
@@ -273,13 +354,14 @@ where
         let text = key.to_string();
         let near = match &self.near {
             None => TierState::Off,
-            Some(near) => {
-                near.get(key).map_or(TierState::Empty, |entry| entry.state(self.clock.monotonic_ms()))
-            }
+            Some(near) => match near.get(key) {
+                Some(entry) if entry.is_current(&self.coherence) => entry.state(self.clock.monotonic_ms()),
+                _ => TierState::Empty,
+            },
         };
         let shared = match &self.shared {
             None => None,
-            Some(shared) => Some(shared.state(&text, self.clock.unix_ms()).await),
+            Some(shared) => Some(shared.state(&text, &self.coherence, self.clock.unix_ms()).await),
         };
         Explain {
             near,

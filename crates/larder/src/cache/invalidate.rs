@@ -10,17 +10,32 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::{runtime::Handle, time::sleep};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep},
+};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    Result,
-    cache::{inner::Inner, shared::Shared, stats::Counter},
+    Error, ErrorKind, Result,
+    cache::{
+        Consistency, Token,
+        event::{Change, Event},
+        inner::Inner,
+        shared::{Action, Shared},
+        stats::Counter,
+        unsent::Debt,
+    },
 };
 
-/// How many keys one replayed command carries.
+/// How many debts one round of the replay pays.
 const REPLAY_BATCH: usize = 500;
 /// The first and the longest pause between two tries of the replay.
 const REPLAY_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+/// The first and the longest pause between two looks at who has not applied an invalidation yet.
+const ACK_PAUSE: (Duration, Duration) = (Duration::from_micros(300), Duration::from_millis(10));
+/// Keys that one script destroys at most; its arguments live on a stack of bounded size.
+const KEYS_PER_SCRIPT: usize = 1_000;
 
 impl<K, V> Inner<K, V>
 where
@@ -29,30 +44,36 @@ where
 {
     /// The near copies go twice. First, so that this node stops serving them at once. Again after Redis has
     /// acknowledged, because a reader in between may have fetched the old value from Redis.
-    pub(crate) async fn invalidate<Q>(self: &Arc<Self>, keys: &[&Q]) -> Result<()>
+    pub(crate) async fn invalidate<Q>(self: &Arc<Self>, keys: &[&Q]) -> Result<Vec<Token>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + fmt::Display + ?Sized,
     {
         self.forget_near(keys);
         self.stats.count_many(Counter::Invalidated, keys.len());
-        let Some(shared) = &self.shared else { return Ok(()) };
-        let mut owed = Owed { inner: self, keys: keys.iter().map(ToString::to_string).collect() };
-        let sent = send(shared, &owed.keys).await;
-        if sent.is_ok() {
-            owed.keys.clear();
-        }
-        drop(owed);
+        let debts = keys.iter().map(|key| Debt::Key(key.to_string())).collect();
+        let tokens = self.pay(debts).await;
         self.forget_near(keys);
-        sent.map_err(|error| error.context("invalidate: kept, and sent again until Redis acknowledges it"))
+        tokens
     }
 
-    fn forget_near<Q>(&self, keys: &[&Q])
+    /// Purges a tag: one short script for each shard, however many entries have it.
+    pub(crate) async fn invalidate_tag(self: &Arc<Self>, tag: u64) -> Result<Vec<Token>> {
+        self.pay(vec![Debt::Tag(tag)]).await
+    }
+
+    /// Purges everything: one short script for each shard.
+    pub(crate) async fn clear(self: &Arc<Self>) -> Result<Vec<Token>> {
+        self.pay(vec![Debt::Clear]).await
+    }
+
+    pub(crate) fn forget_near<Q>(&self, keys: &[&Q])
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Eq + fmt::Display + ?Sized,
     {
         for key in keys {
+            self.coherence.forget(&key.to_string());
             self.flights.ground(*key, || {
                 if let Some(near) = &self.near {
                     near.invalidate(*key);
@@ -61,26 +82,143 @@ where
         }
     }
 
-    /// Keeps invalidations that were not acknowledged, and sees to it that they are sent.
-    fn owe(self: &Arc<Self>, keys: &[String]) {
+    /// Carries debts out now. What is not acknowledged, also because the caller went away, is kept and paid later.
+    pub(crate) async fn pay(self: &Arc<Self>, debts: Vec<Debt>) -> Result<Vec<Token>> {
+        let Some(shared) = &self.shared else {
+            self.pay_alone(&debts);
+            return Ok(Vec::new());
+        };
+        let mut owed = Owed { inner: self, debts };
+        let sent = self.send(shared, &owed.debts).await;
+        if sent.is_ok() {
+            owed.debts.clear();
+        }
+        drop(owed);
+        let tokens = sent
+            .map_err(|error| error.context("invalidate: kept, and sent again until Redis acknowledges it"))?;
+        if let Consistency::Strict(bound) = self.consistency {
+            join_all(tokens.iter().map(|token| self.await_all_nodes(shared, token, bound)))
+                .await
+                .into_iter()
+                .collect::<Result<()>>()?;
+        }
+        Ok(tokens)
+    }
+
+    fn pay_alone(&self, debts: &[Debt]) {
+        for debt in debts {
+            match debt {
+                // The near copies are all there is, and they are gone.
+                Debt::Key(_) => {}
+                Debt::Tag(tag) => {
+                    let seq = self.coherence.next_alone();
+                    self.coherence.watch_tag(0, *tag);
+                    self.coherence.purge_tag(0, *tag, seq);
+                }
+                Debt::Clear => {
+                    let seq = self.coherence.next_alone();
+                    self.coherence.clear(0, seq);
+                }
+            }
+        }
+    }
+
+    /// One script for each shard that is concerned, all at the same time.
+    async fn send(&self, shared: &Shared, debts: &[Debt]) -> Result<Vec<Token>> {
+        let mut keys: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+        let mut whole = Vec::new();
+        for debt in debts {
+            match debt {
+                Debt::Key(text) => keys.entry(shared.shard_of(text)).or_default().push(text.clone()),
+                Debt::Tag(tag) => whole.push((Action::Tag(*tag), Change::Tag(*tag))),
+                Debt::Clear => whole.push((Action::Clear, Change::Clear)),
+            }
+        }
+        let mut calls = Vec::new();
+        for (shard, texts) in &keys {
+            for texts in texts.chunks(KEYS_PER_SCRIPT) {
+                calls.push((*shard, Action::Unlink(texts), keys_change(texts)));
+            }
+        }
+        for (action, change) in &whole {
+            calls.extend((0..self.coherence.shards()).map(|shard| (shard, *action, change.clone())));
+        }
+        let calls = calls.into_iter().map(|(shard, action, change)| self.act(shared, shard, action, change));
+        join_all(calls).await.into_iter().collect()
+    }
+
+    /// Carries out one numbered invalidation, here and in Redis.
+    pub(crate) async fn act(
+        &self,
+        shared: &Shared,
+        shard: u16,
+        action: Action<'_>,
+        change: Change,
+    ) -> Result<Token> {
+        let event = Event { node: self.node, change }.encode();
+        let at = shared.invalidate(shard, action, &event).await?;
+        match action {
+            Action::Tag(tag) => self.coherence.purge_tag(shard, tag, at.seq),
+            Action::Clear => self.coherence.clear(shard, at.seq),
+            Action::Unlink(_) | Action::Block(..) => {}
+            Action::RefuseFills => self.coherence.forget_shard(shard),
+        }
+        self.coherence.acknowledged(shard, at);
+        if let Some(follower) = &self.follower {
+            follower.took_part(shard, at);
+        }
+        Ok(Token::new(self.name_hash(), shard, at))
+    }
+
+    /// Returns when every other node has applied the invalidation, or may not serve copies any more.
+    async fn await_all_nodes(&self, shared: &Shared, token: &Token, bound: Duration) -> Result<()> {
+        // A lease that is prolonged at the last moment runs for a whole bound more.
+        let give_up = Instant::now() + bound * 2;
+        let mut pause = ACK_PAUSE.0;
+        while shared.unacknowledged(token.shard(), self.node, token.position()).await? > 0 {
+            if Instant::now() >= give_up {
+                let message = "a node neither applied the invalidation nor fell silent";
+                return Err(Error::new(ErrorKind::Timeout, message));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(ACK_PAUSE.1);
+        }
+        Ok(())
+    }
+
+    /// Keeps what was not acknowledged, and sees to it that it is sent.
+    fn owe(self: &Arc<Self>, debts: &[Debt]) {
         let Some(shared) = &self.shared else { return };
-        self.stats.count_many(Counter::InvalidationsDeferred, keys.len());
+        self.stats.count_many(Counter::InvalidationsDeferred, debts.len());
         let longest_life_ms = self.longest_life_ms.load(Ordering::Relaxed);
-        let first = shared.unsent.keep(keys, self.clock.monotonic_ms(), longest_life_ms);
+        let first = shared.unsent.keep(debts, self.clock.monotonic_ms(), longest_life_ms);
+        // From here on Redis is not believed; what was fetched from it a moment ago must go too.
+        for debt in debts {
+            match debt {
+                Debt::Key(text) => self.coherence.forget(text),
+                Debt::Tag(_) | Debt::Clear => {
+                    (0..self.coherence.shards()).for_each(|shard| self.coherence.flush(shard));
+                }
+            }
+        }
         if first && let Ok(runtime) = Handle::try_current() {
             self.tasks.spawn_on(replay(Arc::downgrade(self)), &runtime);
         }
     }
 }
 
+pub(crate) fn keys_change(texts: &[String]) -> Change {
+    Change::Keys(texts.iter().map(|text| xxh3_64(text.as_bytes())).collect())
+}
+
 /// Invalidations on their way. Whatever is still listed when this is dropped is kept and replayed.
-struct Owed<'a, K, V>
+pub(crate) struct Owed<'a, K, V>
 where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    inner: &'a Arc<Inner<K, V>>,
-    keys: Vec<String>,
+    pub(crate) inner: &'a Arc<Inner<K, V>>,
+    pub(crate) debts: Vec<Debt>,
 }
 
 impl<K, V> Drop for Owed<'_, K, V>
@@ -89,22 +227,10 @@ where
     V: Send + Sync + 'static,
 {
     fn drop(&mut self) {
-        if !self.keys.is_empty() {
-            self.inner.owe(&self.keys);
+        if !self.debts.is_empty() {
+            self.inner.owe(&self.debts);
         }
     }
-}
-
-/// One command for each shard, all at the same time.
-async fn send(shared: &Shared, keys: &[String]) -> Result<()> {
-    if let [_] = keys {
-        return shared.invalidate(keys).await;
-    }
-    let mut shards: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-    for key in keys {
-        shards.entry(shared.shard_of(key)).or_default().push(key.clone());
-    }
-    join_all(shards.values().map(|keys| shared.invalidate(keys))).await.into_iter().collect()
 }
 
 /// Sends what is owed until nothing is. Holds the cache only while it works, so a cache that is dropped ends it.
@@ -118,11 +244,10 @@ where
         {
             let Some(inner) = inner.upgrade() else { return };
             let Some(shared) = &inner.shared else { return };
-            let keys = shared.unsent.next(REPLAY_BATCH);
-            let sent = send(shared, &keys).await;
-            if sent.is_ok() {
+            let debts = shared.unsent.next(REPLAY_BATCH);
+            if inner.send(shared, &debts).await.is_ok() {
                 pause = REPLAY_PAUSE.0;
-                if shared.unsent.acknowledged(&keys, inner.clock.monotonic_ms()) {
+                if shared.unsent.acknowledged(&debts, inner.clock.monotonic_ms()) {
                     tracing::info!(cache = %inner.name, "All invalidations that Redis had missed are acknowledged.");
                     return;
                 }

@@ -32,36 +32,46 @@
 //! back; until then this node does not believe Redis about those keys.
 //!
 //! # Beside other nodes
-//! A node keeps its own copies for at most [`MAX_NEAR_TTL_SHARED`]: that is how long it can miss another node's
-//! invalidation.
+//! Every invalidation takes the next number of its shard's sequence, and every node applies them in order; see
+//! [`Consistency`]. A node that is cut off stops serving its own copies by itself.
 
 mod batch;
 mod builder;
 mod codec;
+mod coherence;
+mod consistency;
 mod depart;
 mod entry;
+mod event;
 mod explain;
 mod fetch;
 mod flight;
+mod guard;
 mod inner;
 mod invalidate;
+mod log;
 mod near;
 mod policy;
+mod purge;
 mod read;
 mod shared;
 mod stats;
+mod store;
+mod token;
 mod unsent;
 
 use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 
-use self::{batch::BatchLoader, fetch::Loader, inner::Inner};
+use self::{batch::BatchLoader, coherence::tag_hash, fetch::Loader, inner::Inner};
 pub use self::{
-    builder::{CacheBuilder, MAX_NEAR_TTL_SHARED},
+    builder::CacheBuilder,
     codec::{Codec, Json, MessagePack, Raw},
+    consistency::Consistency,
     explain::{Explain, TierState},
     policy::{MAX_LIFETIME, Policy},
     read::{MissReason, Read, ReadMode, ReadOptions, Served},
     stats::CacheStats,
+    token::Token,
 };
 use crate::Result;
 
@@ -121,7 +131,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        if options.mode == ReadMode::Cached
+        if options.may_be_near()
             && let Some(read) = self.inner.near_hit(key, |entry, now_ms| entry.read(Served::Near, now_ms))
         {
             return Ok(read);
@@ -167,7 +177,7 @@ where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<Option<V>>> + Send + 'static,
     {
-        if options.mode == ReadMode::Cached
+        if options.may_be_near()
             && let Some(read) = self.inner.near_hit(key, |entry, now_ms| entry.read(Served::Near, now_ms))
         {
             return Ok(read);
@@ -216,7 +226,7 @@ where
     /// write was done. `ErrorKind::Config` if the cache was built without a sink.
     pub async fn put(&self, key: &K, value: &V) -> Result<()> {
         self.inner.sink()?.put(key, value).await?;
-        self.invalidate(key).await
+        self.invalidate(key).await.map(drop)
     }
 
     /// Removes `key` from the cache's sink and then invalidates it.
@@ -225,13 +235,14 @@ where
     /// As [`put`](Self::put).
     pub async fn remove(&self, key: &K) -> Result<()> {
         self.inner.sink()?.remove(key).await?;
-        self.invalidate(key).await
+        self.invalidate(key).await.map(drop)
     }
 
     /// Makes every tier forget `key`. Call it after the write it is for has been committed.
     ///
     /// Once this returns `Ok`, no read of this node that begins later sees an older value, a load that is under way
-    /// included; other nodes follow within [`MAX_NEAR_TTL_SHARED`]. Cost: one round trip.
+    /// included; other nodes follow as the cache's [`Consistency`] says. The token makes a read on another node see at
+    /// least this, see [`ReadOptions::at_least`]. Cost: one round trip.
     ///
     /// # Errors
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis did not acknowledge it. This node has forgotten the key
@@ -239,24 +250,86 @@ where
     ///
     /// # Cancel safety
     /// Once polled, the invalidation happens: a dropped future leaves it to be sent behind.
-    pub async fn invalidate<Q>(&self, key: &Q) -> Result<()>
+    pub async fn invalidate<Q>(&self, key: &Q) -> Result<Option<Token>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + fmt::Display + ?Sized,
     {
-        self.inner.invalidate(&[key]).await
+        Ok(self.inner.invalidate(&[key]).await?.pop())
     }
 
     /// [`invalidate`](Self::invalidate) of several keys: one round trip for each shard they fall into.
     ///
     /// # Errors
     /// As [`invalidate`](Self::invalidate).
-    pub async fn invalidate_many<Q>(&self, keys: &[&Q]) -> Result<()>
+    pub async fn invalidate_many<Q>(&self, keys: &[&Q]) -> Result<Vec<Token>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + fmt::Display + ?Sized,
     {
         self.inner.invalidate(keys).await
+    }
+
+    /// Makes every entry with this tag worthless, and every load under way that will have it. Costs one round trip for
+    /// each shard, at the same time, however many entries there are.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn invalidate_tag(&self, tag: &str) -> Result<Vec<Token>> {
+        self.inner.invalidate_tag(tag_hash(tag)).await
+    }
+
+    /// Destroys every entry whose key matches a glob: `tenant:42:*`. Looks through the keys of each primary in bounded
+    /// steps, so it costs with the number of keys in Redis; a tag costs nothing of the kind. No load that began before
+    /// fills a matching key after.
+    ///
+    /// Returns how many entries were destroyed.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis does not answer: some may have been destroyed, call it
+    /// again. `ErrorKind::Config` without Redis.
+    pub async fn invalidate_pattern(&self, pattern: &str) -> Result<u64> {
+        self.inner.invalidate_pattern(pattern).await
+    }
+
+    /// Makes everything in this cache worthless, on all nodes. Costs as [`invalidate_tag`](Self::invalidate_tag).
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn clear(&self) -> Result<Vec<Token>> {
+        self.inner.clear().await
+    }
+
+    /// Runs a write to the database while nothing can fill the keys that it touches, and invalidates them after it.
+    ///
+    /// First the cached values go and fills are blocked, then `write` runs, then the keys are invalidated, also if it
+    /// failed, since it may have been done. If this process dies in between, nothing stale is left: the values are gone
+    /// already, and loads from before the write cannot fill. Readers meanwhile are answered by the source. If Redis is
+    /// away the write runs all the same. Cost: two round trips.
+    ///
+    /// Returns what `write` returned, and what the invalidation after it did.
+    ///
+    /// # Errors
+    /// What `write` returned.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, `write` is dropped where it stands, and the keys are invalidated behind.
+    pub async fn guarded_write<Q, T>(
+        &self,
+        keys: &[&Q],
+        write: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Result<Vec<Token>>)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + fmt::Display + ?Sized,
+    {
+        self.inner.guarded_write(keys, write).await
+    }
+
+    /// A token for reading, on any node, everything that this node knows to be invalidated in the shard of `key`, its own
+    /// writes included. `None` without Redis, or before it was first heard of.
+    pub fn token(&self, key: &K) -> Option<Token> {
+        self.inner.token(&key.to_string())
     }
 
     /// What each tier has of `key`, without changing or counting anything. Cost: two round trips.

@@ -16,6 +16,7 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter, sync:
 
 use crate::cache::{
     MissReason, Read, Served, TierState,
+    coherence::{Coherence, Stamp, TagStamp},
     entry::{Freshness, Lifetime},
 };
 
@@ -28,17 +29,27 @@ pub(crate) struct NearEntry<V> {
     pub(crate) near_until_ms: u32,
     pub(crate) life: Lifetime,
     pub(crate) weight: u32,
+    pub(crate) stamp: Stamp,
+    /// `None` for most: nothing to compare, nothing to count up on a hit.
+    pub(crate) tags: Option<Arc<[TagStamp]>>,
 }
 
 impl<V> Clone for NearEntry<V> {
     fn clone(&self) -> Self {
-        Self { value: self.value.clone(), ..*self }
+        Self { value: self.value.clone(), tags: self.tags.clone(), ..*self }
     }
 }
 
 impl<V> NearEntry<V> {
     pub(crate) fn age_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_sub(self.created_ms)
+    }
+
+    /// Whether no invalidation that this node knows of speaks against this copy.
+    #[inline]
+    pub(crate) fn is_current(&self, coherence: &Coherence) -> bool {
+        coherence.is_current(&self.stamp)
+            && self.tags.as_deref().is_none_or(|tags| tags.iter().all(TagStamp::is_current))
     }
 
     /// What may be done with this copy now. Past its near bound it is only a fallback: another node may know better.

@@ -152,15 +152,19 @@ impl Policy {
         self.ttl + self.stale_while_revalidate.max(self.stale_if_error)
     }
 
-    /// The lifetime of one new entry; `None` if it is not to be cached at all.
-    pub(crate) fn lifetime(&self, present: bool) -> Option<Lifetime> {
+    /// The lifetime of one new entry, with a lifetime of its own if the value asks for one; `None` if it is not to be
+    /// cached at all. A value cannot ask for longer than the policy keeps anything.
+    pub(crate) fn lifetime(&self, present: bool, own: Option<Duration>) -> Option<Lifetime> {
         if !present {
             let fresh_ms = self.shortened(self.negative_ttl);
             return (fresh_ms > 0).then_some(Lifetime { fresh_ms, stale_ms: 0, error_ms: 0 });
         }
+        if own.is_some_and(|own| own.is_zero()) {
+            return None;
+        }
         let window_ms = |window: Duration| window.as_millis() as u32;
         Some(Lifetime {
-            fresh_ms: self.shortened(self.ttl).max(1),
+            fresh_ms: self.shortened(own.unwrap_or(self.ttl).min(self.ttl)).max(1),
             stale_ms: window_ms(self.stale_while_revalidate),
             error_ms: window_ms(self.stale_if_error),
         })

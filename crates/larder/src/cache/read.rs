@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::cache::Policy;
+use crate::cache::{Policy, Token, coherence::tag_hash};
 
 /// How one read treats the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,10 +31,27 @@ pub struct ReadOptions {
     pub deadline: Option<Duration>,
     /// Rules for what this call stores, instead of the cache's own.
     pub policy: Option<Policy>,
+    /// Tags of what this call stores, beside those that the cache finds by itself. At most 64 in all.
+    pub tags: Vec<String>,
+    /// Read at least what this token stands for: everything invalidated up to it, by whatever node.
+    pub at_least: Option<Token>,
+}
+
+impl ReadOptions {
+    /// Whether this node's own copy will do without a further look.
+    #[inline]
+    pub(crate) fn may_be_near(&self) -> bool {
+        self.mode == ReadMode::Cached && self.at_least.is_none()
+    }
+
+    pub(crate) fn tag_hashes(&self) -> Vec<u64> {
+        self.tags.iter().map(|tag| tag_hash(tag)).collect()
+    }
 }
 
 /// The defaults, outside of the future of every plain read, which would grow by their size.
-pub(crate) static PLAIN: ReadOptions = ReadOptions { mode: ReadMode::Cached, deadline: None, policy: None };
+pub(crate) static PLAIN: ReadOptions =
+    ReadOptions { mode: ReadMode::Cached, deadline: None, policy: None, tags: Vec::new(), at_least: None };
 
 /// Who answered a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +73,8 @@ pub enum MissReason {
     Expired,
     /// It was invalidated not long ago.
     Invalidated,
+    /// It belonged to a tag, a pattern or a cache that was purged.
+    Purged,
     /// The near tier needed the room, and no shared tier had it.
     Evicted,
     /// Redis could not be asked.
@@ -70,10 +89,11 @@ pub enum MissReason {
 
 impl MissReason {
     /// Every reason, for tables.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Cold,
         Self::Expired,
         Self::Invalidated,
+        Self::Purged,
         Self::Evicted,
         Self::Error,
         Self::Corrupt,
@@ -87,6 +107,7 @@ impl MissReason {
             Self::Cold => "cold",
             Self::Expired => "expired",
             Self::Invalidated => "invalidated",
+            Self::Purged => "purged",
             Self::Evicted => "evicted",
             Self::Error => "error",
             Self::Corrupt => "corrupt",

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Gives a lease back without a value, so that nobody waits for a load that failed.
 --
 -- KEYS[1]  the entry's slot         KEYS[2]  the refresh lease beside it (same hash tag)

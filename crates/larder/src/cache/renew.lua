@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Prolongs a lease while its holder is still loading.
 --
 -- KEYS[1]  the entry's slot         KEYS[2]  the refresh lease beside it (same hash tag)

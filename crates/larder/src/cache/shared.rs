@@ -1,15 +1,19 @@
-//! The shared tier: one key's slot in Redis, and the few operations on it. Every method is one round trip.
+//! The shared tier: one key's slot in Redis, the marks of its shard, and the few operations on them. Every method is one
+//! round trip.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ::redis::{Cmd, Value};
 use bytes::Bytes;
+use rand::Rng;
 
 use crate::{
     Error, ErrorKind, Result,
     cache::{
         TierState,
-        entry::{Envelope, Lease, Slot},
+        coherence::{Coherence, Position},
+        entry::{Envelope, Lease, Slot, TOMBSTONE},
+        event::{epoch_of, epoch_text},
         unsent::Unsent,
     },
     redis::{Redis, Script, Space},
@@ -18,9 +22,16 @@ use crate::{
 static FILL: Script = Script::new("fill", include_str!("fill.lua"));
 static RELEASE: Script = Script::new("release", include_str!("release.lua"));
 static RENEW: Script = Script::new("renew", include_str!("renew.lua"));
+static INVALIDATE: Script = Script::new("invalidate", include_str!("invalidate.lua"));
+static BEAT: Script = Script::new("beat", include_str!("beat.lua"));
+static UNACKED: Script = Script::new("unacked", include_str!("unacked.lua"));
+static SYNC: Script = Script::new("sync", include_str!("sync.lua"));
 
 /// How long a lease stands without renewal: how long waiters on other nodes can be held up by a node that died.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
+
+/// How many keys one step of a scan looks at.
+const SCAN_STEP: usize = 500;
 
 /// What a look-up found in a key's slot.
 #[derive(Debug)]
@@ -31,8 +42,44 @@ pub(crate) enum Lookup {
     Leased,
     /// Somebody else's lease.
     Busy,
+    /// Somebody is writing what it caches: load, and store nothing.
+    Blocked,
     /// Bytes that are not ours, or damaged.
     Corrupt,
+}
+
+/// What became of a fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filled {
+    Stored,
+    /// The lease was gone: it ran out, or the key was invalidated.
+    LeaseLost,
+    /// A tag, a pattern or the whole cache was purged since the load began.
+    Purged,
+}
+
+/// Where a shard stands, and its purges.
+#[derive(Debug)]
+pub(crate) struct Marks {
+    pub(crate) at: Position,
+    pub(crate) cleared: u64,
+    /// The last purge of each tag that was asked for.
+    pub(crate) tags: Vec<u64>,
+}
+
+/// What one numbered invalidation does besides being logged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Action<'a> {
+    /// Destroys the values and the leases of these keys of the shard.
+    Unlink(&'a [String]),
+    /// Destroys them, and lets nothing be filled for so long.
+    Block(&'a [String], Duration),
+    /// Marks a tag as purged.
+    Tag(u64),
+    /// Marks the whole shard as purged.
+    Clear,
+    /// Refuses fills that began before, ahead of a purge by pattern.
+    RefuseFills,
 }
 
 /// The slots of one cache in Redis.
@@ -42,11 +89,17 @@ pub(crate) struct Shared {
     space: Space,
     pub(crate) unsent: Unsent,
     max_bytes: usize,
+    /// The longest that an entry can live, and so the least that a tag's mark must.
+    keep_ms: u64,
 }
 
 impl Shared {
-    pub(crate) fn new(redis: Redis, space: Space, max_bytes: usize) -> Self {
-        Self { redis, space, unsent: Unsent::default(), max_bytes }
+    pub(crate) fn new(redis: Redis, space: Space, max_bytes: usize, keep_ms: u64) -> Self {
+        Self { redis, space, unsent: Unsent::default(), max_bytes, keep_ms }
+    }
+
+    pub(crate) fn redis(&self) -> &Redis {
+        &self.redis
     }
 
     /// The key of an entry's slot, for `explain`.
@@ -57,6 +110,11 @@ impl Shared {
     /// Which shard a key belongs to: the keys of one shard can share a round trip.
     pub(crate) fn shard_of(&self, key: &str) -> u16 {
         self.space.shard_of(key.as_bytes())
+    }
+
+    /// Where a shard's invalidations are announced.
+    pub(crate) fn channel(&self, shard: u16) -> Vec<u8> {
+        self.space.of_shard(shard, "ch")
     }
 
     /// Reads a slot, and takes its lease if it is empty: `SET slot lease NX GET PX`, which writes nothing on a hit.
@@ -95,6 +153,7 @@ impl Shared {
             // A repeat after an unknown outcome finds its own lease.
             Ok(Slot::Lease(held)) if held == *lease => Lookup::Leased,
             Ok(Slot::Lease(_)) => Lookup::Busy,
+            Ok(Slot::Blocked) => Lookup::Blocked,
             Err(_) => Lookup::Corrupt,
         })
     }
@@ -138,13 +197,35 @@ impl Shared {
         Ok(self.redis.command(&control, &set).await? != Value::Nil)
     }
 
-    /// Stores a value under its lease; false if the lease is gone.
-    pub(crate) async fn fill(&self, key: &str, lease: &Lease, bytes: &[u8], keep_ms: u64) -> Result<bool> {
-        let (slot, control) = (self.space.entry(key.as_bytes())?, self.space.control(key.as_bytes())?);
-        let keep_ms = keep_ms.to_string();
-        let keys = [&slot[..], &control[..]];
-        let stored = self.redis.eval(&FILL, &keys, &[lease.as_bytes(), bytes, keep_ms.as_bytes()]).await?;
-        Ok(stored == Value::Int(1))
+    /// Stores a value under its lease, unless something it belongs to was purged since its load began.
+    pub(crate) async fn fill(
+        &self,
+        key: &str,
+        lease: &Lease,
+        envelope: &Envelope,
+        compress_above: Option<usize>,
+    ) -> Result<Filled> {
+        let shard = self.shard_of(key);
+        let mut keys = vec![self.space.entry(key.as_bytes())?, self.space.control(key.as_bytes())?];
+        keys.extend(["q", "ep", "g", "fe"].map(|name| self.space.of_shard(shard, name)));
+        keys.extend(envelope.tags.iter().map(|tag| self.tag_key(shard, *tag)));
+        let bytes = envelope.encode(compress_above);
+        let (epoch, seq) = (epoch_text(envelope.at.epoch), envelope.at.seq.to_string());
+        let (life_ms, tag_ms) = (envelope.life.keep_ms().to_string(), self.keep_ms.to_string());
+        let args: [&[u8]; 6] = [
+            lease.as_bytes(),
+            &bytes,
+            life_ms.as_bytes(),
+            epoch.as_bytes(),
+            seq.as_bytes(),
+            tag_ms.as_bytes(),
+        ];
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        Ok(match self.redis.eval(&FILL, &keys, &args).await? {
+            Value::Int(1) => Filled::Stored,
+            Value::Int(2) => Filled::Purged,
+            _ => Filled::LeaseLost,
+        })
     }
 
     /// Gives a lease back.
@@ -163,30 +244,144 @@ impl Shared {
         Ok(renewed == Value::Int(1))
     }
 
-    /// Destroys the values and the leases of keys of one shard, in one command: a fill that was leased before finds
-    /// nothing to fill.
-    pub(crate) async fn invalidate(&self, keys: &[String]) -> Result<()> {
-        let mut unlink = ::redis::cmd("UNLINK");
-        let mut route = None;
-        for key in keys {
-            let slot = self.space.entry(key.as_bytes())?;
-            unlink.arg(&slot).arg(self.space.control(key.as_bytes())?);
-            route.get_or_insert(slot);
+    /// Carries out one invalidation of a shard under the next number of its sequence, logs and announces it.
+    pub(crate) async fn invalidate(&self, shard: u16, action: Action<'_>, event: &[u8]) -> Result<Position> {
+        let mut keys: Vec<Vec<u8>> =
+            ["q", "ep", "log", "ch"].map(|name| self.space.of_shard(shard, name)).into();
+        let (mode, life_ms) = match action {
+            Action::Unlink(texts) | Action::Block(texts, _) => {
+                for text in texts {
+                    keys.extend([self.space.entry(text.as_bytes())?, self.space.control(text.as_bytes())?]);
+                }
+                match action {
+                    Action::Block(_, hold) => ("B", hold.as_millis() as u64),
+                    _ => ("U", 0),
+                }
+            }
+            Action::Tag(tag) => {
+                keys.push(self.tag_key(shard, tag));
+                ("M", self.keep_ms)
+            }
+            Action::Clear => {
+                keys.push(self.space.of_shard(shard, "g"));
+                ("M", 0)
+            }
+            Action::RefuseFills => {
+                keys.push(self.space.of_shard(shard, "fe"));
+                ("M", 0)
+            }
+        };
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let (epoch, life_ms) = (new_epoch(), life_ms.to_string());
+        let args = [mode.as_bytes(), epoch.as_bytes(), event, life_ms.as_bytes(), &TOMBSTONE];
+        let reply = self.redis.eval(&INVALIDATE, &keys, &args).await?;
+        let Value::Array(parts) = reply else { return Err(unexpected()) };
+        position_of(parts.first(), parts.get(1))
+    }
+
+    /// Where a shard stands, by one plain read; `None` if something is missing in Redis.
+    pub(crate) async fn glance(&self, shard: u16) -> Result<Option<Marks>> {
+        let keys = ["ep", "q", "g", "fe"].map(|name| self.space.of_shard(shard, name));
+        let mut get = ::redis::cmd("MGET");
+        keys.iter().for_each(|key| {
+            get.arg(key);
+        });
+        let Value::Array(found) = self.redis.command(&keys[0], &get).await? else { return Err(unexpected()) };
+        if found.contains(&Value::Nil) {
+            return Ok(None);
         }
-        match route {
-            Some(slot) => self.redis.command(&slot, &unlink).await.map(drop),
-            None => Ok(()),
+        let cleared = found.get(2).and_then(number_of).ok_or_else(unexpected)?;
+        Ok(Some(Marks { at: position_of(found.first(), found.get(1))?, cleared, tags: Vec::new() }))
+    }
+
+    /// Where a shard stands, and the last purges of it and of some tags. What is missing in Redis is made. With
+    /// `compare_history` a failover since the last comparison begins a new epoch.
+    pub(crate) async fn marks(&self, shard: u16, tags: &[u64], compare_history: bool) -> Result<Marks> {
+        let mut keys: Vec<Vec<u8>> =
+            ["q", "ep", "log", "rid", "g", "fe"].map(|name| self.space.of_shard(shard, name)).into();
+        keys.extend(tags.iter().map(|tag| self.tag_key(shard, *tag)));
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        let (epoch, keep_ms) = (new_epoch(), self.keep_ms.to_string());
+        let compare: &[u8] = if compare_history { b"1" } else { b"0" };
+        let reply = self.redis.eval(&SYNC, &keys, &[epoch.as_bytes(), keep_ms.as_bytes(), compare]).await?;
+        let Value::Array(parts) = reply else { return Err(unexpected()) };
+        let mut numbers = parts.iter().skip(2).map(number_of);
+        let mut next = || numbers.next().flatten().ok_or_else(unexpected);
+        let at = position_of(parts.first(), parts.get(1))?;
+        let (cleared, _pattern) = (next()?, next()?);
+        let tags = tags.iter().map(|_| next()).collect::<Result<_>>()?;
+        Ok(Marks { at, cleared, tags })
+    }
+
+    /// Up to `most` entries of a shard's log, from a number on.
+    pub(crate) async fn log_from(&self, shard: u16, seq: u64, most: usize) -> Result<Vec<(u64, Vec<u8>)>> {
+        let log = self.space.of_shard(shard, "log");
+        let mut range = ::redis::cmd("XRANGE");
+        range.arg(&log).arg(format!("{seq}-0")).arg("+").arg("COUNT").arg(most);
+        let Value::Array(entries) = self.redis.command(&log, &range).await? else { return Err(unexpected()) };
+        entries.into_iter().map(log_entry).collect()
+    }
+
+    /// Says what this node has applied, and for how long it may serve its copies from now.
+    pub(crate) async fn beat(&self, shard: u16, node: u64, at: Position, serves: Duration) -> Result<()> {
+        let nodes = self.space.of_shard(shard, "n");
+        let (node, epoch) = (node_text(node), epoch_text(at.epoch));
+        let (seq, serves_ms) = (at.seq.to_string(), serves.as_millis().to_string());
+        let args = [node.as_bytes(), epoch.as_bytes(), seq.as_bytes(), serves_ms.as_bytes()];
+        self.redis.eval(&BEAT, &[&nodes], &args).await.map(drop)
+    }
+
+    /// How many other nodes may still serve copies from before this position.
+    pub(crate) async fn unacknowledged(&self, shard: u16, node: u64, at: Position) -> Result<u64> {
+        let nodes = self.space.of_shard(shard, "n");
+        let (node, epoch, seq) = (node_text(node), epoch_text(at.epoch), at.seq.to_string());
+        let args = [node.as_bytes(), epoch.as_bytes(), seq.as_bytes()];
+        match self.redis.eval(&UNACKED, &[&nodes], &args).await? {
+            Value::Int(behind) => Ok(behind.max(0) as u64),
+            _ => Err(unexpected()),
         }
     }
 
+    /// The shards, grouped by the server that owns them.
+    pub(crate) fn shards_by_primary(&self) -> Vec<Vec<u16>> {
+        let mut groups: BTreeMap<Option<String>, Vec<u16>> = BTreeMap::new();
+        for shard in 0..self.space.shards() {
+            groups.entry(self.redis.primary_of(&self.channel(shard))).or_default().push(shard);
+        }
+        groups.into_values().collect()
+    }
+
+    /// One bounded step through the keys of the server that owns `shard`: the next cursor, 0 at the end, and the texts of
+    /// the entries that match.
+    pub(crate) async fn scan(&self, shard: u16, cursor: u64, pattern: &str) -> Result<(u64, Vec<String>)> {
+        let mut scan = ::redis::cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(self.space.entries_matching(pattern)).arg("COUNT").arg(SCAN_STEP);
+        let Value::Array(mut parts) = self.redis.command(&self.channel(shard), &scan).await? else {
+            return Err(unexpected());
+        };
+        let (Some(Value::Array(keys)), Some(next)) = (parts.pop(), parts.pop()) else {
+            return Err(unexpected());
+        };
+        let texts = keys.iter().filter_map(text_of).filter_map(|key| self.space.text_of_entry(key)).collect();
+        Ok((number_of(&next).ok_or_else(unexpected)?, texts))
+    }
+
+    fn tag_key(&self, shard: u16, tag: u64) -> Vec<u8> {
+        self.space.of_shard(shard, &format!("t:{tag:016x}"))
+    }
+
     /// What the slot holds, for `explain`. Two round trips.
-    pub(crate) async fn state(&self, key: &str, now_unix_ms: u64) -> TierState {
+    pub(crate) async fn state(&self, key: &str, coherence: &Coherence, now_unix_ms: u64) -> TierState {
         let (slot, remaining) = (self.peek(key).await, self.remaining(key).await);
         let left = remaining.ok().flatten().unwrap_or_default();
         match slot {
             Ok(None) => TierState::Empty,
             Ok(Some(Slot::Lease(_))) => TierState::Leased { runs_out_in: left },
+            Ok(Some(Slot::Blocked)) => TierState::Blocked { runs_out_in: left },
             Ok(Some(Slot::Value(envelope))) => {
+                if !coherence.is_after_clear(self.shard_of(key), envelope.at) {
+                    return TierState::Purged;
+                }
                 let age_ms = envelope.age_ms(now_unix_ms);
                 TierState::Holds {
                     present: envelope.payload.is_some(),
@@ -204,7 +399,7 @@ impl Shared {
     }
 
     /// What remains of a slot's hard expiry; `None` if the slot is empty.
-    pub(crate) async fn remaining(&self, key: &str) -> Result<Option<Duration>> {
+    async fn remaining(&self, key: &str) -> Result<Option<Duration>> {
         let slot = self.space.entry(key.as_bytes())?;
         let mut pttl = ::redis::cmd("PTTL");
         pttl.arg(&slot);
@@ -223,4 +418,47 @@ fn lookup_command(slot: &[u8], lease: &Lease) -> Cmd {
 
 fn is_wrong_type(error: &Error) -> bool {
     error.kind() == ErrorKind::Corrupt
+}
+
+fn node_text(node: u64) -> String {
+    format!("{node:016x}")
+}
+
+fn new_epoch() -> String {
+    epoch_text(rand::rng().random_range(1..=u64::MAX))
+}
+
+fn unexpected() -> Error {
+    Error::new(ErrorKind::Corrupt, "redis answered something else than this script returns")
+}
+
+fn text_of(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::BulkString(bytes) => Some(bytes),
+        Value::SimpleString(text) => Some(text.as_bytes()),
+        _ => None,
+    }
+}
+
+fn number_of(value: &Value) -> Option<u64> {
+    std::str::from_utf8(text_of(value)?).ok()?.parse().ok()
+}
+
+fn position_of(epoch: Option<&Value>, seq: Option<&Value>) -> Result<Position> {
+    let epoch = epoch.and_then(text_of).and_then(epoch_of).ok_or_else(unexpected)?;
+    Ok(Position { epoch, seq: seq.and_then(number_of).ok_or_else(unexpected)? })
+}
+
+/// `["<seq>-0", ["e", event]]`
+fn log_entry(entry: Value) -> Result<(u64, Vec<u8>)> {
+    let Value::Array(mut parts) = entry else { return Err(unexpected()) };
+    let (Some(Value::Array(mut fields)), Some(id)) = (parts.pop(), parts.pop()) else {
+        return Err(unexpected());
+    };
+    let id = text_of(&id).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(unexpected)?;
+    let seq = id.split('-').next().and_then(|seq| seq.parse().ok()).ok_or_else(unexpected)?;
+    match fields.pop() {
+        Some(Value::BulkString(event)) => Ok((seq, event)),
+        _ => Err(unexpected()),
+    }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Cache, Clock, Error, ErrorKind, Policy, Result, SystemClock,
-    cache::{CacheStats, Codec, Explain, Read, ReadOptions},
+    cache::{CacheStats, Codec, Consistency, Explain, Read, ReadOptions, Token},
     redis::Redis,
     source::Source,
 };
@@ -36,6 +36,7 @@ pub struct CollectionBuilder {
     policy: Policy,
     near_bytes: u64,
     version: u32,
+    consistency: Consistency,
     clock: Arc<dyn Clock>,
 }
 
@@ -54,6 +55,7 @@ impl CollectionBuilder {
             policy: Policy::default(),
             near_bytes: 64 << 20,
             version: 1,
+            consistency: Consistency::default(),
             clock: Arc::new(SystemClock),
         }
     }
@@ -82,6 +84,12 @@ impl CollectionBuilder {
         self
     }
 
+    /// How far the copies of different nodes may drift apart; all nodes must agree. Default: [`Consistency::default`].
+    pub fn consistency(mut self, consistency: Consistency) -> Self {
+        self.consistency = consistency;
+        self
+    }
+
     /// Where time is read. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -101,6 +109,7 @@ impl CollectionBuilder {
             .codec(BsonDocument)
             .near_bytes(self.near_bytes, TYPICAL_DOCUMENT_BYTES, near_weight)
             .version(self.version)
+            .consistency(self.consistency)
             .shared_clock(self.clock);
         if let Some(redis) = &self.redis {
             cache = cache.redis(redis);
@@ -333,8 +342,7 @@ impl Collection {
     /// `ErrorKind::Invalid` if the document has another `_id`; as [`find`](Self::find) for the database.
     pub async fn replace(&self, id: &Id, document: Document, expect: &Expect) -> Result<Written> {
         self.check_id(id)?;
-        let replaced = self.store.replace(id, document, expect, false).await;
-        self.forget(&[id], touched(&replaced)).await;
+        let replaced = self.guarded(id, self.store.replace(id, document, expect, false)).await;
         Ok(replaced?.written)
     }
 
@@ -344,8 +352,7 @@ impl Collection {
     /// As [`replace`](Self::replace).
     pub async fn put(&self, id: &Id, document: Document) -> Result<Put> {
         self.check_id(id)?;
-        let replaced = self.store.replace(id, document, &Expect::Any, true).await;
-        self.forget(&[id], touched(&replaced)).await;
+        let replaced = self.guarded(id, self.store.replace(id, document, &Expect::Any, true)).await;
         let replaced = replaced?;
         match replaced.written {
             Written::Done(document) => Ok(Put { document, created: replaced.inserted }),
@@ -362,9 +369,7 @@ impl Collection {
     /// As [`replace`](Self::replace).
     pub async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
         self.check_id(id)?;
-        let written = self.store.patch(id, patch, expect).await;
-        self.forget(&[id], touched(&written)).await;
-        written
+        self.guarded(id, self.store.patch(id, patch, expect)).await
     }
 
     /// Deletes the document `id` and returns it as it was.
@@ -373,18 +378,29 @@ impl Collection {
     /// As [`find`](Self::find).
     pub async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
         self.check_id(id)?;
-        let written = self.store.delete(id, expect).await;
-        self.forget(&[id], touched(&written)).await;
-        written
+        self.guarded(id, self.store.delete(id, expect)).await
     }
 
     /// Makes every tier forget the document `id`, after a write that did not go through this collection.
     ///
     /// # Errors
     /// As [`Cache::invalidate`].
-    pub async fn invalidate(&self, id: &Id) -> Result<()> {
+    pub async fn invalidate(&self, id: &Id) -> Result<Option<Token>> {
         self.check_id(id)?;
         self.cache.invalidate(id).await
+    }
+
+    /// A token for reading, on any node, what this node has written to this document last, or anything later.
+    pub fn token(&self, id: &Id) -> Option<Token> {
+        self.cache.token(id)
+    }
+
+    /// Makes every tier forget every document of the collection, on all nodes.
+    ///
+    /// # Errors
+    /// As [`Cache::clear`].
+    pub async fn clear(&self) -> Result<()> {
+        self.cache.clear().await.map(drop)
     }
 
     /// Makes the indexes that the declared filters and sorts need. Safe to repeat.
@@ -450,6 +466,16 @@ impl Collection {
             }
         };
         Ok((id, raw))
+    }
+
+    /// Writes while nothing can fill the document, and invalidates it. That Redis could not be told is no failure of the
+    /// write: the cache keeps what it owes, and counts it.
+    async fn guarded<T>(&self, id: &Id, write: impl Future<Output = Result<T>>) -> Result<T> {
+        let (written, invalidated) = self.cache.guarded_write(&[id], write).await?;
+        if let Err(error) = invalidated {
+            tracing::warn!(collection = self.cache.name(), %error, "A write is done, but Redis could not be told.");
+        }
+        Ok(written)
     }
 
     /// Invalidates after a write. That Redis could not be told is no failure of the write: the cache keeps what it owes,

@@ -60,6 +60,31 @@ impl Space {
         self.build(b"c:", key)
     }
 
+    /// `{app.space.07}:v1:<name>`, a key that belongs to the whole shard.
+    pub(crate) fn of_shard(&self, shard: u16, name: &str) -> Vec<u8> {
+        [self.prefixes[usize::from(shard)].as_bytes(), name.as_bytes()].concat()
+    }
+
+    /// How many shards the space has.
+    pub(crate) fn shards(&self) -> u16 {
+        self.prefixes.len() as u16
+    }
+
+    /// The glob for the entries of all shards whose text matches `pattern`.
+    pub(crate) fn entries_matching(&self, pattern: &str) -> String {
+        let any = &self.prefixes[0];
+        // `{app.space.` has no character that a glob would take for its own.
+        let (front, back) = any.split_once(".00}").unwrap_or((any, ""));
+        format!("{front}.*}}{back}e:{pattern}")
+    }
+
+    /// The text of the entry with this key; `None` for a key of another kind or space.
+    pub(crate) fn text_of_entry(&self, key: &[u8]) -> Option<String> {
+        let key = std::str::from_utf8(key).ok()?;
+        let text = self.prefixes.iter().find_map(|prefix| key.strip_prefix(&**prefix)?.strip_prefix("e:"))?;
+        Some(text.to_owned())
+    }
+
     fn build(&self, kind: &[u8], key: &[u8]) -> Result<Vec<u8>> {
         if key.is_empty() {
             return Err(Error::invalid("key", "is empty"));

@@ -189,6 +189,11 @@ impl Redis {
         self.inner.counters.read()
     }
 
+    /// The address of the primary that owns this key; `None` where there is only one, or while nobody knows.
+    pub(crate) fn primary_of(&self, slot_key: &[u8]) -> Option<String> {
+        self.inner.ears.topology.primary_of(slot_key).map(|address| address.to_string())
+    }
+
     /// The name at the front of every key.
     pub(crate) fn app(&self) -> &str {
         &self.inner.app

@@ -10,7 +10,7 @@ use std::{
 
 use larder::{
     Error, ErrorKind, Policy,
-    cache::{MissReason, ReadMode, ReadOptions, Served, TierState},
+    cache::{Consistency, MissReason, ReadMode, ReadOptions, Served, TierState},
 };
 
 use crate::setup::{Backend, LoadOne, Origin, Setup, lasting};
@@ -386,8 +386,9 @@ async fn what_cannot_work_is_refused_when_the_cache_is_built() {
     let setup = Setup::new(Backend::Redis);
     let refused = setup.builder(Policy::ttl(Duration::ZERO)).await.build().unwrap_err();
     assert_eq!((refused.kind(), refused.field()), (ErrorKind::Config, Some("ttl")));
-    let refused = setup.builder(lasting().near_ttl(secs(2))).await.build().unwrap_err();
-    assert_eq!(refused.field(), Some("near_ttl"), "two nodes would disagree for longer than promised");
+    let loose = Consistency::Bounded(secs(3600));
+    let refused = setup.builder(lasting()).await.consistency(loose).build().unwrap_err();
+    assert_eq!(refused.field(), Some("consistency"));
     let cache = setup.node(lasting()).await;
     assert_eq!(cache.get(KEY).await.unwrap_err().kind(), ErrorKind::Config, "it has no source");
     assert_eq!(cache.put(&KEY.to_owned(), &1).await.unwrap_err().kind(), ErrorKind::Config, "it has no sink");

@@ -1,6 +1,7 @@
 //! One contract per capability, each over every backend it has.
 
 mod cache;
+mod coherence;
 mod document;
 mod outage;
 mod redis;

@@ -1,0 +1,14 @@
+#!lua flags=allow-oom
+-- Says what a node has applied of a shard, and until when it may serve its copies.
+--
+-- KEYS[1] the nodes of the shard
+-- ARGV[1] node  ARGV[2] epoch  ARGV[3] number applied  ARGV[4] for how long, milliseconds
+-- Returns 1
+-- Cost    O(1), three calls of Redis        Clock  the server's (TIME)
+-- Retry   safe: the same word twice
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local until_ms = string.format('%.0f', now + ARGV[4])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2] .. ':' .. ARGV[3] .. ':' .. until_ms)
+redis.call('PEXPIRE', KEYS[1], ARGV[4] * 4)
+return 1

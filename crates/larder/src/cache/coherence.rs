@@ -1,0 +1,395 @@
+//! What this node knows of the invalidations of all nodes, and how a copy is checked against it.
+//!
+//! Every shard has a gapless *sequence*: each invalidation, by whatever node, takes the next number. A copy remembers the
+//! number its shard had reached when its load began. A tag, and the shard as a whole, remember the number of their last
+//! purge. A copy is good if no purge of what it belongs to has a higher number than it has, within one *epoch* of the
+//! sequence. Numbers compare exactly, need no clock, and a purge that is not known, because its key was evicted or lost,
+//! counts as having happened just now: losing one costs misses and never revives anything.
+//!
+//! Single keys are forgotten by *bucket*: the hash of a key picks one of 65,536 counters, and a copy is good while its
+//! counter stands still. Two keys that share a bucket share their invalidations, which costs a rare extra look-up.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::RwLock;
+use xxhash_rust::xxh3::xxh3_64;
+
+const BUCKETS: usize = 1 << 16;
+/// The most tags of one shard that are followed at once; past that the shard is flushed and begins anew.
+const MAX_TAGS: usize = 10_000;
+/// The purge number of a tag that is not followed any more: later than every copy.
+const UNKNOWN: u64 = u64::MAX;
+
+/// The hash that stands for a tag in envelopes, events and keys.
+pub(crate) fn tag_hash(tag: &str) -> u64 {
+    xxh3_64(tag.as_bytes())
+}
+
+/// Where a shard's sequence stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// Random, new whenever the sequence had to begin again. Zero: not known yet.
+    pub(crate) epoch: u64,
+    pub(crate) seq: u64,
+}
+
+/// What a copy must compare when it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    shard: u16,
+    bucket: u16,
+    bucket_count: u32,
+    flushes: u32,
+}
+
+/// What a load stands on: taken before it begins, and compared ever after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Basis {
+    pub(crate) stamp: Stamp,
+    pub(crate) at: Position,
+}
+
+/// The last purge of one tag in one shard.
+#[derive(Debug)]
+pub(crate) struct TagCell {
+    purged: AtomicU64,
+    /// Whether Redis has said what it was before this node began to listen. Until then the cell only gathers.
+    resolved: AtomicBool,
+}
+
+/// A tag that a copy belongs to, and the number the copy has.
+#[derive(Clone, Debug)]
+pub(crate) struct TagStamp {
+    cell: Arc<TagCell>,
+    seq: u64,
+}
+
+impl TagStamp {
+    pub(crate) fn is_current(&self) -> bool {
+        self.cell.purged.load(Ordering::Acquire) <= self.seq
+    }
+}
+
+/// One shard, as this node sees it.
+#[derive(Debug)]
+struct Shard {
+    epoch: AtomicU64,
+    /// Everything up to this number has been applied here.
+    applied: AtomicU64,
+    /// The highest number this node has seen acknowledged, its own invalidations included.
+    known: AtomicU64,
+    /// The number of the last clear.
+    cleared: AtomicU64,
+    /// Moves when everything this node holds of the shard is to be forgotten.
+    flushes: AtomicU32,
+    /// By the monotonic clock: until when this node may rely on what it has applied.
+    synced_until_ms: AtomicU64,
+    tags: RwLock<HashMap<u64, Arc<TagCell>>>,
+}
+
+/// The invalidations of one cache, as this node knows them.
+#[derive(Debug)]
+pub(crate) struct Coherence {
+    buckets: Box<[AtomicU32]>,
+    shards: Box<[Shard]>,
+    pub(crate) gaps: AtomicU64,
+    pub(crate) flushes: AtomicU64,
+}
+
+impl Coherence {
+    /// A view that nobody else can change: always in step.
+    pub(crate) fn alone() -> Self {
+        let coherence = Self::of_shards(1);
+        coherence.shards[0].synced_until_ms.store(u64::MAX, Ordering::Relaxed);
+        coherence.shards[0].epoch.store(1, Ordering::Relaxed);
+        coherence
+    }
+
+    /// A view of a shared cache, out of step until it is synced.
+    pub(crate) fn of_shards(shards: u16) -> Self {
+        let shard = || Shard {
+            epoch: AtomicU64::new(0),
+            applied: AtomicU64::new(0),
+            known: AtomicU64::new(0),
+            cleared: AtomicU64::new(0),
+            flushes: AtomicU32::new(0),
+            synced_until_ms: AtomicU64::new(0),
+            tags: RwLock::default(),
+        };
+        Self {
+            buckets: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect(),
+            shards: (0..shards).map(|_| shard()).collect(),
+            gaps: AtomicU64::new(0),
+            flushes: AtomicU64::new(0),
+        }
+    }
+
+    fn bucket_of(hash: u64) -> u16 {
+        (hash >> 48) as u16
+    }
+
+    pub(crate) fn shards(&self) -> u16 {
+        self.shards.len() as u16
+    }
+
+    pub(crate) fn shard_of(&self, text: &str) -> u16 {
+        (xxh3_64(text.as_bytes()) % self.shards.len() as u64) as u16
+    }
+
+    /// Taken before a look-up or a load begins; what it brings is good while the stamp is.
+    pub(crate) fn stamp(&self, text: &str) -> Stamp {
+        let hash = xxh3_64(text.as_bytes());
+        let (shard, bucket) = ((hash % self.shards.len() as u64) as u16, Self::bucket_of(hash));
+        Stamp {
+            shard,
+            bucket,
+            bucket_count: self.buckets[usize::from(bucket)].load(Ordering::Acquire),
+            flushes: self.shards[usize::from(shard)].flushes.load(Ordering::Acquire),
+        }
+    }
+
+    /// What a load of this key that begins now stands on.
+    pub(crate) fn basis(&self, text: &str) -> Basis {
+        // The position first: an invalidation in between spoils the stamp or is later than the position.
+        let at = self.position(self.shard_of(text));
+        Basis { stamp: self.stamp(text), at }
+    }
+
+    /// Whether nothing this node knows of speaks against a copy with this stamp.
+    pub(crate) fn is_current(&self, stamp: &Stamp) -> bool {
+        self.buckets[usize::from(stamp.bucket)].load(Ordering::Acquire) == stamp.bucket_count
+            && self.shards[usize::from(stamp.shard)].flushes.load(Ordering::Acquire) == stamp.flushes
+    }
+
+    /// Whether this node knows of all invalidations of the shard, up to a bounded time ago.
+    pub(crate) fn is_synced(&self, shard: u16, now_ms: u64) -> bool {
+        now_ms < self.shards[usize::from(shard)].synced_until_ms.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn shard_of_stamp(&self, stamp: &Stamp) -> u16 {
+        stamp.shard
+    }
+
+    pub(crate) fn is_stamp_synced(&self, stamp: &Stamp, now_ms: u64) -> bool {
+        self.is_synced(stamp.shard, now_ms)
+    }
+
+    /// Where the shard stands, for a load that begins now.
+    pub(crate) fn position(&self, shard: u16) -> Position {
+        let shard = &self.shards[usize::from(shard)];
+        // The number first: if the epoch moves in between, the pair is from the new one with too low a number, and the
+        // fill is refused.
+        let seq = shard.applied.load(Ordering::Acquire);
+        Position { epoch: shard.epoch.load(Ordering::Acquire), seq }
+    }
+
+    /// The highest number this node has seen acknowledged.
+    pub(crate) fn known(&self, shard: u16) -> Position {
+        let view = &self.shards[usize::from(shard)];
+        Position { epoch: view.epoch.load(Ordering::Acquire), seq: view.known.load(Ordering::Acquire) }
+    }
+
+    pub(crate) fn has_applied(&self, shard: u16, wanted: Position) -> bool {
+        let at = self.position(shard);
+        at.epoch == wanted.epoch && at.seq >= wanted.seq
+    }
+
+    /// Whether a stored copy of this position is later than the shard's last clear.
+    pub(crate) fn is_after_clear(&self, shard: u16, stored: Position) -> bool {
+        let view = &self.shards[usize::from(shard)];
+        stored.epoch == view.epoch.load(Ordering::Acquire)
+            && view.cleared.load(Ordering::Acquire) <= stored.seq
+    }
+
+    /// Forgets every copy of the key, and of the others in its bucket.
+    pub(crate) fn forget(&self, text: &str) {
+        self.forget_hash(xxh3_64(text.as_bytes()));
+    }
+
+    pub(crate) fn forget_hash(&self, hash: u64) {
+        self.buckets[usize::from(Self::bucket_of(hash))].fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Forgets everything of the shard, tags included.
+    pub(crate) fn flush(&self, shard: u16) {
+        let view = &self.shards[usize::from(shard)];
+        let mut tags = view.tags.write();
+        for cell in tags.values() {
+            cell.purged.store(UNKNOWN, Ordering::Release);
+        }
+        tags.clear();
+        view.flushes.fetch_add(1, Ordering::AcqRel);
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Forgets every copy of the shard; what Redis has stays good.
+    pub(crate) fn forget_shard(&self, shard: u16) {
+        self.shards[usize::from(shard)].flushes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The shard was cleared at `seq`.
+    pub(crate) fn clear(&self, shard: u16, seq: u64) {
+        let view = &self.shards[usize::from(shard)];
+        if view.cleared.fetch_max(seq, Ordering::AcqRel) < seq {
+            view.flushes.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes the next number of a sequence that nobody shares.
+    pub(crate) fn next_alone(&self) -> u64 {
+        self.shards[0].applied.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The tag was purged at `seq`.
+    pub(crate) fn purge_tag(&self, shard: u16, tag: u64, seq: u64) {
+        if let Some(cell) = self.shards[usize::from(shard)].tags.read().get(&tag) {
+            cell.purged.fetch_max(seq, Ordering::AcqRel);
+        }
+    }
+
+    /// Begins to gather the purges of a tag. Ask Redis for the last one before, then [resolve](TagCell::resolve): a purge
+    /// in between is in the cell already.
+    pub(crate) fn watch_tag(&self, shard: u16, tag: u64) -> Arc<TagCell> {
+        let view = &self.shards[usize::from(shard)];
+        if let Some(cell) = view.tags.read().get(&tag) {
+            return cell.clone();
+        }
+        if view.tags.read().len() >= MAX_TAGS {
+            self.flush(shard);
+        }
+        let cell = || Arc::new(TagCell { purged: AtomicU64::new(0), resolved: AtomicBool::new(false) });
+        view.tags.write().entry(tag).or_insert_with(cell).clone()
+    }
+
+    /// The tag's cell, if its last purge is known.
+    pub(crate) fn tag(&self, shard: u16, tag: u64) -> Option<Arc<TagCell>> {
+        let tags = self.shards[usize::from(shard)].tags.read();
+        tags.get(&tag).filter(|cell| cell.resolved.load(Ordering::Acquire)).cloned()
+    }
+
+    /// An invalidation of this node was acknowledged with this position.
+    pub(crate) fn acknowledged(&self, shard: u16, at: Position) {
+        let view = &self.shards[usize::from(shard)];
+        if view.epoch.load(Ordering::Acquire) == at.epoch {
+            view.known.fetch_max(at.seq, Ordering::AcqRel);
+        }
+    }
+
+    /// The shard is followed from here on: a new epoch, or the first look at it. Only its follower calls this.
+    pub(crate) fn begin(&self, shard: u16, at: Position, cleared: u64) {
+        let view = &self.shards[usize::from(shard)];
+        self.flush(shard);
+        view.cleared.store(cleared, Ordering::Release);
+        view.known.store(at.seq, Ordering::Release);
+        view.applied.store(at.seq, Ordering::Release);
+        view.epoch.store(at.epoch, Ordering::Release);
+    }
+
+    /// Everything up to `seq` is applied. Only the shard's follower calls this.
+    pub(crate) fn advance(&self, shard: u16, seq: u64) {
+        let view = &self.shards[usize::from(shard)];
+        view.known.fetch_max(seq, Ordering::AcqRel);
+        view.applied.store(seq, Ordering::Release);
+    }
+
+    /// What is applied may be relied on until then.
+    pub(crate) fn sync_until(&self, shard: u16, until_ms: u64) {
+        self.shards[usize::from(shard)].synced_until_ms.store(until_ms, Ordering::Release);
+    }
+}
+
+impl TagCell {
+    /// Redis said that the last purge was `seq`.
+    pub(crate) fn resolve(&self, seq: u64) {
+        self.purged.fetch_max(seq, Ordering::AcqRel);
+        self.resolved.store(true, Ordering::Release);
+    }
+
+    /// A copy loaded at `seq` belongs to this tag.
+    pub(crate) fn stamp(self: Arc<Self>, seq: u64) -> TagStamp {
+        TagStamp { cell: self, seq }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn follow(coherence: &Coherence, tag: u64, seq: u64) -> Arc<TagCell> {
+        let cell = coherence.watch_tag(0, tag);
+        cell.resolve(seq);
+        cell
+    }
+
+    #[test]
+    fn a_stamp_is_good_until_its_key_is_forgotten_or_its_shard_flushed() {
+        let coherence = Coherence::of_shards(4);
+        let stamp = coherence.stamp("a");
+        assert!(coherence.is_current(&stamp));
+        coherence.forget("a");
+        assert!(!coherence.is_current(&stamp));
+        let stamp = coherence.stamp("a");
+        coherence.flush((coherence.shard_of("a") + 1) % 4);
+        assert!(coherence.is_current(&stamp), "another shard");
+        coherence.flush(coherence.shard_of("a"));
+        assert!(!coherence.is_current(&stamp));
+    }
+
+    #[test]
+    fn a_tagged_copy_is_good_while_no_purge_is_later() {
+        let coherence = Coherence::of_shards(1);
+        let copy = follow(&coherence, 7, 10).stamp(10);
+        assert!(copy.is_current());
+        coherence.purge_tag(0, 7, 11);
+        assert!(!copy.is_current());
+        assert!(follow(&coherence, 7, 3).stamp(11).is_current(), "an older word of Redis changes nothing");
+    }
+
+    #[test]
+    fn a_flush_makes_every_tagged_copy_stale_for_good() {
+        let coherence = Coherence::of_shards(1);
+        let copy = follow(&coherence, 7, 0).stamp(u64::MAX - 1);
+        coherence.flush(0);
+        follow(&coherence, 7, 0);
+        assert!(!copy.is_current(), "its cell is not the one that is followed now");
+    }
+
+    #[test]
+    fn too_many_tags_flush_the_shard_instead_of_growing() {
+        let coherence = Coherence::of_shards(1);
+        let copy = follow(&coherence, 0, 0).stamp(5);
+        for tag in 1..=MAX_TAGS as u64 {
+            follow(&coherence, tag, 0);
+        }
+        assert!(!copy.is_current());
+        assert!(coherence.shards[0].tags.read().len() <= MAX_TAGS);
+    }
+
+    #[test]
+    fn a_position_of_another_epoch_is_never_enough() {
+        let coherence = Coherence::of_shards(1);
+        coherence.begin(0, Position { epoch: 1, seq: 10 }, 4);
+        assert!(coherence.has_applied(0, Position { epoch: 1, seq: 10 }));
+        assert!(!coherence.has_applied(0, Position { epoch: 1, seq: 11 }));
+        assert!(!coherence.has_applied(0, Position { epoch: 2, seq: 1 }));
+        assert!(coherence.is_after_clear(0, Position { epoch: 1, seq: 4 }));
+        assert!(!coherence.is_after_clear(0, Position { epoch: 1, seq: 3 }));
+        assert!(!coherence.is_after_clear(0, Position { epoch: 2, seq: 9 }));
+    }
+
+    #[test]
+    fn a_purge_between_watching_and_resolving_is_not_lost() {
+        let coherence = Coherence::of_shards(1);
+        let cell = coherence.watch_tag(0, 7);
+        assert!(coherence.tag(0, 7).is_none(), "nobody may rely on it yet");
+        coherence.purge_tag(0, 7, 6);
+        cell.resolve(5);
+        assert!(!coherence.tag(0, 7).unwrap().stamp(5).is_current());
+    }
+}

@@ -1,0 +1,127 @@
+//! What the log says: the bytes of one invalidation, and of the message that announces it.
+
+use crate::{Error, ErrorKind, Result, cache::coherence::Position};
+
+/// One invalidation in the log of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// Who wrote it: a node has applied its own by the time it reads them.
+    pub(crate) node: u64,
+    pub(crate) change: Change,
+}
+
+/// What it invalidates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Single keys, by their hashes.
+    Keys(Vec<u64>),
+    /// Everything with this tag, by its hash.
+    Tag(u64),
+    /// The whole shard.
+    Clear,
+    /// Single keys that were found by a pattern: near copies go by the shard.
+    Flush,
+}
+
+const KEYS: u8 = b'K';
+const TAG: u8 = b'T';
+const CLEAR: u8 = b'C';
+const FLUSH: u8 = b'F';
+
+impl Event {
+    /// `node 8 | kind 1 | hashes 8 each`, little-endian.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let (kind, hashes): (u8, &[u64]) = match &self.change {
+            Change::Keys(hashes) => (KEYS, hashes),
+            Change::Tag(hash) => (TAG, std::slice::from_ref(hash)),
+            Change::Clear => (CLEAR, &[]),
+            Change::Flush => (FLUSH, &[]),
+        };
+        let mut bytes = Vec::with_capacity(9 + hashes.len() * 8);
+        bytes.extend_from_slice(&self.node.to_le_bytes());
+        bytes.push(kind);
+        for hash in hashes {
+            bytes.extend_from_slice(&hash.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// Reads one event.
+    ///
+    /// # Errors
+    /// `ErrorKind::Corrupt` for bytes that are none; the follower then flushes the shard.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
+        let corrupt = || Error::new(ErrorKind::Corrupt, "an entry of the log is damaged");
+        let (head, rest) = bytes.split_at_checked(9).ok_or_else(corrupt)?;
+        let (node, kind) = head.split_first_chunk::<8>().ok_or_else(corrupt)?;
+        let (words, odd) = rest.as_chunks::<8>();
+        let hashes: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let change = match (kind, &*hashes, odd) {
+            ([KEYS], _, []) => Change::Keys(hashes),
+            ([TAG], [hash], []) => Change::Tag(*hash),
+            ([CLEAR], [], []) => Change::Clear,
+            ([FLUSH], [], []) => Change::Flush,
+            _ => return Err(corrupt()),
+        };
+        Ok(Self { node: u64::from_le_bytes(*node), change })
+    }
+}
+
+/// Reads a message: `epoch 16 hex ':' seq decimal ':' event`.
+///
+/// # Errors
+/// `ErrorKind::Corrupt` for a message that is none.
+pub(crate) fn decode_message(payload: &[u8]) -> Result<(Position, Event)> {
+    let corrupt = || Error::new(ErrorKind::Corrupt, "a message of the log is damaged");
+    let mut parts = payload.splitn(3, |byte| *byte == b':');
+    let (epoch, seq, event) = (parts.next(), parts.next(), parts.next());
+    let (Some(epoch), Some(seq), Some(event)) = (epoch, seq, event) else { return Err(corrupt()) };
+    let at = Position {
+        epoch: epoch_of(epoch).ok_or_else(corrupt)?,
+        seq: std::str::from_utf8(seq).ok().and_then(|seq| seq.parse().ok()).ok_or_else(corrupt)?,
+    };
+    Ok((at, Event::decode(event)?))
+}
+
+/// An epoch as it stands in Redis: 16 hexadecimal digits.
+pub(crate) fn epoch_of(text: &[u8]) -> Option<u64> {
+    u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok().filter(|epoch| *epoch != 0)
+}
+
+/// The text of an epoch.
+pub(crate) fn epoch_text(epoch: u64) -> String {
+    format!("{epoch:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            proptest::collection::vec(any::<u64>(), 0..20).prop_map(Change::Keys),
+            any::<u64>().prop_map(Change::Tag),
+            Just(Change::Clear),
+            Just(Change::Flush),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn events_are_read_back(node: u64, change in change(), seq: u64, epoch in 1_u64..) {
+            let event = Event { node, change };
+            prop_assert_eq!(&Event::decode(&event.encode()).unwrap(), &event);
+            let mut message = format!("{}:{seq}:", epoch_text(epoch)).into_bytes();
+            message.extend(event.encode());
+            prop_assert_eq!(decode_message(&message).unwrap(), (Position { epoch, seq }, event));
+        }
+
+        #[test]
+        fn damaged_events_are_refused_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let _ = Event::decode(&bytes);
+            let _ = decode_message(&bytes);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+#!lua flags=allow-oom
+-- Takes the next number of a shard's sequence for one invalidation, carries it out, logs it and announces it.
+--
+-- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] channel  KEYS[5] purge mark or the first slot  KEYS[6..] further
+--         slots and the leases beside them; all with one hash tag
+-- ARGV[1] 'U' unlink KEYS[5..], 'M' set the mark KEYS[5] to the new number, 'B' write ARGV[5] into each slot KEYS[5], [7],
+--         … and unlink the lease behind each
+-- ARGV[2] an epoch for the case that there is none      ARGV[3] the event      ARGV[4] lifetime of what is written,
+--         milliseconds, 0 for ever      ARGV[5] the tombstone
+-- Returns {epoch, number}
+-- Cost    O(keys), six calls of Redis and one for each slot that is written        Clock  none
+-- Retry   safe: a repeat takes another number and invalidates again
+local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local mode, fresh_epoch, event, life = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+
+local epoch = redis.call('GET', epoch_key)
+if not epoch or redis.call('EXISTS', seq_key) == 0 then
+  -- One of the two was lost, and with it the meaning of all numbers before.
+  epoch = fresh_epoch
+  redis.call('SET', epoch_key, epoch)
+  redis.call('SET', seq_key, 0)
+  redis.call('UNLINK', log_key)
+end
+local seq = string.format('%.0f', redis.call('INCR', seq_key))
+
+if mode == 'U' then
+  redis.call('UNLINK', unpack(KEYS, 5))
+elseif mode == 'M' then
+  if life > 0 then
+    redis.call('SET', KEYS[5], seq, 'PX', life)
+  else
+    redis.call('SET', KEYS[5], seq)
+  end
+else
+  for i = 5, #KEYS, 2 do
+    redis.call('SET', KEYS[i], ARGV[5], 'PX', life)
+    redis.call('UNLINK', KEYS[i + 1])
+  end
+end
+
+redis.call('XADD', log_key, 'MAXLEN', '~', 10000, seq .. '-0', 'e', event)
+redis.call('SPUBLISH', channel, epoch .. ':' .. seq .. ':' .. event)
+return { epoch, seq }

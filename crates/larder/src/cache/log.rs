@@ -1,0 +1,218 @@
+//! Following the log: this node applies the invalidations of all nodes in their order, and knows when it has not.
+//!
+//! Messages bring them as they happen. They may be lost, late or repeated, so nothing is believed of them but the next
+//! number of the sequence. Every interval the sequence itself is read: what is missing is read from the log, and what the
+//! log no longer has makes this node forget its copies of the shard. Each such look extends, from the moment it began, the
+//! time for which copies may be served. A node that cannot look stops serving them by itself.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use tokio::{
+    sync::Mutex,
+    time::{MissedTickBehavior, interval},
+};
+
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{
+        Consistency,
+        coherence::{Coherence, Position},
+        event::{Change, Event, decode_message},
+        shared::Shared,
+    },
+    clock::Time,
+    redis::{Channel, PushEvent},
+};
+
+/// How many entries of the log one read brings.
+const PAGE: usize = 500;
+
+/// Keeps one node's view of one cache in step.
+#[derive(Debug)]
+pub(crate) struct Follower {
+    coherence: Arc<Coherence>,
+    shared: Arc<Shared>,
+    clock: Time,
+    node: u64,
+    interval: Duration,
+    shards: Box<[Mutex<Seen>]>,
+    consistency: Consistency,
+}
+
+/// What the follower remembers of a shard; the lock makes applying one thing at a time.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Of the connection; another one may be to a server that has lost something.
+    connection: u64,
+}
+
+impl Follower {
+    pub(crate) fn new(
+        coherence: Arc<Coherence>,
+        shared: Arc<Shared>,
+        clock: Time,
+        node: u64,
+        consistency: Consistency,
+    ) -> Self {
+        let shards = (0..coherence.shards()).map(|_| Mutex::default()).collect();
+        let interval = consistency.bound() / 2;
+        Self { coherence, shared, clock, node, interval, shards, consistency }
+    }
+
+    /// Follows until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let channels: Vec<Channel> =
+            (0..self.coherence.shards()).map(|shard| self.shared.channel(shard).into()).collect();
+        let mut messages = self.shared.redis().subscribe(channels.iter().cloned());
+        let shard_of =
+            |channel: &Channel| channels.iter().position(|known| known == channel).map(|at| at as u16);
+        let mut ticks = interval(self.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = messages.next() => match event {
+                    None => return,
+                    Some(PushEvent::Message { channel, payload }) => {
+                        if let Some(shard) = shard_of(&channel) {
+                            self.hear(shard, &payload).await;
+                        }
+                    }
+                    // Messages may have been missed: look at once.
+                    Some(PushEvent::Subscribed(channel)) => {
+                        if let Some(shard) = shard_of(&channel) {
+                            let _ = self.sync(shard).await;
+                        }
+                    }
+                    // The copies stay good until their time runs out.
+                    Some(_) => {}
+                },
+                _ = ticks.tick() => {
+                    // A shard that cannot be looked at is not served for longer than it was; no more needs to be done.
+                    let _ = join_all((0..self.coherence.shards()).map(|shard| self.sync(shard))).await;
+                }
+            }
+        }
+    }
+
+    /// Brings the shard up to date, if it is not. For readers who find it out of step.
+    ///
+    /// # Errors
+    /// If Redis cannot be asked.
+    pub(crate) async fn ensure_synced(&self, shard: u16) -> Result<()> {
+        if self.coherence.is_synced(shard, self.clock.monotonic_ms()) {
+            return Ok(());
+        }
+        self.sync(shard).await
+    }
+
+    /// Reads where the shard stands and applies what is missing. One round trip, and one for each page of the log.
+    pub(crate) async fn sync(&self, shard: u16) -> Result<()> {
+        let mut seen = self.shards[usize::from(shard)].lock().await;
+        let begun_ms = self.clock.monotonic_ms();
+        let connection = self.shared.redis().generation();
+        let reconnected = connection != seen.connection;
+        let glance = if reconnected { None } else { self.shared.glance(shard).await? };
+        let marks = match glance {
+            Some(marks) => marks,
+            None => self.shared.marks(shard, &[], reconnected).await?,
+        };
+        let at = self.coherence.position(shard);
+        if reconnected || marks.at.epoch != at.epoch || marks.at.seq < at.seq {
+            self.coherence.begin(shard, marks.at, marks.cleared);
+        } else if marks.at.seq > at.seq {
+            self.catch_up(shard, marks.at, marks.cleared).await?;
+        }
+        seen.connection = connection;
+        self.beat(shard).await?;
+        let until_ms = match self.consistency {
+            Consistency::Local => u64::MAX,
+            Consistency::Bounded(bound) | Consistency::Strict(bound) => begun_ms + bound.as_millis() as u64,
+        };
+        self.coherence.sync_until(shard, until_ms);
+        Ok(())
+    }
+
+    /// This node made the invalidation with this number and has applied it. If it is the next one, there is no need to
+    /// hear of it; else the message, or the next look, will put things in order.
+    pub(crate) fn took_part(&self, shard: u16, at: Position) {
+        if let Ok(_one_at_a_time) = self.shards[usize::from(shard)].try_lock() {
+            let seen = self.coherence.position(shard);
+            if at.epoch == seen.epoch && at.seq == seen.seq + 1 {
+                self.coherence.advance(shard, at.seq);
+            }
+        }
+    }
+
+    async fn beat(&self, shard: u16) -> Result<()> {
+        let Consistency::Strict(bound) = self.consistency else { return Ok(()) };
+        self.shared.beat(shard, self.node, self.coherence.position(shard), bound).await
+    }
+
+    /// Applies the log up to `target`, or forgets the shard if the log does not reach back far enough.
+    async fn catch_up(&self, shard: u16, target: Position, cleared: u64) -> Result<()> {
+        self.coherence.gaps.fetch_add(1, Ordering::Relaxed);
+        loop {
+            let next = self.coherence.position(shard).seq + 1;
+            if next > target.seq {
+                return Ok(());
+            }
+            let page = self.shared.log_from(shard, next, PAGE).await?;
+            if page.first().is_none_or(|(seq, _)| *seq != next) {
+                self.coherence.begin(shard, target, cleared);
+                return Ok(());
+            }
+            for (seq, event) in page {
+                if self.apply(shard, seq, &event).is_err() {
+                    self.coherence.begin(shard, target, cleared);
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// A message: applied if it is the next one, ignored if it is an old one, else a reason to look.
+    async fn hear(&self, shard: u16, payload: &[u8]) {
+        let Ok((at, event)) = decode_message(payload) else {
+            let _ = self.sync(shard).await;
+            return;
+        };
+        {
+            let _one_at_a_time = self.shards[usize::from(shard)].lock().await;
+            let seen = self.coherence.position(shard);
+            if at.epoch == seen.epoch && at.seq <= seen.seq {
+                return;
+            }
+            if at.epoch == seen.epoch && at.seq == seen.seq + 1 {
+                self.take(shard, at.seq, &event);
+                // Whoever waits for this node is told; if that fails, the next look tells it, or its time runs out.
+                let _ = self.beat(shard).await;
+                return;
+            }
+        }
+        let _ = self.sync(shard).await;
+    }
+
+    fn apply(&self, shard: u16, seq: u64, event: &[u8]) -> Result<()> {
+        if seq != self.coherence.position(shard).seq + 1 {
+            return Err(Error::new(ErrorKind::Corrupt, "the log has a gap"));
+        }
+        self.take(shard, seq, &Event::decode(event)?);
+        Ok(())
+    }
+
+    fn take(&self, shard: u16, seq: u64, event: &Event) {
+        match &event.change {
+            // Applied before and after it was sent; once more would only cost the copies made since.
+            Change::Keys(_) if event.node == self.node => {}
+            Change::Keys(hashes) => hashes.iter().for_each(|hash| self.coherence.forget_hash(*hash)),
+            Change::Tag(tag) => self.coherence.purge_tag(shard, *tag, seq),
+            Change::Clear => self.coherence.clear(shard, seq),
+            Change::Flush => self.coherence.forget_shard(shard),
+        }
+        self.coherence.advance(shard, seq);
+    }
+}

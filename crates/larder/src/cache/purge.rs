@@ -1,0 +1,71 @@
+//! Purging by pattern: every key whose text matches a glob, found by bounded steps on each primary.
+
+use std::{collections::BTreeMap, fmt, hash::Hash, sync::Arc};
+
+use futures_util::future::join_all;
+
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{
+        event::Change,
+        inner::Inner,
+        invalidate::keys_change,
+        shared::{Action, Shared},
+        stats::Counter,
+    },
+};
+
+/// The most bytes a pattern may have.
+const MAX_PATTERN_BYTES: usize = 512;
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// First every fill that began before is refused, and every near copy forgotten; then the matching keys are destroyed.
+    /// What is filled meanwhile comes from loads that began after.
+    pub(crate) async fn invalidate_pattern(self: &Arc<Self>, pattern: &str) -> Result<u64> {
+        if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
+            return Err(Error::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes")));
+        }
+        let Some(shared) = &self.shared else {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "patterns are looked up in Redis, which this cache does not have; use a tag, or clear it",
+            ));
+        };
+        let shards: Vec<u16> = (0..self.coherence.shards()).collect();
+        let refused = shards.iter().map(|shard| self.act(shared, *shard, Action::RefuseFills, Change::Flush));
+        join_all(refused).await.into_iter().collect::<Result<Vec<_>>>()?;
+        let mut purged = 0;
+        for shards in shared.shards_by_primary() {
+            purged += self.purge_primary(shared, &shards, pattern).await?;
+        }
+        for shard in shards {
+            self.coherence.forget_shard(shard);
+        }
+        self.stats.count_many(Counter::Invalidated, purged as usize);
+        Ok(purged)
+    }
+
+    async fn purge_primary(&self, shared: &Shared, shards: &[u16], pattern: &str) -> Result<u64> {
+        let Some(first) = shards.first() else { return Ok(0) };
+        let (mut cursor, mut purged) = (0, 0);
+        loop {
+            let (next, texts) = shared.scan(*first, cursor, pattern).await?;
+            let mut by_shard: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+            for text in texts {
+                by_shard.entry(shared.shard_of(&text)).or_default().push(text);
+            }
+            for (shard, texts) in by_shard {
+                purged += texts.len() as u64;
+                self.act(shared, shard, Action::Unlink(&texts), keys_change(&texts)).await?;
+            }
+            if next == 0 {
+                return Ok(purged);
+            }
+            cursor = next;
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! From a loaded value to what the tiers keep: its lifetime, its tags, its envelope, and the fill.
+
+use std::{fmt, hash::Hash, sync::Arc, time::Duration};
+
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{
+        MissReason, Policy, Read, Served,
+        coherence::{Basis, TagStamp, tag_hash},
+        entry::{Envelope, Lease, Lifetime, MAX_TAGS},
+        inner::Inner,
+        near::NearEntry,
+        shared::Filled,
+        stats::Counter,
+    },
+};
+
+/// What one load is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Load<'a, K> {
+    pub(crate) key: &'a K,
+    pub(crate) text: &'a str,
+    pub(crate) basis: Basis,
+    /// The tags that the call gave.
+    pub(crate) tags: &'a [u64],
+    pub(crate) policy: &'a Policy,
+    /// What it may fill under.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) reason: MissReason,
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// What this node knows before a look at Redis, brought up to date if it has fallen behind.
+    pub(crate) async fn stand(&self, text: &str) -> Result<Basis> {
+        if let Some(follower) = &self.follower {
+            follower.ensure_synced(self.coherence.shard_of(text)).await?;
+        }
+        Ok(self.coherence.basis(text))
+    }
+
+    /// How long a value lives; `None` if it is not to be cached.
+    pub(crate) fn lifetime(&self, policy: &Policy, value: Option<&V>) -> Option<Lifetime> {
+        let own = value.and_then(|value| self.ttl_of.as_ref()?(value));
+        policy.lifetime(value.is_some(), own)
+    }
+
+    /// Fills Redis under the order's lease, if it has one, and returns what the near tier may keep.
+    ///
+    /// # Errors
+    /// `ErrorKind::TooLarge`, or what the codec says: the value must not be cached at all.
+    pub(crate) async fn fill(
+        &self,
+        order: &Load<'_, K>,
+        value: Option<Arc<V>>,
+        life: Lifetime,
+    ) -> Result<Option<NearEntry<V>>> {
+        let tags = self.tags_of(order, value.as_deref())?;
+        let (Some(shared), Some(lease)) = (&self.shared, order.lease) else {
+            return Ok(Some(self.entry_of(value, life, 0, order.basis, &tags).await?));
+        };
+        let envelope = Envelope {
+            payload: self.payload_of(value.as_deref(), order.policy)?,
+            codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
+            created_unix_ms: self.clock.unix_ms(),
+            life,
+            at: order.basis.at,
+            tags,
+        };
+        let filled = shared.fill(order.text, &lease, &envelope, order.policy.compress_above_bytes).await;
+        self.stats.count(match filled {
+            Ok(Filled::Stored) => Counter::FillsAccepted,
+            Ok(Filled::LeaseLost | Filled::Purged) => Counter::FillsRefused,
+            Err(_) => Counter::SharedErrors,
+        });
+        match filled {
+            // The near copy is checked against the same marks. When Redis does not answer, it lives while they are known.
+            Ok(Filled::Stored) | Err(_) => {
+                Ok(self.entry_of(value, life, 0, order.basis, &envelope.tags).await.ok())
+            }
+            // An invalidation came while we loaded: what we have may be older than it.
+            Ok(Filled::LeaseLost) => Ok(None),
+            Ok(Filled::Purged) => {
+                self.give_back(order.text, &lease).await;
+                // Redis knows something that this node does not; with the next look it will.
+                if let Some(follower) = &self.follower {
+                    let _ = follower.sync(self.coherence.shard_of(order.text)).await;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn tags_of(&self, order: &Load<'_, K>, value: Option<&V>) -> Result<Vec<u64>> {
+        let mut tags = order.tags.to_vec();
+        if let (Some(tags_of), Some(value)) = (&self.tags_of, value) {
+            tags.extend(tags_of(order.key, value).iter().map(|tag| tag_hash(tag)));
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        if tags.len() > MAX_TAGS {
+            return Err(Error::new(ErrorKind::Invalid, format!("an entry has at most {MAX_TAGS} tags")));
+        }
+        Ok(tags)
+    }
+
+    fn payload_of(&self, value: Option<&V>, policy: &Policy) -> Result<Option<bytes::Bytes>> {
+        let codec =
+            self.codec.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "the cache has no codec"))?;
+        let payload = value.map(|value| codec.encode(value)).transpose()?;
+        if payload.as_ref().is_some_and(|payload| payload.len() > policy.max_entry_bytes) {
+            return Err(Error::new(ErrorKind::TooLarge, "the value is larger than max_entry_bytes"));
+        }
+        Ok(payload)
+    }
+
+    /// A near copy of a stored value; `None` if the codec does not understand it.
+    ///
+    /// # Errors
+    /// If its tags are not known yet and Redis cannot be asked.
+    pub(crate) async fn entry_from(&self, envelope: &Envelope, basis: Basis) -> Result<Option<NearEntry<V>>> {
+        let Some(value) = self.decoded(envelope) else { return Ok(None) };
+        let basis = Basis { at: envelope.at, ..basis };
+        let age_ms = envelope.age_ms(self.clock.unix_ms());
+        self.entry_of(value, envelope.life, age_ms, basis, &envelope.tags).await.map(Some)
+    }
+
+    /// [`entry_from`](Self::entry_from) without asking anybody; `None` also if its tags are not known yet.
+    pub(crate) fn entry_at_hand(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        let stamps =
+            envelope.tags.iter().map(|tag| Some(self.coherence.tag(shard, *tag)?.stamp(envelope.at.seq)));
+        let stamps: Vec<TagStamp> = stamps.collect::<Option<_>>()?;
+        let age_ms = envelope.age_ms(self.clock.unix_ms());
+        Some(self.near_copy(self.decoded(envelope)?, envelope.life, age_ms, basis, stamps))
+    }
+
+    fn decoded(&self, envelope: &Envelope) -> Option<Option<Arc<V>>> {
+        let codec = self.codec.as_ref()?;
+        if envelope.codec != codec.id() {
+            return None;
+        }
+        match &envelope.payload {
+            Some(payload) => Some(Some(Arc::new(codec.decode(payload).ok()?))),
+            None => Some(None),
+        }
+    }
+
+    async fn entry_of(
+        &self,
+        value: Option<Arc<V>>,
+        life: Lifetime,
+        age_ms: u64,
+        basis: Basis,
+        tags: &[u64],
+    ) -> Result<NearEntry<V>> {
+        let stamps = self.tag_stamps(basis, tags).await?;
+        Ok(self.near_copy(value, life, age_ms, basis, stamps))
+    }
+
+    /// A near copy of a value that was loaded `age_ms` ago and reached this node now.
+    fn near_copy(
+        &self,
+        value: Option<Arc<V>>,
+        life: Lifetime,
+        age_ms: u64,
+        basis: Basis,
+        tags: Vec<TagStamp>,
+    ) -> NearEntry<V> {
+        let weight = value.as_deref().map_or(1, |value| (self.weigher)(value));
+        NearEntry {
+            value,
+            created_ms: self.clock.monotonic_ms().saturating_sub(age_ms),
+            near_until_ms: age_ms.saturating_add(self.near_ttl_ms).min(u64::from(u32::MAX)) as u32,
+            life,
+            weight,
+            stamp: basis.stamp,
+            tags: (!tags.is_empty()).then(|| tags.into()),
+        }
+    }
+
+    /// Stamps for the tags of a copy. Costs a round trip when one of them is new to this node.
+    async fn tag_stamps(&self, basis: Basis, tags: &[u64]) -> Result<Vec<TagStamp>> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        if let Some(shared) = &self.shared {
+            let unknown: Vec<u64> =
+                tags.iter().copied().filter(|tag| self.coherence.tag(shard, *tag).is_none()).collect();
+            if !unknown.is_empty() {
+                let cells: Vec<_> = unknown.iter().map(|tag| self.coherence.watch_tag(shard, *tag)).collect();
+                let marks = shared.marks(shard, &unknown, false).await?;
+                for (cell, purged) in cells.iter().zip(marks.tags) {
+                    cell.resolve(purged);
+                }
+            }
+        }
+        let stamp = |tag: &u64| {
+            let cell = self.coherence.watch_tag(shard, *tag);
+            if self.shared.is_none() {
+                cell.resolve(0);
+            }
+            cell.stamp(basis.at.seq)
+        };
+        Ok(tags.iter().map(stamp).collect())
+    }
+}
+
+/// The answer of a load.
+pub(crate) fn loaded<V>(value: Option<Arc<V>>, life: Option<Lifetime>, reason: MissReason) -> Read<V> {
+    Read {
+        value,
+        served: Served::Source,
+        reason: Some(reason),
+        age: Duration::ZERO,
+        ttl: life.map_or(Duration::ZERO, |life| Duration::from_millis(life.fresh_ms.into())),
+        stale: false,
+    }
+}

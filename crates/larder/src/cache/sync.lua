@@ -1,0 +1,40 @@
+#!lua flags=allow-oom
+-- Tells where a shard stands, and makes what is missing.
+--
+-- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] the server's history  KEYS[5] mark of the last clear  KEYS[6] mark of
+-- the last purge by pattern  KEYS[7..] marks of tags; all with one hash tag
+-- ARGV[1] an epoch for the case that a new one is due      ARGV[2] lifetime of a tag's mark, milliseconds
+-- ARGV[3] '1' to compare the server's history: after a failover it is another one, and the last numbers may be lost
+-- Returns {epoch, number, clear, pattern, tag …}, all as text
+-- Cost    O(keys), one call of Redis if nothing is missing, two more after a reconnection        Clock  none
+-- Retry   safe: what is there stays
+local epoch_key, seq_key, log_key, history_key = KEYS[2], KEYS[1], KEYS[3], KEYS[4]
+local found = redis.call('MGET', epoch_key, seq_key, unpack(KEYS, 5))
+local other_history = false
+if ARGV[3] == '1' then
+  local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
+  local stored = redis.call('GET', history_key)
+  if stored ~= history then
+    redis.call('SET', history_key, history)
+    other_history = stored
+  end
+end
+if not found[1] or not found[2] or other_history then
+  redis.call('SET', epoch_key, ARGV[1])
+  redis.call('SET', seq_key, 0)
+  redis.call('UNLINK', log_key)
+  found[1], found[2] = ARGV[1], '0'
+end
+for i = 3, #found do
+  if not found[i] then
+    -- A mark that is gone may have said anything: it counts as made just now.
+    local key = KEYS[i + 2]
+    if i <= 4 then
+      redis.call('SET', key, found[2])
+    else
+      redis.call('SET', key, found[2], 'PX', ARGV[2])
+    end
+    found[i] = found[2]
+  end
+end
+return found
