@@ -4,13 +4,16 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
+use futures_util::future::join_all;
 use larder::{
     Result,
     document::{Collection, CursorKey, Database, QueryLimits},
     redis::{Redis, RedisConfig},
 };
+use tokio::time::timeout;
 
 use crate::{
     auth::Gate,
@@ -91,6 +94,14 @@ impl App {
     /// Makes `/readyz` say no, so that a balancer sends nothing more.
     pub(crate) fn begin_to_stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the loads and fills under way, so that none is cut off in the middle; at most `patience`.
+    pub(crate) async fn close(&self, patience: Duration) {
+        let all = join_all(self.resources.values().map(|resource| resource.collection.close()));
+        if timeout(patience, all).await.is_err() {
+            tracing::warn!("Loads were still under way at the end.");
+        }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

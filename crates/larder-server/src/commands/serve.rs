@@ -71,6 +71,7 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
         stopping.begin_to_stop();
     };
     let is_drained = server.run(Arc::clone(&app), stop, config.limits.drain).await;
+    app.close(config.limits.drain).await;
     if is_drained {
         tracing::info!("Stopped.");
         return OK;

@@ -77,7 +77,7 @@ fn write_requests(app: &App, page: &mut String) -> fmt::Result {
 /// A figure of a cache: its name, kind and help, and where it is found.
 type Figure = (&'static str, &'static str, &'static str, fn(&CacheStats) -> u64);
 
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 13] = [
     ("larder_source_loads_total", "counter", "Calls of the database by the cache.", |s| s.loads),
     ("larder_source_load_errors_total", "counter", "Of these, the ones that failed.", |s| s.load_errors),
     ("larder_read_errors_total", "counter", "Reads that ended in an error.", |s| s.read_errors),
@@ -92,6 +92,9 @@ const FIGURES: [Figure; 12] = [
         s.shared_errors
     }),
     ("larder_corrupt_total", "counter", "Stored values that were foreign or damaged.", |s| s.corrupt),
+    ("larder_invalidations_owed", "gauge", "Keys whose invalidation waits for Redis.", |s| {
+        s.invalidations_owed
+    }),
     ("larder_near_entries", "gauge", "Entries in this node's own memory.", |s| s.near_entries),
     ("larder_near_bytes", "gauge", "Their size.", |s| s.near_weight),
 ];

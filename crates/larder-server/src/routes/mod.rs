@@ -11,6 +11,7 @@ mod conditional;
 mod create;
 mod explain;
 mod health;
+mod host;
 mod input;
 mod list;
 mod metrics;
@@ -89,6 +90,9 @@ async fn dispatch(app: &App, head: &Parts, target: Target<'_>, body: Incoming) -
     if length as u64 > app.limits.max_uri_bytes {
         let detail = format!("path and query may have at most {} bytes", app.limits.max_uri_bytes);
         return Err(Refusal::new(StatusCode::URI_TOO_LONG, "uri-too-long", detail));
+    }
+    if app.gate.is_open() {
+        host::require_loopback(head)?;
     }
     match (target, &head.method) {
         (Target::Item { collection, id }, &Method::GET | &Method::HEAD) => {

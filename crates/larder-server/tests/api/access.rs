@@ -282,3 +282,13 @@ async fn keys_appear_in_no_log_and_no_answer() {
     let output = larder.output();
     assert!(!output.contains(OWNER) && !output.contains("a-key-that-is-not-known"), "{output}");
 }
+
+#[tokio::test]
+async fn an_open_server_answers_to_names_of_this_machine_only() {
+    let larder = crate::items().await;
+    assert_problem(&larder.get_with("/v1/items", &[("host", "evil.example")]).await, 421, Some("Host"));
+    assert_eq!(larder.get_with("/v1/items", &[("host", "localhost:1")]).await.status, 200);
+    let shop = shop().await;
+    let headers = [("host", "shop.example"), ("x-api-key", READER)];
+    assert_eq!(shop.get_with("/v1/products", &headers).await.status, 200, "keys protect this one");
+}

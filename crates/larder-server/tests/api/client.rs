@@ -107,7 +107,7 @@ impl Client {
 /// Sends a body in chunks, without saying how long it is, and returns the head of the answer.
 pub(crate) async fn send_chunked(base: &str, path: &str, body: &str) -> String {
     let mut request = format!(
-        "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     );
     for chunk in body.as_bytes().chunks(100) {
         request.push_str(&format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)));

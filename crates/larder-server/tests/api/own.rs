@@ -54,7 +54,7 @@ async fn a_long_address_and_a_large_head_are_refused() {
     let answer = larder.get(&format!("/v1/items?name=eq.{}", "x".repeat(9_000))).await;
     assert_problem(&answer, 414, None);
     let filler = format!("x-filler: {}\r\n", "y".repeat(4_000));
-    let request = format!("GET /v1/items/1 HTTP/1.1\r\nhost: x\r\n{}\r\n", filler.repeat(20));
+    let request = format!("GET /v1/items/1 HTTP/1.1\r\nhost: localhost\r\n{}\r\n", filler.repeat(20));
     let answer = crate::client::send_raw(larder.url(), &request).await;
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert_eq!(larder.get("/healthz").await.status, 200);
@@ -206,17 +206,20 @@ async fn a_full_house_is_told_to_come_back() {
     let config = format!("{}\n[limits]\nmax_in_flight = 1", crate::ITEMS);
     let larder = Larder::start(&config).await;
     // A body that does not come keeps the one place.
-    let half = "POST /v1/items HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let half = "POST /v1/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let address = larder.url().trim_start_matches("http://");
-    let mut stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
-    tokio::io::AsyncWriteExt::write_all(&mut stream, half.as_bytes()).await.expect("the server reads");
+    let keeper = tokio::sync::Mutex::new(None);
     larder_testkit::eventually("the place is taken", crate::larder::PATIENCE, || async {
+        // A new one each time: it may have come while the question below had the place, and was refused itself.
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
+        tokio::io::AsyncWriteExt::write_all(&mut stream, half.as_bytes()).await.expect("the server reads");
+        *keeper.lock().await = Some(stream);
         let answer = larder.get("/v1/items/1").await;
         answer.status == 503 && answer.header("retry-after") == Some("1")
     })
     .await;
     assert_problem(&larder.get("/v1/items/1").await, 503, None);
-    drop(stream);
+    drop(keeper);
     larder_testkit::eventually("the place is free again", crate::larder::PATIENCE, || async {
         larder.get("/v1/items/1").await.status == 404
     })
@@ -227,7 +230,7 @@ async fn a_full_house_is_told_to_come_back() {
 async fn a_request_that_takes_too_long_is_ended() {
     let config = format!("{}\n[limits]\nrequest_deadline = \"50ms\"", crate::ITEMS);
     let larder = Larder::start(&config).await;
-    let half = "POST /v1/items HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
+    let half = "POST /v1/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let answer = crate::client::send_raw(larder.url(), half).await;
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
 }

@@ -17,7 +17,7 @@ async fn a_running_request_ends_before_the_server_does() {
         let body = r#"{"_id":1,"name":"a"}"#;
         let mut stream = TcpStream::connect(&address).await.expect("the server listens");
         let head = format!(
-            "POST /v1/items HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.expect("the server reads");
@@ -44,8 +44,7 @@ async fn a_request_that_does_not_end_does_not_keep_the_server() {
     let larder = Larder::start(&config).await;
     let address = larder.url().trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&address).await.expect("the server listens");
-    let half =
-        "POST /v1/items HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
+    let half = "POST /v1/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     stream.write_all(half.as_bytes()).await.expect("the server reads");
     larder_testkit::eventually("the request is at work", PATIENCE, || async {
         larder.get("/v1/_stats").await.json()["totals"]["in_flight"] == 2
@@ -77,8 +76,7 @@ async fn a_connection_that_brings_nothing_is_closed_and_one_that_works_is_not() 
     let mut slow = TcpStream::connect(&address).await.expect("the server listens");
     slow.write_all(b"GET /v1/items/1 HTTP/1.1\r\nhost:").await.expect("the server reads");
     let mut busy = TcpStream::connect(&address).await.expect("the server listens");
-    let half =
-        "POST /v1/items HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{";
+    let half = "POST /v1/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n{";
     busy.write_all(half.as_bytes()).await.expect("the server reads");
     for stream in [&mut silent, &mut slow] {
         let mut answer = Vec::new();
