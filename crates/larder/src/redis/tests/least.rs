@@ -3,7 +3,11 @@
 use larder_testkit::redis::{Cluster, Reply};
 
 use super::*;
-use crate::redis::{PushEvent, key::Space};
+use crate::{
+    Cache, Error,
+    cache::Consistency,
+    redis::{PushEvent, key::Space},
+};
 
 const GUIDE: &str = include_str!("../../../../../docs/operating.md");
 
@@ -42,12 +46,43 @@ async fn works(redis: &Redis) {
     }
 }
 
+/// Everything a cache asks of Redis, scripts and what they call included.
+async fn caches(redis: &Redis) {
+    let strict = Consistency::Strict(Duration::from_secs(1));
+    let cache: Cache<String, u32> = Cache::builder("least")
+        .redis(redis)
+        .consistency(strict)
+        .tags(|_, _| vec!["all".into()])
+        .build()
+        .unwrap();
+    let load = || async { Ok(Some(1)) };
+    for _ in 0..2 {
+        cache.get_with("a", load).await.unwrap();
+        cache.invalidate("a").await.unwrap();
+        cache.get_with("a", load).await.unwrap();
+        cache.invalidate_tag("all").await.unwrap();
+        cache.invalidate_pattern("a*").await.unwrap();
+        cache.guarded_write(&["a"], async { Ok(()) }).await.unwrap().1.unwrap();
+        cache.clear().await.unwrap();
+    }
+    assert!(
+        cache
+            .get_with("b", || async { Err::<Option<u32>, _>(Error::new(ErrorKind::Source, "no")) })
+            .await
+            .is_err()
+    );
+    let stats = cache.stats();
+    assert_eq!((stats.shared_errors, stats.invalidations_owed), (0, 0), "{stats:?}");
+    assert!(stats.fills_accepted > 0, "{stats:?}");
+}
+
 #[tokio::test]
 async fn on_one_server() {
     let server = Server::start(&Options::default());
     create_user(&server);
     let redis = Redis::connect(patient(server.url().replace("://", "://larder:pw@"))).await.unwrap();
     works(&redis).await;
+    caches(&redis).await;
     // Nothing but the key outside was refused, and what only newer servers know.
     let Reply::Array(mut refusals) = server.ask(&["ACL", "LOG"]) else { panic!("ACL LOG is a list") };
     refusals.retain(|refusal| !format!("{refusal:?}").contains("setinfo"));
@@ -62,4 +97,5 @@ async fn on_a_cluster() {
     }
     let redis = Redis::connect(patient(cluster.url().replace("://", "://larder:pw@"))).await.unwrap();
     works(&redis).await;
+    caches(&redis).await;
 }
