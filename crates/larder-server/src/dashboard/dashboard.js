@@ -3,7 +3,7 @@
 import { spark, stack } from "./chart.js";
 import { age, bytes, count, duration, percent, rate } from "./format.js";
 import { setUpTryIt } from "./try-it.js";
-import { authorization, rememberKey } from "./key.js";
+import { authorization, hasKey, rememberKey } from "./key.js";
 
 const KEPT = 120;
 const TIERS = [["near", "memory"], ["shared", "Redis"], ["stale", "stale, on purpose"], ["source", "database"]];
@@ -143,7 +143,8 @@ async function poll() {
   const response = await fetch("/v1/_stats", { headers: authorization(), cache: "no-store", signal: AbortSignal.timeout(3000) });
   const locked = response.status === 401 || response.status === 403;
   byId("key-form").hidden = !locked;
-  if (locked) return notice("");
+  byId("figures").hidden = locked;
+  if (locked) return notice(hasKey() ? "The key that was given is not one of an administrator." : "");
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   const stats = await response.json();
   if (before) remember(stats, (started - before.at) / 1000);

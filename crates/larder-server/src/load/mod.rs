@@ -65,12 +65,6 @@ pub(crate) struct LoadArgs {
 }
 
 impl LoadArgs {
-    /// The field that writes set; `None` for no writes.
-    fn write_field(&self) -> Option<&str> {
-        let of_the_shop = self.collection == "products" && self.is_local();
-        self.write_field.as_deref().or(of_the_shop.then_some("stock")).filter(|_| self.write_ratio > 0.0)
-    }
-
     /// Whether the server is on this machine.
     fn is_local(&self) -> bool {
         let host = self.url.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -85,9 +79,7 @@ impl LoadArgs {
 /// the server does not answer or a file cannot be written.
 pub(crate) async fn run(args: &LoadArgs) -> Result<()> {
     let target = Target::new(&args.url, args.key.as_deref())?;
-    let write_field = args.write_field();
-    let documents = discover::documents(&target, &args.collection, write_field, args.keys).await?;
-    let workload = Workload::new(args, documents);
+    let workload = workload(&target, args).await?;
     let plan = Plan::new(target.clone(), &workload)?;
     let time = Duration::from_secs(args.seconds);
     say(&format!("Warming up {}, then {} s with the cache and {1} s past it.", args.url, args.seconds));
@@ -104,6 +96,20 @@ pub(crate) async fn run(args: &LoadArgs) -> Result<()> {
     say(&report::table(&comparison));
     say(&format!("Plot: {}   Raw data: {}", args.plot.display(), csv.display()));
     Ok(())
+}
+
+/// What to send, from what the server has.
+async fn workload(target: &Target, args: &LoadArgs) -> Result<Workload> {
+    let documents = |field| discover::documents(target, &args.collection, field, args.keys);
+    let of_the_shop = args.collection == "products" && args.is_local() && args.write_ratio > 0.0;
+    if args.write_field.is_none() && of_the_shop {
+        // Other people have products, too, and theirs may have no stock: then nothing is written.
+        if let Ok(found) = documents(Some("stock")).await {
+            return Ok(Workload::new(args, Some("stock"), found));
+        }
+    }
+    let field = args.write_field.as_deref();
+    Ok(Workload::new(args, field, documents(field).await?))
 }
 
 /// One run, and the source reads that the server counted meanwhile.

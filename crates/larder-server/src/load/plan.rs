@@ -46,8 +46,8 @@ pub(super) struct Workload {
 
 impl Workload {
     /// The workload that the arguments describe, over these documents.
-    pub(super) fn new(args: &LoadArgs, documents: Vec<Known>) -> Self {
-        let write_field = args.write_field().unwrap_or_default().to_owned();
+    pub(super) fn new(args: &LoadArgs, write_field: Option<&str>, documents: Vec<Known>) -> Self {
+        let write_field = write_field.unwrap_or_default().to_owned();
         let write_ratio = if write_field.is_empty() { 0.0 } else { args.write_ratio };
         let (collection, list_ratio) = (args.collection.clone(), args.list_ratio);
         Self { collection, documents, write_ratio, list_ratio, zipf: args.zipf, seed: args.seed, write_field }
