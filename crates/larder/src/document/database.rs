@@ -1,14 +1,17 @@
 //! The database behind collections: SQLite in a file or in memory, or MongoDB.
 
-use std::{path::Path, sync::Arc, time::Duration};
+#[cfg(feature = "sqlite")]
+use std::path::Path;
+use std::{sync::Arc, time::Duration};
 
 #[cfg(feature = "mongo")]
 use super::mongo::{MongoConfig, MongoDatabase};
+#[cfg(feature = "sqlite")]
+use super::sqlite::SqliteDatabase;
 use super::{
     CollectionBuilder,
     probe::{DatabaseProbe, IndexReport},
     schema::Schema,
-    sqlite::SqliteDatabase,
     store::Store,
 };
 use crate::Result;
@@ -35,6 +38,7 @@ pub struct Database {
 
 #[derive(Clone, Debug)]
 enum Engine {
+    #[cfg(feature = "sqlite")]
     Sqlite(SqliteDatabase),
     #[cfg(feature = "mongo")]
     Mongo(MongoDatabase),
@@ -47,6 +51,7 @@ impl Database {
     ///
     /// # Errors
     /// `ErrorKind::Unavailable` if the file cannot be opened, `ErrorKind::Corrupt` if it is not a SQLite database.
+    #[cfg(feature = "sqlite")]
     pub async fn sqlite(path: impl AsRef<Path>) -> Result<Self> {
         let database = SqliteDatabase::open(path.as_ref()).await?;
         Ok(Self { engine: Engine::Sqlite(database), deadline: DEFAULT_DEADLINE })
@@ -56,6 +61,7 @@ impl Database {
     ///
     /// # Errors
     /// `ErrorKind::Unavailable` if SQLite cannot start.
+    #[cfg(feature = "sqlite")]
     pub async fn sqlite_in_memory() -> Result<Self> {
         Ok(Self { engine: Engine::Sqlite(SqliteDatabase::in_memory()?), deadline: DEFAULT_DEADLINE })
     }
@@ -95,6 +101,7 @@ impl Database {
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if it gives none.
     pub async fn ping(&self) -> Result<()> {
         match &self.engine {
+            #[cfg(feature = "sqlite")]
             Engine::Sqlite(database) => database.ping(self.deadline).await,
             #[cfg(feature = "mongo")]
             Engine::Mongo(database) => database.ping(self.deadline).await,
@@ -107,6 +114,7 @@ impl Database {
     /// As [`Database::ping`].
     pub async fn probe(&self) -> Result<DatabaseProbe> {
         match &self.engine {
+            #[cfg(feature = "sqlite")]
             Engine::Sqlite(database) => database.probe(self.deadline).await,
             #[cfg(feature = "mongo")]
             Engine::Mongo(database) => database.probe(self.deadline).await,
@@ -132,6 +140,7 @@ impl Database {
     /// `ErrorKind::Config` if the schema cannot work in this database.
     pub(crate) fn store(&self, schema: Arc<Schema>) -> Result<Store> {
         match &self.engine {
+            #[cfg(feature = "sqlite")]
             Engine::Sqlite(database) => database.collection(schema, self.deadline).map(Store::Sqlite),
             #[cfg(feature = "mongo")]
             Engine::Mongo(database) => Ok(Store::Mongo(database.collection(schema, self.deadline))),

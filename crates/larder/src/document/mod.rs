@@ -1,8 +1,18 @@
 //! Cached documents and typed queries over a collection in MongoDB or SQLite.
+#![cfg_attr(
+    not(feature = "sqlite"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "much of what reads documents in process serves SQLite alone"
+    )
+)]
 
 mod aggregate;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod collection;
 mod cursor;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod database;
 mod decimal;
 mod filter;
@@ -22,18 +32,24 @@ mod probe;
 mod project;
 mod raw;
 mod schema;
+#[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod store;
 mod stored;
 mod write;
 
 #[cfg(feature = "mongo")]
 pub use self::mongo::MongoConfig;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 pub(crate) use self::store::Store;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
-    cursor::CursorKey,
     database::Database,
+};
+pub use self::{
+    cursor::CursorKey,
     filter::{CompareOp, Filter},
     find::{Direction, Find, Page, Position, SortKey},
     grammar::{Query, QueryLimits, QueryParser},

@@ -6,15 +6,15 @@ use bson::{Document, RawDocumentBuf};
 
 #[cfg(feature = "mongo")]
 use super::mongo::MongoCollection;
-use super::{
-    Expect, Filter, Find, Id, IndexReport, Page, Written, merge::MergePatch, schema::Schema,
-    sqlite::SqliteCollection,
-};
+#[cfg(feature = "sqlite")]
+use super::sqlite::SqliteCollection;
+use super::{Expect, Filter, Find, Id, IndexReport, Page, Written, merge::MergePatch, schema::Schema};
 use crate::Result;
 
 /// A collection's database side, uncached. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Store {
+    #[cfg(feature = "sqlite")]
     Sqlite(SqliteCollection),
     #[cfg(feature = "mongo")]
     Mongo(MongoCollection),
@@ -24,6 +24,7 @@ pub(crate) enum Store {
 macro_rules! on {
     ($store:expr, $collection:ident => $call:expr) => {
         match $store {
+            #[cfg(feature = "sqlite")]
             Store::Sqlite($collection) => $call,
             #[cfg(feature = "mongo")]
             Store::Mongo($collection) => $call,

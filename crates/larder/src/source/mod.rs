@@ -1,9 +1,11 @@
 //! What a user supplies: where values come from ([`Source`]) and where they go ([`Sink`]).
 
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod document;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 pub use self::document::DocumentSource;
 use crate::Result;
 

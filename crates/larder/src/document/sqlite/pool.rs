@@ -157,3 +157,57 @@ impl fmt::Debug for Pool {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Counts without end.
+    const FOREVER: &str =
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT COUNT(*) FROM n";
+    const SOON: Duration = Duration::from_millis(20);
+    const LATE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_query_is_stopped_at_its_deadline_and_leaves_a_sound_connection() {
+        let pool = Pool::in_memory().unwrap();
+        let error = pool.read(SOON, |connection| connection.first::<i64>(FOREVER, &[])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        assert_eq!(
+            pool.read(LATE, |connection| connection.first::<i64>("SELECT 7", &[])).await.unwrap(),
+            Some(7)
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_call_waits_for_a_connection_no_longer_than_its_deadline() {
+        let pool = Arc::new(Pool::in_memory().unwrap());
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let busy = Arc::clone(&pool);
+        let busy = tokio::spawn(async move {
+            let hold = move |_: &mut Connection| {
+                let _ = begun.send(());
+                let _ = released.recv();
+                Ok(())
+            };
+            busy.write(LATE, hold).await
+        });
+        has_begun.await.unwrap();
+        assert_eq!(
+            pool.read(SOON, |connection| connection.ping()).await.unwrap_err().kind(),
+            ErrorKind::Timeout
+        );
+        release.send(()).unwrap();
+        busy.await.unwrap().unwrap();
+        pool.read(LATE, |connection| connection.ping()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_call_that_panics_gives_its_connection_back() {
+        let pool = Pool::in_memory().unwrap();
+        let panic = pool.write(LATE, |_| -> Result<()> { panic!("on purpose") }).await;
+        assert_eq!(panic.unwrap_err().kind(), ErrorKind::Unavailable);
+        pool.read(LATE, |connection| connection.ping()).await.unwrap();
+    }
+}

@@ -24,10 +24,17 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(schema: &Schema) -> Result<Self> {
         let unquoted = format!("doc_{}", schema.name());
+        let in_array = |path: &str| {
+            let outer = path.match_indices('.').map(|(end, _)| &path[..end]);
+            outer
+                .filter_map(|outer| schema.find_field(outer))
+                .any(|outer| *outer.field_type() != FieldType::Object)
+        };
         let has_index = |field: &&Field| {
             (field.is_filterable() || field.is_sortable())
                 && field.path() != "_id"
                 && !matches!(field.field_type(), FieldType::Array(_) | FieldType::Object | FieldType::Any)
+                && !in_array(field.path())
         };
         let indexed = schema.fields().iter().filter(has_index).map(|field| field.path().to_owned()).collect();
         if unquoted.contains('\0') {
@@ -148,4 +155,27 @@ fn quote(name: &str) -> String {
 
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_with_one_value_a_document_are_indexed() {
+        let field = |path: &str, field_type| Field::new(path, field_type).filterable().sortable();
+        let array = || FieldType::Array(Box::new(FieldType::Object));
+        let schema = Schema::new("things", IdType::Int)
+            .field(field("_id", FieldType::Int))
+            .field(field("a", FieldType::Int))
+            .field(Field::new("unused", FieldType::Int))
+            .field(field("object", FieldType::Object))
+            .field(field("object.b", FieldType::Date))
+            .field(field("free.c", FieldType::Bool))
+            .field(field("array", array()))
+            .field(field("array.d", FieldType::Int))
+            .field(field("object.inner", array()))
+            .field(field("object.inner.e.f", FieldType::Int));
+        assert_eq!(Table::new(&schema).unwrap().indexed, ["a", "object.b", "free.c"]);
+    }
 }
