@@ -156,6 +156,7 @@ pub(crate) fn open_collection(
     let mut builder = database
         .collection(config.schema.clone())
         .policy(config.cache.policy())
+        .consistency(config.cache.consistency())
         .near_bytes(config.cache.near_max_bytes);
     if let Some(redis) = redis {
         builder = builder.redis(redis);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use larder::cache::Policy;
+use larder::cache::{Consistency, Policy};
 
 use crate::config::{reader::Reader, setting::ByteSize};
 
@@ -21,6 +21,10 @@ pub(crate) struct CacheSettings {
     pub stale_if_error: Duration,
     /// How long a node serves its own copy without asking Redis.
     pub near_ttl: Option<Duration>,
+    /// How far the copies of different nodes may drift apart; all nodes must agree.
+    pub consistency: ConsistencyMode,
+    /// The bound that belongs to it.
+    pub consistency_bound: Duration,
     /// The memory one collection's near tier may use.
     pub near_max_bytes: u64,
     /// The largest document that is cached.
@@ -40,6 +44,8 @@ impl Default for CacheSettings {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::from_secs(600),
             near_ttl: None,
+            consistency: ConsistencyMode::Bounded,
+            consistency_bound: Duration::from_secs(1),
             near_max_bytes: 64 << 20,
             max_entry_bytes: 1 << 20,
             compress_above_bytes: 4 << 10,
@@ -48,7 +54,24 @@ impl Default for CacheSettings {
     }
 }
 
+/// The word for a [`Consistency`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConsistencyMode {
+    Local,
+    Bounded,
+    Strict,
+}
+
 impl CacheSettings {
+    /// The library's consistency for these settings.
+    pub(crate) fn consistency(&self) -> Consistency {
+        match self.consistency {
+            ConsistencyMode::Local => Consistency::Local,
+            ConsistencyMode::Bounded => Consistency::Bounded(self.consistency_bound),
+            ConsistencyMode::Strict => Consistency::Strict(self.consistency_bound),
+        }
+    }
+
     /// The library's policy for these settings.
     pub(crate) fn policy(&self) -> Policy {
         let policy = Policy::ttl(self.ttl)
@@ -82,11 +105,16 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
         stale_while_revalidate: table.get("stale_while_revalidate", base.stale_while_revalidate),
         stale_if_error: table.get("stale_if_error", base.stale_if_error),
         near_ttl: table.find("near_ttl").or(base.near_ttl),
+        consistency: table.get("consistency", base.consistency),
+        consistency_bound: table.get("consistency_bound", base.consistency_bound),
         near_max_bytes: table.get("near_max_bytes", ByteSize(base.near_max_bytes)).0,
         max_entry_bytes: table.get("max_entry_bytes", ByteSize(base.max_entry_bytes)).0,
         compress_above_bytes: table.get("compress_above_bytes", ByteSize(base.compress_above_bytes)).0,
         load_deadline: table.get("load_deadline", base.load_deadline),
     };
+    if !(Duration::from_millis(20)..=Duration::from_secs(60)).contains(&settings.consistency_bound) {
+        table.report("consistency_bound", "must be between 20ms and 60s");
+    }
     // What a collection takes over has been checked where it stands.
     if settings != *base
         && let Err(error) = settings.policy().check()

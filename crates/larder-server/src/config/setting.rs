@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use larder::document::{FieldType, IdType};
 use toml::de::DeValue;
 
-use crate::config::{problem::find_nearest, secret::Secret, verb::Verb};
+use crate::config::{policy::ConsistencyMode, problem::find_nearest, secret::Secret, verb::Verb};
 
 /// A value that can stand in the file or in an environment variable.
 pub(super) trait Setting: Sized {
@@ -170,6 +170,17 @@ impl Setting for FieldType {
             "any" => Self::Any,
             other => return Err(not_one_of(other, FIELD_TYPES)),
         })
+    }
+}
+
+impl Setting for ConsistencyMode {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "local" => Ok(Self::Local),
+            "bounded" => Ok(Self::Bounded),
+            "strict" => Ok(Self::Strict),
+            other => Err(not_one_of(other, &["local", "bounded", "strict"])),
+        }
     }
 }
 

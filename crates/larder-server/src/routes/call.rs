@@ -1,11 +1,12 @@
 //! A request for data that has come past the gate: which collection, and what its sender may do there.
 
 use hyper::{
-    header::{ACCEPT, CACHE_CONTROL, HeaderName},
+    HeaderMap,
+    header::{ACCEPT, CACHE_CONTROL, HeaderName, HeaderValue},
     http::request::Parts,
 };
 use larder::{
-    cache::ReadMode,
+    cache::{ReadMode, Token},
     document::{Id, JsonForm},
 };
 
@@ -18,6 +19,7 @@ use crate::{
 };
 
 static X_LARDER_CACHE: HeaderName = HeaderName::from_static("x-larder-cache");
+static X_LARDER_TOKEN: HeaderName = HeaderName::from_static("x-larder-token");
 
 /// Everything that a handler needs to know of a request besides its body.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,26 @@ impl<'a> Call<'a> {
     /// 400 naming `_id` if it is not an id of this collection's kind.
     pub(crate) fn parse_id(&self, segment: &str) -> Result<Id, Refusal> {
         Ok(self.resource.schema().id_type().parse(&decode("_id", segment)?)?)
+    }
+
+    /// What the token of an earlier write asks for: to read that write, or anything later, on whatever node.
+    ///
+    /// # Errors
+    /// 400 for a text that is no token.
+    pub(crate) fn at_least(&self) -> Result<Option<Token>, Refusal> {
+        let Some(text) = self.head.headers.get(&X_LARDER_TOKEN) else { return Ok(None) };
+        let token = text.to_str().ok().and_then(|text| text.parse().ok());
+        token
+            .map(Some)
+            .ok_or_else(|| Refusal::invalid("X-Larder-Token", "is not a token that a write has returned"))
+    }
+
+    /// Adds the token of this node's last write to a document to an answer.
+    pub(crate) fn insert_token(&self, id: &Id, headers: &mut HeaderMap) {
+        let token = self.resource.collection.token(id);
+        if let Some(token) = token.and_then(|token| HeaderValue::try_from(token.to_string()).ok()) {
+            headers.insert(X_LARDER_TOKEN.clone(), token);
+        }
     }
 
     /// How this request wants the cache to be treated. Asking for more than the role may is not an error: a browser

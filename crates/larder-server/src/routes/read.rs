@@ -9,7 +9,7 @@ use hyper::{
 };
 use larder::{
     cache::{ReadMode, ReadOptions},
-    document::{Etag, JsonForm, StoredDocument, to_json},
+    document::{Etag, Id, JsonForm, StoredDocument, to_json},
 };
 
 use crate::{
@@ -30,7 +30,7 @@ pub(crate) async fn one(app: &App, head: &Parts, name: &str, id: &str) -> Result
         Some(query) => parameters::only_fields(&call, query)?,
     };
     let mode = call.read_mode();
-    let options = ReadOptions { mode, ..ReadOptions::default() };
+    let options = ReadOptions { mode, at_least: call.at_least()?, ..ReadOptions::default() };
     let read = call.resource.collection.read(&id, &options).await?;
 
     let mut answer = match &read.value {
@@ -65,11 +65,16 @@ pub(super) fn represent(
 }
 
 /// A document after a write, as its sender sees it.
-pub(super) fn represent_written(call: &Call<'_>, document: &StoredDocument) -> Result<Answer, Refusal> {
+pub(super) fn represent_written(
+    call: &Call<'_>,
+    id: &Id,
+    document: &StoredDocument,
+) -> Result<Answer, Refusal> {
     let shown = show(call, document, None)?;
     let mut answer = Response::new(Full::new(shown.json()));
     insert_common(call, answer.headers_mut());
     answer.headers_mut().insert(ETAG, shown.etag_value());
+    call.insert_token(id, answer.headers_mut());
     Ok(answer)
 }
 

@@ -64,12 +64,12 @@ pub(crate) async fn put(
             if put.created {
                 created(&call, &id, &put.document)
             } else {
-                represent_written(&call, &put.document)
+                represent_written(&call, &id, &put.document)
             }
         }
         expect => {
             let written = collection.replace(&id, document, &expect).await?;
-            represent_written(&call, &*done(written, &expect)?)
+            represent_written(&call, &id, &*done(written, &expect)?)
         }
     }
 }
@@ -92,7 +92,7 @@ pub(crate) async fn patch(
     let patch = input::patch(&call, &body)?;
     let expect = expect_of(&call, &id).await?;
     let written = call.resource.collection.patch(&id, &patch, &expect).await?;
-    represent_written(&call, &*done(written, &expect)?)
+    represent_written(&call, &id, &*done(written, &expect)?)
 }
 
 /// Deletes a document: 204.
@@ -106,12 +106,13 @@ pub(crate) async fn delete(app: &App, head: &Parts, name: &str, id: &str) -> Res
     done(call.resource.collection.delete(&id, &expect).await?, &expect)?;
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
+    call.insert_token(&id, answer.headers_mut());
     Ok(answer)
 }
 
 /// 201, with where the document now is.
 pub(super) fn created(call: &Call<'_>, id: &Id, document: &StoredDocument) -> Result<Answer, Refusal> {
-    let mut answer = represent_written(call, document)?;
+    let mut answer = represent_written(call, id, document)?;
     *answer.status_mut() = StatusCode::CREATED;
     let location = format!("/v1/{}/{}", call.resource.name, encode_segment(&id.to_string()));
     if let Ok(location) = HeaderValue::try_from(location) {

@@ -94,3 +94,21 @@ async fn a_server_starts_while_redis_is_away() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn the_token_of_a_write_reads_it_on_another_node_at_once() {
+    let (one, two) = two_nodes(&redis::single()).await;
+    one.put("/v1/items/7", r#"{"name":"Teapot","stock":0}"#).await;
+    for stock in 1..=30 {
+        two.get("/v1/items/7").await;
+        let written = one.patch("/v1/items/7", &format!(r#"{{"stock":{stock}}}"#)).await;
+        let token = written.header("x-larder-token").expect("a write beside Redis has a token").to_owned();
+        let read = two.get_with("/v1/items/7", &[("x-larder-token", &token)]).await;
+        assert_eq!(read.json()["stock"], stock, "{read:?}");
+    }
+    let deleted = one.delete("/v1/items/7").await;
+    let token = deleted.header("x-larder-token").expect("a delete has a token").to_owned();
+    assert_eq!(two.get_with("/v1/items/7", &[("x-larder-token", &token)]).await.status, 404);
+    let wrong = two.get_with("/v1/items/7", &[("x-larder-token", "x")]).await;
+    crate::assert_problem(&wrong, 400, Some("X-Larder-Token"));
+}
