@@ -6,16 +6,18 @@ import { setUpTryIt } from "./try-it.js";
 import { authorization, hasKey, rememberKey } from "./key.js";
 
 const KEPT = 120;
-const TIERS = [["near", "memory"], ["shared", "Redis"], ["stale", "stale, on purpose"], ["source", "database"]];
+const TIERS = [["near", "memory"], ["shared", "Redis"], ["source", "database"]];
 const DATABASES = { mongo: "MongoDB", mongodb: "MongoDB", sqlite: "SQLite" };
 const REASONS = {
-  cold: "first read", expired: "expired", invalidated: "written to", evicted: "evicted", error: "Redis failed",
+  cold: "first read", expired: "expired", invalidated: "written to", purged: "purged with others", evicted: "evicted", error: "Redis failed",
   corrupt: "not readable in Redis", "too-large": "too large to keep",
 };
 
 const byId = (id) => document.getElementById(id);
-const history = { requests: [], p50: [], p99: [], saved: [], memory: [], near: [], shared: [], stale: [], source: [] };
+const history = { requests: [], p50: [], p99: [], saved: [], memory: [], near: [], shared: [], source: [] };
 let before = null;
+let databaseIsUp = null;
+let polls = 0;
 
 /** Writes text only where it changed, so that screen readers and selections are left alone. */
 function write(id, text) {
@@ -32,7 +34,7 @@ function element(name, className, ...children) {
 
 /** Reads answered by each tier since the server started. */
 const answered = ({ totals }) => ({
-  near: totals.hits_near, shared: totals.hits_shared, stale: totals.hits_stale ?? 0, source: totals.misses,
+  near: totals.hits_near, shared: totals.hits_shared, source: totals.misses,
 });
 
 const sum = (items, field) => items.reduce((total, item) => total + item[field], 0);
@@ -44,7 +46,7 @@ function remember(stats, seconds) {
   const perSecond = (current, earlier) => Math.max(current - earlier, 0) / seconds;
   for (const [tier] of TIERS) history[tier].push(perSecond(now[tier], then[tier]));
   history.requests.push(perSecond(stats.totals.requests, before.totals.requests));
-  const hits = (tiers) => tiers.near + tiers.shared + tiers.stale;
+  const hits = (tiers) => tiers.near + tiers.shared;
   history.saved.push(perSecond(hits(now), hits(then)));
   history.p50.push(stats.window.p50_us);
   history.p99.push(stats.window.p99_us);
@@ -61,14 +63,15 @@ function showHero(stats) {
   const saved = reads - tiers.source;
   write("saved", count(saved));
   write("loads", `${count(stats.totals.source_loads)} loads from the database`);
-  write("asked", asked ? `Not counted: ${count(asked)} reads that asked to go past the cache.` : "");
+  write("notes", notes(stats, asked).join(" "));
   if (!reads) return;
   const part = saved / reads;
   write("hit-rate", percent(part));
   const [tone, words] = part >= 0.9 ? ["good", "healthy"] : part >= 0.7 ? ["warn", "low: under 90 %"] : ["alarm", "very low: under 70 %"];
-  // Few reads say little: a cache that is filling up is not a cache that fails.
-  byId("verdict").className = `verdict ${reads < 500 ? "" : tone}`;
-  write("verdict", reads < 500 ? "still filling" : words);
+  // A cache that is filling up is not a cache that fails.
+  const filling = part < 0.9 && stats.misses.cold > tiers.source / 2;
+  byId("verdict").className = `verdict ${filling ? "" : tone}`;
+  write("verdict", filling ? "filling: most misses are first reads" : words);
   write("sentence", `${count(saved)} of ${count(reads)} reads never reached the database.`);
   const shown = TIERS.filter(([tier]) => tiers[tier] > 0);
   const bar = byId("tier-bar");
@@ -80,6 +83,14 @@ function showHero(stats) {
   }));
   byId("tier-legend").replaceChildren(...shown.map(([tier, name]) =>
     element("div", tier, element("dt", "", name), element("dd", "", `${percent(tiers[tier] / reads)} · ${count(tiers[tier])}`))));
+}
+
+function notes({ totals }, asked) {
+  const list = [];
+  if (asked) list.push(`Not counted: ${count(asked)} reads that asked to go past the cache.`);
+  if (totals.stale_served) list.push(`${count(totals.stale_served)} were served past their time, as the policy allows.`);
+  if (totals.invalidations_owed) list.push(`${count(totals.invalidations_owed)} invalidations wait for Redis.`);
+  return list;
 }
 
 function showTiles(stats) {
@@ -124,7 +135,7 @@ function showCollections(stats) {
 function showStates({ node, uptime_ms }) {
   const redis = { off: ["", "memory only, no Redis"], up: ["up", "Redis"] }[node.redis] ?? ["down", `Redis is ${node.redis}`];
   const database = DATABASES[node.database] ?? node.database;
-  const states = [node.database_up === false ? ["down", `${database} is down`] : ["up", database], redis];
+  const states = [databaseIsUp === false ? ["down", `${database} is down`] : ["up", database], redis];
   const text = states.map(([, words]) => words).join();
   if (byId("states").dataset.text !== text) {
     byId("states").dataset.text = text;
@@ -138,6 +149,12 @@ function notice(text) {
   if (text) write("notice", text);
 }
 
+/** Whether the database answers; null when that cannot be told. */
+async function probe() {
+  const response = await fetch("/readyz", { cache: "no-store", signal: AbortSignal.timeout(3000) }).catch(() => null);
+  return (await response?.json().catch(() => null))?.database?.up ?? null;
+}
+
 async function poll() {
   const started = performance.now();
   const response = await fetch("/v1/_stats", { headers: authorization(), cache: "no-store", signal: AbortSignal.timeout(3000) });
@@ -147,6 +164,9 @@ async function poll() {
   if (locked) return notice(hasKey() ? "The key that was given is not one of an administrator." : "");
   if (!response.ok) throw new Error(`the server answered ${response.status}`);
   const stats = await response.json();
+  // A probe asks the database itself, so not every second.
+  if (polls % 5 === 0) databaseIsUp = await probe();
+  polls += 1;
   if (before) remember(stats, (started - before.at) / 1000);
   before = { ...stats, at: started };
   notice("");

@@ -41,7 +41,9 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
             "hits_near": total.near_hits,
             "hits_shared": total.shared_hits,
             "misses": total.source_reads,
+            "stale_served": total.stale_served,
             "source_loads": total.loads,
+            "invalidations_owed": total.invalidations_owed,
             "errors": app.telemetry.server_errors(),
             "in_flight": app.telemetry.slots.taken(),
         },
@@ -118,6 +120,8 @@ fn total_of(app: &App) -> CacheStats {
         total.shared_hits += stats.shared_hits;
         total.source_reads += stats.source_reads;
         total.loads += stats.loads;
+        total.stale_served += stats.stale_served;
+        total.invalidations_owed += stats.invalidations_owed;
         for (sum, count) in total.misses.iter_mut().zip(stats.misses) {
             *sum += count;
         }

@@ -39,6 +39,8 @@ async fn every_figure_that_the_page_shows_is_told() {
         "/totals/hits_near",
         "/totals/hits_shared",
         "/totals/misses",
+        "/totals/stale_served",
+        "/totals/invalidations_owed",
         "/totals/source_loads",
         "/window/seconds",
         "/window/p50_us",
