@@ -18,6 +18,8 @@ mod table;
 mod write;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::{fmt, io, path::PathBuf, time::Duration};
