@@ -2,6 +2,12 @@
 //!
 //! MongoDB's comparisons keep within the type of their operand, while its order goes across all types. So "behind" is the
 //! rest of the position's own type and all of the types that follow it; an absent field counts as null.
+//!
+//! A document with an array at the path stands where its smallest element does, or its largest in a descending order.
+//! "Behind" then means that no element is at or before the position, which is why each condition comes twice: some value
+//! is behind, which an index can serve, and none is not, which is exact.
+
+use std::ops::Range;
 
 use bson::{Bson, Document, bson, doc, spec::ElementType};
 
@@ -11,12 +17,12 @@ use crate::{
     document::{Direction, Position, SortKey},
 };
 
-/// The types in MongoDB's order, by the names that `$type` knows. An array is sorted by one of its elements, so no position
-/// holds one; scripts and types that have been out of use for a decade
-/// are left out.
-const CLASSES: [&[&str]; 11] = [
+/// The types in MongoDB's order, by the names that `$type` knows. An empty array has the place of "undefined", a type that
+/// is long out of use like others that are left out here; scripts are as well.
+const CLASSES: [&[&str]; 12] = [
     &["minKey"],
-    &["null"],
+    &[],
+    &[],
     &["number"],
     &["string"],
     &["object"],
@@ -27,22 +33,24 @@ const CLASSES: [&[&str]; 11] = [
     &["timestamp"],
     &["regex", "maxKey"],
 ];
-const NULL: usize = 1;
-const NUMBER: usize = 2;
+const UNDEFINED: usize = 1;
+const NULL: usize = 2;
+const NUMBER: usize = 3;
 
 fn class_of(value: &Bson) -> usize {
     match value.element_type() {
         ElementType::MinKey => 0,
-        ElementType::Null | ElementType::Undefined => NULL,
+        ElementType::Undefined => UNDEFINED,
+        ElementType::Null => NULL,
         ElementType::Int32 | ElementType::Int64 | ElementType::Double | ElementType::Decimal128 => NUMBER,
-        ElementType::String | ElementType::Symbol => 3,
-        ElementType::EmbeddedDocument | ElementType::Array => 4,
-        ElementType::Binary => 5,
-        ElementType::ObjectId => 6,
-        ElementType::Boolean => 7,
-        ElementType::DateTime => 8,
-        ElementType::Timestamp => 9,
-        _ => 10,
+        ElementType::String | ElementType::Symbol => 4,
+        ElementType::EmbeddedDocument | ElementType::Array => 5,
+        ElementType::Binary => 6,
+        ElementType::ObjectId => 7,
+        ElementType::Boolean => 8,
+        ElementType::DateTime => 9,
+        ElementType::Timestamp => 10,
+        _ => 11,
     }
 }
 
@@ -64,61 +72,96 @@ pub(super) fn behind(keys: &[SortKey], position: &Position) -> Result<Document> 
     let mut ties: Vec<Document> = Vec::new();
     for (key, value) in keys.iter().zip(&position.0) {
         let mut all = ties.clone();
-        all.push(behind_one(key, value));
+        all.extend(behind_one(key, value));
         alternatives.push(all_of(all));
-        ties.push(doc! { &key.path: { "$eq": value.clone() } });
+        ties.extend(level_with(key, value));
     }
     Ok(one_of(alternatives))
 }
 
-fn behind_one(key: &SortKey, value: &Bson) -> Document {
+/// What some value must meet that is behind `value`, and that no value is level with it or before it.
+fn behind_one(key: &SortKey, value: &Bson) -> Vec<Document> {
     let path = &key.path;
-    // Ids are of one type, and a plain range is what the index on them serves best.
+    let ascending = key.direction == Direction::Ascending;
+    // Ids are of one type and no arrays, and a plain range is what the index on them serves best.
     if path == "_id" {
-        let operator = if key.direction == Direction::Ascending { "$gt" } else { "$lt" };
-        return doc! { path: { operator: value.clone() } };
+        let operator = if ascending { "$gt" } else { "$lt" };
+        return vec![doc! { path: { operator: value.clone() } }];
     }
-    match key.direction {
-        Direction::Ascending => one_of(above(path, value)),
-        Direction::Descending => one_of(below(path, value)),
+    let (behind, before) = if ascending {
+        (above(path, value), below(path, value))
+    } else {
+        (below(path, value), above(path, value))
+    };
+    if behind.is_empty() {
+        return vec![nothing()];
+    }
+    let at_or_before = before.into_iter().chain([at(path, value)]).collect();
+    vec![one_of(behind), none_of(at_or_before)]
+}
+
+/// What a document must meet that stands at `value`: it has it, and nothing before it.
+fn level_with(key: &SortKey, value: &Bson) -> Vec<Document> {
+    let path = &key.path;
+    let before = match key.direction {
+        Direction::Ascending => below(path, value),
+        Direction::Descending => above(path, value),
+    };
+    let mut all = vec![at(path, value)];
+    if path != "_id" && !before.is_empty() {
+        all.push(none_of(before));
+    }
+    all
+}
+
+fn at(path: &str, value: &Bson) -> Document {
+    match class_of(value) {
+        UNDEFINED => doc! { path: { "$eq": [] } },
+        _ => doc! { path: { "$eq": value.clone() } },
     }
 }
 
+/// Conditions of which a value above `value` meets one.
 fn above(path: &str, value: &Bson) -> Vec<Document> {
     let class = class_of(value);
     let mut parts = Vec::new();
     if is_nan(value) {
         // Not a number is below all numbers and compares with none.
         parts.push(doc! { path: { "$gte": f64::NEG_INFINITY } });
-    } else if class > NULL {
+    } else if class >= NUMBER {
         parts.push(doc! { path: { "$gt": value.clone() } });
-    } else if class < NULL {
-        parts.push(doc! { path: { "$eq": Bson::Null } });
     }
-    parts.extend(of_types(path, &CLASSES[class + 1..]));
+    parts.extend(of_classes(path, class + 1..CLASSES.len()));
     parts
 }
 
+/// Conditions of which a value below `value` meets one.
 fn below(path: &str, value: &Bson) -> Vec<Document> {
     let class = class_of(value);
     let mut parts = Vec::new();
-    if class > NULL && !is_nan(value) {
+    if class >= NUMBER && !is_nan(value) {
         parts.push(doc! { path: { "$lt": value.clone() } });
         if class == NUMBER {
             parts.push(doc! { path: { "$eq": f64::NAN } });
         }
     }
-    if class > NULL {
-        parts.push(doc! { path: { "$eq": Bson::Null } });
-    }
-    parts.extend(of_types(path, &CLASSES[..class]));
+    parts.extend(of_classes(path, 0..class));
     parts
 }
 
-fn of_types(path: &str, classes: &[&[&str]]) -> Option<Document> {
-    let names: Vec<Bson> =
-        classes.iter().copied().flatten().filter(|name| **name != "null").map(|name| bson!(*name)).collect();
-    (!names.is_empty()).then(|| doc! { path: { "$type": names } })
+fn of_classes(path: &str, classes: Range<usize>) -> Vec<Document> {
+    let mut parts = Vec::new();
+    if classes.contains(&UNDEFINED) {
+        parts.push(doc! { path: { "$eq": [] } });
+    }
+    if classes.contains(&NULL) {
+        parts.push(doc! { path: { "$eq": Bson::Null } });
+    }
+    let names: Vec<Bson> = CLASSES[classes].iter().copied().flatten().map(|name| bson!(*name)).collect();
+    if !names.is_empty() {
+        parts.push(doc! { path: { "$type": names } });
+    }
+    parts
 }
 
 fn is_nan(value: &Bson) -> bool {
@@ -145,6 +188,10 @@ fn all_of(mut parts: Vec<Document>) -> Document {
     }
 }
 
+fn none_of(parts: Vec<Document>) -> Document {
+    doc! { "$nor": parts }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,12 +209,11 @@ mod tests {
     #[test]
     fn behind_a_tie_the_next_key_decides() {
         let keys = [key("a", Direction::Descending), key("_id", Direction::Ascending)];
-        let query = behind(&keys, &Position(vec![Bson::Null, bson!(7)])).unwrap();
-        let expected = doc! { "$or": [
-            { "a": { "$type": ["minKey"] } },
-            { "$and": [{ "a": { "$eq": Bson::Null } }, { "_id": { "$gt": 7 } }] },
-        ] };
-        assert_eq!(query, expected);
+        let query = behind(&keys, &Position(vec![Bson::MinKey, bson!(7)])).unwrap();
+        let tie = query.get_array("$or").unwrap()[1].as_document().unwrap().get_array("$and").unwrap();
+        assert_eq!(tie[0], bson!({ "a": { "$eq": Bson::MinKey } }));
+        assert_eq!(tie.last(), Some(&bson!({ "_id": { "$gt": 7 } })));
+        assert_eq!(query.get_array("$or").unwrap()[0], Bson::from(nothing()), "nothing is below the lowest");
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn values(filter: &Filter) -> Vec<Bson> {
     }
 }
 
-pub(super) fn any(value: &Bson, test: fn(&Bson) -> bool) -> bool {
+fn any(value: &Bson, test: fn(&Bson) -> bool) -> bool {
     let inside = match value {
         Bson::Document(document) => document.values().any(|value| any(value, test)),
         Bson::Array(array) => array.iter().any(|value| any(value, test)),
@@ -120,6 +120,6 @@ fn is_nan(value: &Bson) -> bool {
     matches!(value, Bson::Double(number) if number.is_nan())
 }
 
-pub(super) fn is_array(value: &Bson) -> bool {
+fn is_array(value: &Bson) -> bool {
     matches!(value, Bson::Array(_))
 }
