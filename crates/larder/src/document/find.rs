@@ -7,6 +7,7 @@ use crate::{
     document::{
         Filter,
         path::{Path, sort_value},
+        project::Projection,
         raw::Malformed,
     },
 };
@@ -44,7 +45,7 @@ pub struct Find {
     pub after: Option<Position>,
     /// Skip this many documents; for small numbers only, a cursor is what scales.
     pub offset: u64,
-    /// At most this many documents.
+    /// At most this many documents, and about [`MAX_PAGE_BYTES`] of them.
     pub limit: u32,
     /// Only these paths, and `_id`; `None` for whole documents.
     pub fields: Option<Vec<String>>,
@@ -56,6 +57,9 @@ impl Find {
         Self { filter, sort: Vec::new(), after: None, offset: 0, limit, fields: None }
     }
 }
+
+/// A page ends once its documents have this many bytes, whatever its limit; the next page goes on behind it.
+pub const MAX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// One page of a find.
 #[derive(Clone, Debug)]
@@ -90,4 +94,42 @@ pub(crate) fn position_of(sort: &[SortKey], document: &RawDocument) -> Result<Po
         found.value.map_or(Ok(Bson::Null), |value| value.to_bson())
     };
     Ok(Position(order_of(sort).iter().map(value_of).collect::<Result<_, Malformed>>()?))
+}
+
+/// A page in the making, fed with documents in order, one more than fits to know whether there is a next page.
+#[derive(Debug)]
+pub(crate) struct Filling<'a> {
+    find: &'a Find,
+    items: Vec<RawDocumentBuf>,
+    bytes: usize,
+    more: bool,
+}
+
+impl<'a> Filling<'a> {
+    pub(crate) fn new(find: &'a Find) -> Self {
+        Self { find, items: Vec::new(), bytes: 0, more: false }
+    }
+
+    /// Takes the next document, if it still fits. Answers whether the page wants another.
+    pub(crate) fn take(&mut self, document: RawDocumentBuf) -> bool {
+        self.more = self.items.len() == self.find.limit as usize || self.bytes >= MAX_PAGE_BYTES;
+        if !self.more {
+            self.bytes += document.as_bytes().len();
+            self.items.push(document);
+        }
+        !self.more
+    }
+
+    /// The page, with its position, and projected.
+    pub(crate) fn finish(mut self) -> Result<Page> {
+        let last = self.items.last().filter(|_| self.more);
+        let next = last.map(|last| position_of(&self.find.sort, last)).transpose()?;
+        if let Some(fields) = &self.find.fields {
+            let projection = Projection::new(fields);
+            for item in &mut self.items {
+                *item = projection.apply(item)?;
+            }
+        }
+        Ok(Page { items: self.items, next })
+    }
 }

@@ -1,4 +1,48 @@
 //! Cached documents and typed queries over a collection in MongoDB or SQLite.
+//!
+//! A [`Schema`] declares a collection: the kind of its ids, its fields and their types, and what may be filtered and
+//! sorted. A [`Collection`] over a [`Database`] reads documents by id through the cache, and finds, counts, writes and
+//! aggregates in the database. Both databases give the same answers, of the same types, in the same order.
+//!
+//! What comes from outside becomes typed values at the edge, and only values go on from there:
+//!
+//! | from outside | becomes | by |
+//! |---|---|---|
+//! | the id in a URL | [`Id`] | [`IdType::parse`] |
+//! | filters, order, page, fields | [`Query`], then [`Find`] | [`QueryParser`] |
+//! | the cursor of a page | [`Position`] | [`CursorKey`] |
+//! | a JSON document | raw BSON | [`Schema::read_raw`] |
+//! | a JSON merge patch | [`MergePatch`] | [`Schema::read_patch`] |
+//! | the name of an aggregation and its variables | stages with literals | [`Pipeline`], [`Variable::read`] |
+//!
+//! # Examples
+//! A page of a list, its cursor, and the page behind it:
+//! ```
+//! # #[cfg(not(feature = "sqlite"))] fn main() {}
+//! # #[cfg(feature = "sqlite")]
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> larder::Result<()> {
+//! use larder::document::{CursorKey, Database, Field, FieldType, IdType, QueryParser, Schema};
+//!
+//! let schema = Schema::new("products", IdType::Int)
+//!     .field(Field::new("name", FieldType::String).required())
+//!     .field(Field::new("price", FieldType::Decimal).filterable().sortable());
+//! let products = Database::sqlite_in_memory().await?.collection(schema).build()?;
+//! for json in [r#"{"_id":1,"name":"Cup","price":"4.50"}"#, r#"{"_id":2,"name":"Pot","price":"30"}"#] {
+//!     products.insert(products.schema().read_document(json.as_bytes())?).await?;
+//! }
+//! let parse = || QueryParser::new(products.schema()).parse([("price", "gte.1"), ("sort", "-price"), ("limit", "1")]);
+//!
+//! let find = parse()?.into_find(None);
+//! let first = products.find(&find).await?;
+//! let key = CursorKey::random();
+//! let cursor = key.seal("products", &find, b"public", &first.next.expect("there is a second page"))?;
+//!
+//! let position = key.open("products", &find, b"public", &cursor)?;
+//! let second = products.find(&parse()?.into_find(Some(position))).await?;
+//! assert_eq!(second.items[0].get_str("name").ok(), Some("Cup"));
+//! assert!(second.next.is_none());
+//! # Ok(()) }
+//! ```
 #![cfg_attr(
     not(feature = "sqlite"),
     expect(
@@ -51,7 +95,7 @@ pub use self::{
 pub use self::{
     cursor::CursorKey,
     filter::{CompareOp, Filter},
-    find::{Direction, Find, Page, Position, SortKey},
+    find::{Direction, Find, MAX_PAGE_BYTES, Page, Position, SortKey},
     grammar::{Query, QueryLimits, QueryParser},
     id::{Id, IdType, MAX_ID_BYTES},
     ingest::MAX_DEPTH,

@@ -10,8 +10,7 @@ use crate::{
     Result,
     document::{
         Filter, Find, Id, Page,
-        find::{order_of, position_of},
-        project::Projection,
+        find::{Filling, order_of},
     },
 };
 
@@ -65,20 +64,15 @@ impl MongoCollection {
                 to_projection(fields.iter().map(String::as_str).chain(sort))
             }))
             .build();
-        let mut items = self.find_all(query, options).await?;
-        let mut next = None;
-        if items.len() > find.limit as usize {
-            items.truncate(find.limit as usize);
-            next = items.last().map(|last| position_of(&find.sort, last)).transpose()?;
-        }
-        if let Some(fields) = &find.fields {
-            // The server sent the sort keys as well, which the position needs and the caller did not ask for.
-            let projection = Projection::new(fields);
-            for item in &mut items {
-                *item = projection.apply(item)?;
-            }
-        }
-        Ok(Page { items, next })
+        let mut page = Filling::new(find);
+        self.call(async {
+            let mut cursor = self.driver().find(query).with_options(options).await?;
+            while cursor.advance().await? && page.take(cursor.current().to_owned()) {}
+            Ok(())
+        })
+        .await?;
+        // The server sent the sort keys as well, which the position needs and the caller did not ask for.
+        page.finish()
     }
 
     async fn find_all(&self, query: Document, options: FindOptions) -> Result<Vec<RawDocumentBuf>> {

@@ -12,12 +12,9 @@ impl From<rusqlite::Error> for Error {
                 (ErrorKind::Conflict, "the write meets what is there already")
             }
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                (ErrorKind::Corrupt, "the file is not a sound SQLite database")
+                (ErrorKind::Corrupt, "what SQLite has stored is not sound")
             }
             Some(ErrorCode::TooBig) => (ErrorKind::TooLarge, "the document is too large for SQLite"),
-            _ if matches!(error, rusqlite::Error::UserFunctionError(_)) => {
-                (ErrorKind::Corrupt, "a stored document is not valid BSON")
-            }
             _ => (ErrorKind::Unavailable, "SQLite cannot serve"),
         };
         Self::new(kind, message).with_source(error)

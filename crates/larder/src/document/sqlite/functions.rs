@@ -15,13 +15,10 @@ use rusqlite::{
 };
 
 use super::connection::CurrentFilter;
-use crate::{
-    Error,
-    document::{
-        find::Direction,
-        path::{self, Path},
-        raw::Malformed,
-    },
+use crate::document::{
+    find::Direction,
+    path::{self, Path},
+    raw::Malformed,
 };
 
 const PURE: FunctionFlags = FunctionFlags::SQLITE_DETERMINISTIC
@@ -42,7 +39,7 @@ pub(super) fn register(connection: &Connection, filter: &CurrentFilter) -> rusql
         let document = document(context)?;
         for argument in 1..context.len() {
             let path = path_argument(context, argument as i32)?;
-            if path::meets_array(document, &path).map_err(failed)? {
+            if path::meets_array(document, &path).unwrap_or(false) {
                 return Ok(Some(1));
             }
         }
@@ -63,10 +60,15 @@ fn path_argument(context: &Context<'_>, argument: i32) -> rusqlite::Result<Arc<P
     context.get_or_create_aux(argument, |value| value.as_str().map(Path::new))
 }
 
-fn sort_key(context: &Context<'_>, path: &Path, direction: Direction) -> rusqlite::Result<Vec<u8>> {
-    Ok(path::sort_value(document(context)?, path, direction).map_err(failed)?.key)
+/// Null for bytes that are not BSON: an index must not stand in the way because of one of its documents. Whoever reads
+/// the document itself is told.
+fn sort_key(context: &Context<'_>, path: &Path, direction: Direction) -> rusqlite::Result<Option<Vec<u8>>> {
+    let value = path::sort_value(document(context)?, path, direction);
+    Ok(value.ok().map(|value| value.key))
 }
 
-fn failed(malformed: Malformed) -> rusqlite::Error {
-    rusqlite::Error::UserFunctionError(Box::new(Error::from(malformed)))
+fn failed(_: Malformed) -> rusqlite::Error {
+    let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
+    // Without words of its own: they would take the place of the code.
+    rusqlite::Error::SqliteFailure(code, None)
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Instant};
 
 use bson::RawDocumentBuf;
-use rusqlite::{params_from_iter, types::Value};
+use rusqlite::params_from_iter;
 
 use super::{
     connection::Connection,
@@ -15,8 +15,7 @@ use crate::{
     document::{
         Filter, Find, Id, Page,
         aggregate::{Flow, Run, Stage},
-        find::position_of,
-        project::Projection,
+        find::Filling,
     },
 };
 
@@ -62,33 +61,20 @@ pub(super) fn get_many(
 
 pub(super) fn find(connection: &Connection, table: &Table, find: &Find) -> Result<Page> {
     connection.set_filter(&find.filter)?;
-    let mut items = connection.snapshot(|| {
+    let mut page = Filling::new(find);
+    connection.snapshot(|| {
         let indexes = !table.has_multi(connection)?;
         let (sql, values) = Select::new(table, indexes).find(find)?;
-        documents(connection, &sql, &values)
-    })?;
-    let mut next = None;
-    if items.len() > find.limit as usize {
-        items.truncate(find.limit as usize);
-        next = items.last().map(|last| position_of(&find.sort, last)).transpose()?;
-    }
-    if let Some(fields) = &find.fields {
-        let projection = Projection::new(fields);
-        for item in &mut items {
-            *item = projection.apply(item)?;
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        while let Some(row) = rows.next()? {
+            if !page.take(document(row.get(0)?)?) {
+                break;
+            }
         }
-    }
-    Ok(Page { items, next })
-}
-
-fn documents(connection: &Connection, sql: &str, values: &[Value]) -> Result<Vec<RawDocumentBuf>> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut documents = Vec::new();
-    while let Some(row) = rows.next()? {
-        documents.push(document(row.get(0)?)?);
-    }
-    Ok(documents)
+        Ok(())
+    })?;
+    page.finish()
 }
 
 pub(super) fn count_all(connection: &Connection, table: &Table) -> Result<u64> {

@@ -219,3 +219,26 @@ async fn a_file_keeps_its_documents_and_refuses_another_kind_of_id() {
     let other = open(Schema::new("things", IdType::String)).await;
     assert_eq!(other.get(&Id::String("a".into())).await.unwrap_err().kind(), ErrorKind::Config);
 }
+
+#[tokio::test]
+async fn a_stored_document_that_is_broken_is_reported_and_spoils_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.sqlite");
+    let store = Database::sqlite(&path).await.unwrap().store(Arc::new(schema())).unwrap();
+    let items = (0..3_i64).map(|id| (Id::Int(id), raw(&doc! { "_id": id, "n": id as f64 }))).collect();
+    store.insert_many(items).await.unwrap();
+    let vandal = rusqlite::Connection::open(&path).unwrap();
+    vandal.execute("UPDATE doc_things SET doc = x'0badbadbad' WHERE id = 1", []).unwrap();
+    let by_n = |op, n: f64| Filter::Compare { path: "n".into(), op, value: n.into() };
+    let sound = store.find(&Find::new(by_n(CompareOp::Gte, 2.0), 9)).await.unwrap();
+    assert_eq!(sound.items.len(), 1);
+    assert!(store.get(&Id::Int(2)).await.unwrap().is_some());
+    for error in [
+        store.get(&Id::Int(1)).await.unwrap_err(),
+        store.find(&Find::new(Filter::All, 9)).await.unwrap_err(),
+        store.count(&by_n(CompareOp::Ne, 7.0)).await.unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    }
+    assert!(matches!(store.delete(&Id::Int(0), &Expect::Any).await.unwrap(), Written::Done(_)));
+}

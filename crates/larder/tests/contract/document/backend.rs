@@ -1,6 +1,9 @@
 //! The databases that every document test runs over, and a small shop to ask about.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use bson::{Bson, DateTime, Document, RawDocumentBuf, doc, oid::ObjectId};
 use larder::document::{
@@ -8,6 +11,9 @@ use larder::document::{
     Schema, SortKey, Variable,
 };
 use larder_testkit::mongo;
+
+/// These tests are about answers, not about time.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where documents live in one run of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +41,8 @@ impl Backend {
             (Self::Mongo, None) => Database::mongo(&*mongo::shared().url(&mongo::database_name())).await,
             _ => Database::sqlite_in_memory().await,
         };
-        Place { database: database.expect("the test database opens"), _folder: folder }
+        let database = database.expect("the test database opens").with_deadline(PATIENCE);
+        Place { database, _folder: folder }
     }
 }
 

@@ -195,6 +195,21 @@ async fn a_page_that_is_full_exactly_is_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_large_documents_ends_early_and_the_next_goes_on() {
+    for backend in Backend::ALL {
+        let place = backend.place().await;
+        let shop = place.collection(super::backend::schema());
+        for id in 0..7_i64 {
+            shop.insert(doc! { "_id": id, "name": "x".repeat(5 << 20) }).await.unwrap();
+        }
+        let page = shop.find(&Find::new(Filter::All, 100)).await.unwrap();
+        assert_eq!(ids(&page.items), [0, 1, 2, 3], "{backend:?}");
+        let rest = shop.find(&Find { after: page.next, ..Find::new(Filter::All, 100) }).await.unwrap();
+        assert_eq!((ids(&rest.items), rest.next.is_none()), (vec![4, 5, 6], true), "{backend:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn documents_written_between_pages_neither_repeat_nor_hide_others() {
     for backend in Backend::ALL {
         let place = backend.place().await;
