@@ -45,7 +45,7 @@ pub(crate) struct App {
 impl App {
     /// Connects to the database and to Redis, and puts a cache in front of every collection.
     ///
-    /// Redis may be away: it is connected to when it comes. The database must answer.
+    /// Redis and MongoDB may be away: they are connected to when they come, and `/readyz` tells.
     ///
     /// # Errors
     /// A URL that cannot be read, a database that cannot be opened or belongs to another process, settings that the library refuses.

@@ -135,7 +135,7 @@ fn greeting(config: &Config, server: &Server, is_sample: bool) -> String {
              {url}/v1/products?price=lt.5&sort=-rating  filtered and sorted\n  \
              {url}/openapi.json                         everything there is\n\
              \nA miss, then a hit:\n  \
-             curl -s -o /dev/null -D - {url}/v1/products/1 {url}/v1/products/1 | grep -i cache-status\n"
+             curl -sI {url}/v1/products/1 {url}/v1/products/1 | grep -i cache-status\n"
         ));
     }
     text.push_str("\nCtrl-C stops it.");

@@ -49,7 +49,7 @@ fn is_listed(value: &HeaderValue, tag: &str) -> bool {
 /// # Errors
 /// 400 when there is a header that cannot be read: guessing could overwrite somebody's change.
 pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
-    read(headers, &IF_MATCH)
+    read(headers, &IF_MATCH, "If-Match")
 }
 
 /// Whether the request is for a new document only (`If-None-Match: *` on a PUT).
@@ -57,7 +57,7 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<Tags>, Refusal> {
 /// # Errors
 /// 400 for any other value, which would mean nothing there.
 pub(crate) fn must_be_new(headers: &HeaderMap) -> Result<bool, Refusal> {
-    match read(headers, &IF_NONE_MATCH)? {
+    match read(headers, &IF_NONE_MATCH, "If-None-Match")? {
         None => Ok(false),
         Some(Tags::Any) => Ok(true),
         Some(Tags::List(_)) => {
@@ -66,8 +66,8 @@ pub(crate) fn must_be_new(headers: &HeaderMap) -> Result<bool, Refusal> {
     }
 }
 
-fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, Refusal> {
-    let wrong = || Refusal::invalid(name.as_str(), "must be \"*\" or quoted entity tags joined by commas");
+fn read(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<Tags>, Refusal> {
+    let wrong = || Refusal::invalid(shown, "must be \"*\" or quoted entity tags joined by commas");
     let mut tags = Vec::new();
     let mut any = false;
     for value in headers.get_all(name) {

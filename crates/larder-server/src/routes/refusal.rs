@@ -72,6 +72,12 @@ impl Refusal {
         refusal
     }
 
+    /// 412: there is a document already, and the request was for a new one only.
+    pub(crate) fn exists() -> Self {
+        let detail = "there is a document with this id already; send its ETag in If-Match to replace it";
+        Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", detail).with_field("If-None-Match")
+    }
+
     /// 412: the document is not in the state that the request expects.
     pub(crate) fn precondition() -> Self {
         let detail = "the document has changed, or does not exist; read it again and send its new ETag";

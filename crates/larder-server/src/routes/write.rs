@@ -51,9 +51,7 @@ pub(crate) async fn put(
         input::require_id(&call, &id, &document)?;
         document.insert("_id", Bson::from(&id));
         let inserted = collection.insert(document).await.map_err(|error| match error.kind() {
-            ErrorKind::Conflict if error.field().is_none_or(|field| field == "_id") => {
-                Refusal::precondition()
-            }
+            ErrorKind::Conflict if error.field().is_none_or(|field| field == "_id") => Refusal::exists(),
             _ => error.into(),
         })?;
         return created(&call, &id, &inserted.document);

@@ -17,15 +17,17 @@ async fn a_first_start_loads_the_shop_and_a_second_one_finds_it() {
     }
 
     // What the printed curl line asks for, on a document that nothing has read yet.
-    let first = larder.get("/v1/products/2").await;
+    assert!(greeting.contains("curl -sI"), "{greeting}");
+    let first = larder.client().send("HEAD", "/v1/products/2", &[], "").await;
     assert!(first.cache_status().starts_with("larder; fwd=miss"), "{first:?}");
-    let second = larder.get("/v1/products/2").await;
+    let second = larder.client().send("HEAD", "/v1/products/2", &[], "").await;
     assert!(second.cache_status().starts_with("larder; hit"), "{second:?}");
+    let document = larder.get("/v1/products/2").await.body;
     let products = larder.get_with("/v1/products?limit=1", &[("prefer", "count=exact")]).await;
     assert_eq!(products.json()["count"], 20_000);
 
     let folder = larder.stop().await;
     let larder = Larder::start_in(folder, &[]).await;
-    assert_eq!(larder.get("/v1/products/2").await.body, first.body);
+    assert_eq!(larder.get("/v1/products/2").await.body, document);
     assert!(!larder.output().contains("The sample shop is loaded"), "it was there already");
 }

@@ -89,7 +89,7 @@ async fn a_write_on_an_older_state_is_refused() {
             assert_problem(&answer, 412, Some("If-Match"));
         }
     }
-    assert_problem(&send("DELETE", vec![("if-match", "x".to_owned())], "").await, 400, Some("if-match"));
+    assert_problem(&send("DELETE", vec![("if-match", "x".to_owned())], "").await, 400, Some("If-Match"));
     let patched =
         send("PATCH", vec![kept(merge), ("if-match", format!("\"x\", {second}"))], r#"{"stock":2}"#).await;
     assert_eq!(patched.status, 200, "{patched:?}");
@@ -109,7 +109,7 @@ async fn a_put_can_be_for_a_new_document_only() {
     let body = r#"{"name":"Teapot"}"#;
     assert_eq!(larder.client().send("PUT", "/v1/items/7", &headers, body).await.status, 201);
     let again = larder.client().send("PUT", "/v1/items/7", &headers, body).await;
-    assert_problem(&again, 412, Some("If-Match"));
+    assert_problem(&again, 412, Some("If-None-Match"));
 }
 
 #[tokio::test]
