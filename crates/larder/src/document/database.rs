@@ -139,9 +139,10 @@ impl Database {
     /// # Errors
     /// `ErrorKind::Config` if the schema cannot work in this database.
     pub(crate) fn store(&self, schema: Arc<Schema>) -> Result<Store> {
+        schema.validate()?;
         match &self.engine {
             #[cfg(feature = "sqlite")]
-            Engine::Sqlite(database) => database.collection(schema, self.deadline).map(Store::Sqlite),
+            Engine::Sqlite(database) => Ok(Store::Sqlite(database.collection(schema, self.deadline))),
             #[cfg(feature = "mongo")]
             Engine::Mongo(database) => Ok(Store::Mongo(database.collection(schema, self.deadline))),
         }

@@ -1,8 +1,18 @@
 //! What a collection declares: its id, its fields and their types, and what may be filtered and sorted.
 
-use std::sync::OnceLock;
+use std::{collections::HashSet, sync::OnceLock};
 
-use crate::document::{IdType, ingest::Shape, pipeline::Pipeline};
+use crate::{
+    Error, ErrorKind, Result,
+    document::{
+        IdType,
+        ingest::{Shape, excerpt, name_fault},
+        pipeline::Pipeline,
+    },
+};
+
+/// The longest name of a collection; MongoDB allows 255 bytes for database and collection together.
+const MAX_NAME_BYTES: usize = 120;
 
 /// The declared type of a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +71,7 @@ impl Field {
         self.filter = true;
         self
     }
-    /// Allows sorting by this field. Has no effect on arrays, whose pages could not be told apart.
+    /// Allows sorting by this field. An array sorts by its smallest element, or descending by its largest.
     #[must_use]
     pub fn sortable(mut self) -> Self {
         self.sort = true;
@@ -87,7 +97,7 @@ impl Field {
     }
     /// Whether sorts may name this field.
     pub fn is_sortable(&self) -> bool {
-        self.sort && !matches!(self.field_type, FieldType::Array(_))
+        self.sort
     }
     /// Whether every document must have this field.
     pub fn is_required(&self) -> bool {
@@ -172,5 +182,72 @@ impl Schema {
     /// The named aggregations.
     pub fn pipelines(&self) -> &[Pipeline] {
         &self.pipelines
+    }
+
+    /// Whether the declaration can work, whatever the database.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` naming the collection or the field: a name that MongoDB does not take, a path that is declared
+    /// twice or cannot be walked, two pipelines of one name.
+    pub fn validate(&self) -> Result<()> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let name = &self.name;
+        if name.is_empty()
+            || name.len() > MAX_NAME_BYTES
+            || !name.bytes().all(plain)
+            || name.starts_with("system.")
+        {
+            let message = "a collection's name has 1 to 120 letters, digits and `_-.`, and does not begin with `system.`";
+            return Err(
+                Error::new(ErrorKind::Config, message).context(format!("collection {}", excerpt(name)))
+            );
+        }
+        self.validate_parts().map_err(|error| error.context(format!("collection {name}")))
+    }
+
+    fn validate_parts(&self) -> Result<()> {
+        let mut seen = HashSet::new();
+        for field in &self.fields {
+            let path = excerpt(&field.path);
+            if let Some(fault) = field.path.split('.').find_map(name_fault) {
+                return Err(Error::new(ErrorKind::Config, format!("field {path}: {fault}")));
+            }
+            if !seen.insert(&field.path) {
+                return Err(Error::new(ErrorKind::Config, format!("field {path} is declared twice")));
+            }
+        }
+        let mut seen = HashSet::new();
+        match self.pipelines.iter().find(|pipeline| !seen.insert(pipeline.name())) {
+            Some(twice) => Err(Error::new(
+                ErrorKind::Config,
+                format!("pipeline {} is declared twice", excerpt(twice.name())),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let schema = |name: &str| Schema::new(name, IdType::Int);
+        let field = |path: &str| Field::new(path, FieldType::Int);
+        schema("shop.things-2").field(field("a")).field(field("a.b")).validate().unwrap();
+        let cases = [
+            (schema(""), "1 to 120 letters"),
+            (schema("a$b"), "1 to 120 letters"),
+            (schema("system.users"), "1 to 120 letters"),
+            (schema("x").field(field("a.")), "field a.: a field name cannot be empty"),
+            (schema("x").field(field("a.$b")), "field a.$b: a field name cannot begin with `$`"),
+            (schema("x").field(field("a")).field(field("a")), "field a is declared twice"),
+        ];
+        for (schema, message) in cases {
+            let error = schema.validate().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config);
+            assert!(error.to_string().contains(message), "{error}");
+        }
     }
 }

@@ -49,16 +49,16 @@ impl SqliteDatabase {
         Ok(Self { pool: Arc::new(Pool::in_memory()?) })
     }
 
-    pub(crate) fn collection(&self, schema: Arc<Schema>, deadline: Duration) -> Result<SqliteCollection> {
-        let table = Table::new(&schema)?;
-        Ok(SqliteCollection(Arc::new(Inner {
+    pub(crate) fn collection(&self, schema: Arc<Schema>, deadline: Duration) -> SqliteCollection {
+        let table = Table::new(&schema);
+        SqliteCollection(Arc::new(Inner {
             pool: Arc::clone(&self.pool),
             schema,
             table: Arc::new(table),
             deadline,
             ready: OnceCell::new(),
             indexed: OnceCell::new(),
-        })))
+        }))
     }
 
     pub(crate) async fn ping(&self, deadline: Duration) -> Result<()> {

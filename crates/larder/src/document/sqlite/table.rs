@@ -22,7 +22,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn new(schema: &Schema) -> Result<Self> {
+    pub(super) fn new(schema: &Schema) -> Self {
         let unquoted = format!("doc_{}", schema.name());
         let in_array = |path: &str| {
             let outer = path.match_indices('.').map(|(end, _)| &path[..end]);
@@ -37,10 +37,7 @@ impl Table {
                 && !in_array(field.path())
         };
         let indexed = schema.fields().iter().filter(has_index).map(|field| field.path().to_owned()).collect();
-        if unquoted.contains('\0') {
-            return Err(Error::new(ErrorKind::Config, "a collection's name cannot hold a zero byte"));
-        }
-        Ok(Self { name: quote(&unquoted), unquoted, id_type: schema.id_type(), indexed })
+        Self { name: quote(&unquoted), unquoted, id_type: schema.id_type(), indexed }
     }
 
     pub(super) fn id_type(&self) -> IdType {
@@ -176,6 +173,6 @@ mod tests {
             .field(field("array.d", FieldType::Int))
             .field(field("object.inner", array()))
             .field(field("object.inner.e.f", FieldType::Int));
-        assert_eq!(Table::new(&schema).unwrap().indexed, ["a", "object.b", "free.c"]);
+        assert_eq!(Table::new(&schema).indexed, ["a", "object.b", "free.c"]);
     }
 }
