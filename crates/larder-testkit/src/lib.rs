@@ -7,6 +7,7 @@ pub mod mongo;
 mod process;
 pub mod proxy;
 pub mod redis;
+mod report;
 pub mod tls;
 mod wait;
 

@@ -4,16 +4,16 @@
 //! a temporary folder; else the stand-in, a Java server that speaks MongoDB's wire protocol and keeps a change feed in
 //! the form of MongoDB's manual. Tests ask what a server can do, never which one it is; every run says which one it had.
 
-mod gate;
 mod mongod;
 mod server;
 mod stand_in;
 mod wire;
 
-pub use self::gate::not_run;
 pub use self::server::{Origin, Server};
 
 use std::sync::OnceLock;
+
+use crate::report;
 
 /// The server that the tests of this process share. Each test uses a database of its own; see [`database_name`].
 ///
@@ -22,6 +22,17 @@ use std::sync::OnceLock;
 pub fn shared() -> &'static Server {
     static SHARED: OnceLock<Server> = OnceLock::new();
     SHARED.get_or_init(Server::given_or_started)
+}
+
+/// Notes that a test could not look at something because the server lacks it. The run's last lines repeat and count it, so
+/// that nothing is passed over in silence.
+pub fn not_run(what: &str) {
+    report::say(&format!("not run on this MongoDB: {what}"));
+}
+
+/// Notes what a test learned about the server, for the run's last lines.
+pub fn note(what: &str) {
+    report::say(&format!("MongoDB of these tests: {what}"));
 }
 
 /// A database name that no other test and no other run uses.

@@ -1,11 +1,6 @@
 //! One MongoDB: where it came from, how to reach it, and how to make it suffer.
 
-use std::{
-    env, fmt, fs,
-    io::{self, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{env, fmt, fs, path::PathBuf, time::Duration};
 
 use bson::{Bson, Document, doc};
 use parking_lot::Mutex;
@@ -53,8 +48,7 @@ impl Server {
             Ok(url) if !url.is_empty() => Self::given(&url),
             _ => Self::start(),
         };
-        // Not `eprintln!`, which the test harness keeps back when a test passes: every run says what it ran against.
-        let _ = writeln!(io::stderr(), "MongoDB of these tests: {server}");
+        super::note(&server.to_string());
         server
     }
 
@@ -65,7 +59,7 @@ impl Server {
         let options = if options.is_empty() { String::new() } else { format!("?{options}") };
         Self {
             origin: Origin::Given,
-            version: "as LARDER_TEST_MONGO names it".to_owned(),
+            version: String::new(),
             url: (format!("{}/", &rest[..path]), options),
             started: None,
         }
@@ -174,7 +168,7 @@ impl Server {
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.origin {
-            Origin::Given => write!(f, "{}", self.version),
+            Origin::Given => f.write_str("the one that LARDER_TEST_MONGO names"),
             Origin::Mongod => write!(f, "mongod {}, one-node replica set", self.version),
             Origin::StandIn => {
                 write!(f, "mongo-java-server with Larder's change feed, standing in for {}", self.version)

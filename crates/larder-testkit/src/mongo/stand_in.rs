@@ -68,7 +68,7 @@ fn require(program: &str, question: &str) {
 }
 
 /// Where the test kit keeps what outlives a run.
-pub(super) fn kit_folder() -> PathBuf {
+fn kit_folder() -> PathBuf {
     let target = match env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"),

@@ -20,6 +20,7 @@ async fn the_probe_tells_what_the_server_can_do() {
     assert!(probe.server_time.is_some());
     let names: Vec<_> = probe.capabilities.iter().map(|capability| capability.name).collect();
     assert_eq!(names, ["replica set", "sessions", "transactions", "change streams", "explain"]);
+    mongo::note(&format!("it says it is {}, a {}", probe.version, probe.topology.name()));
     for capability in &probe.capabilities {
         if !capability.available {
             mongo::not_run(capability.name);
