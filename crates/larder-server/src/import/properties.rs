@@ -19,7 +19,7 @@ fn json() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 24, 4, move |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map(text, inner, 0..4).prop_map(|map| Value::from_iter(map)),
+            prop::collection::btree_map(text, inner, 0..4).prop_map(Value::from_iter),
         ]
     })
 }
