@@ -78,7 +78,8 @@ fn every_script_has_its_header() {
         if !file.is("lua") {
             return None;
         }
-        let header: String = file.text.lines().take_while(|line| line.starts_with("--")).collect();
+        let lines = file.text.lines().skip_while(|line| line.starts_with("#!"));
+        let header: String = lines.take_while(|line| line.starts_with("--")).collect();
         let missing = |word: &&str| !header.to_lowercase().contains(word);
         let word = ["keys", "argv", "returns", "cost", "clock"].into_iter().find(missing)?;
         Some(format!("the header does not state `{word}`"))

@@ -4,10 +4,12 @@ use std::{
     fmt,
     hash::Hash,
     num::NonZeroU16,
+    str::FromStr,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime::Handle, sync::Semaphore};
@@ -16,7 +18,8 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use crate::{
     Clock, Error, ErrorKind, Result,
     cache::{
-        Cache, Codec, Consistency, Json, MAX_LIFETIME, Policy,
+        Cache, Codec, Consistency, Json, MAX_LIFETIME, Policy, WriteBehind,
+        behind::{Behind, ParseKey, Worker},
         codec::SharedCodec,
         coherence::Coherence,
         inner::{Inner, TagsOf, TtlOf},
@@ -52,6 +55,7 @@ pub struct CacheBuilder<K, V> {
     version: u32,
     shards: NonZeroU16,
     max_concurrent_loads: usize,
+    behind: Option<(WriteBehind, ParseKey<K>)>,
     consistency: Consistency,
     tags_of: Option<TagsOf<K, V>>,
     ttl_of: Option<TtlOf<V>>,
@@ -86,6 +90,7 @@ where
             version: 1,
             shards: DEFAULT_SHARDS,
             max_concurrent_loads: 256,
+            behind: None,
             consistency: Consistency::default(),
             tags_of: None,
             ttl_of: None,
@@ -107,6 +112,25 @@ where
     /// Where [`Cache::put`] and [`Cache::remove`] write to.
     pub fn sink(mut self, sink: impl Sink<K, V>) -> Self {
         self.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// Has [`Cache::put`] and [`Cache::remove`] acknowledged by Redis and carried out behind, in batches: see
+    /// [`WriteBehind`]. Needs Redis and a sink. A key's text form must read back as the same key.
+    pub fn write_behind(self, settings: WriteBehind) -> Self
+    where
+        K: FromStr,
+    {
+        self.write_behind_with_keys(settings, |text| text.parse().ok())
+    }
+
+    /// [`write_behind`](Self::write_behind) for keys that have a text form but cannot be parsed from it: `parse` does that.
+    pub fn write_behind_with_keys(
+        mut self,
+        settings: WriteBehind,
+        parse: impl Fn(&str) -> Option<K> + Send + Sync + 'static,
+    ) -> Self {
+        self.behind = Some((settings, Arc::new(parse)));
         self
     }
 
@@ -219,10 +243,13 @@ where
             None => Coherence::alone(),
             Some(_) => Coherence::of_shards(self.shards.get()),
         });
+        let behind = self.behind_over(shared.as_ref(), &coherence, node)?;
         let follower = shared.as_ref().map(|shared| {
             let (coherence, shared) = (coherence.clone(), shared.clone());
-            Arc::new(Follower::new(coherence, shared, self.clock.clone(), node, self.consistency))
+            let behind = behind.as_ref().map(|worker| worker.behind.clone());
+            Arc::new(Follower::new(coherence, shared, self.clock.clone(), node, self.consistency, behind))
         });
+        let workers = behind.as_ref().map(start_workers).transpose()?.unwrap_or_default();
         let following = match &follower {
             None => None,
             Some(follower) => Some(follow(follower)?),
@@ -238,6 +265,9 @@ where
             codec: self.codec,
             source: self.source,
             sink: self.sink,
+            behind: behind.map(|worker| worker.behind.clone()),
+            workers: Mutex::new(workers),
+            parse_key: self.behind.map(|(_, parse)| parse),
             coherence,
             follower,
             _following: following,
@@ -255,6 +285,27 @@ where
         }))
     }
 
+    fn behind_over(
+        &self,
+        shared: Option<&Arc<Shared>>,
+        coherence: &Arc<Coherence>,
+        node: u64,
+    ) -> Result<Option<Arc<Worker<K, V>>>> {
+        let Some((settings, parse_key)) = &self.behind else { return Ok(None) };
+        settings.check()?;
+        let missing =
+            |what: &str| Error::new(ErrorKind::Config, format!("needs {what}")).with_field("write_behind");
+        let shared = shared.ok_or_else(|| missing("a redis, which keeps what is pending"))?;
+        let behind =
+            Behind::new(settings.clone(), shared.clone(), coherence.clone(), node, self.clock.clone());
+        Ok(Some(Arc::new(Worker {
+            behind,
+            sink: self.sink.clone().ok_or_else(|| missing("a sink, which gets the writes in the end"))?,
+            codec: self.codec.clone().ok_or_else(|| missing("a codec"))?,
+            parse_key: parse_key.clone(),
+        })))
+    }
+
     fn shared_tier(&self) -> Result<Option<Arc<Shared>>> {
         let Some(redis) = &self.redis else { return Ok(None) };
         if self.codec.is_none() {
@@ -265,16 +316,35 @@ where
         let space = Space::new(redis.app(), &self.name, self.shards, self.version)?;
         // A tag's mark must outlive every entry that has the tag.
         let keep_ms = MAX_LIFETIME.min(self.policy.keep() * 2).as_millis() as u64;
-        Ok(Some(Arc::new(Shared::new(redis.clone(), space, self.policy.max_entry_bytes, keep_ms))))
+        Ok(Some(Arc::new(Shared::new(
+            redis.clone(),
+            space,
+            self.policy.max_entry_bytes,
+            keep_ms,
+            self.behind.is_some(),
+        ))))
     }
+}
+
+/// One task for each shard.
+fn start_workers<K, V>(worker: &Arc<Worker<K, V>>) -> Result<Vec<AbortOnDropHandle<()>>>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    let start = |shard| Ok(AbortOnDropHandle::new(runtime()?.spawn(worker.clone().run(shard))));
+    (0..worker.behind.shards()).map(start).collect()
 }
 
 /// Starts the task that keeps this node in step.
 fn follow(follower: &Arc<Follower>) -> Result<AbortOnDropHandle<()>> {
-    let runtime = Handle::try_current().map_err(|_| {
+    Ok(AbortOnDropHandle::new(runtime()?.spawn(follower.clone().run())))
+}
+
+fn runtime() -> Result<Handle> {
+    Handle::try_current().map_err(|_| {
         Error::new(ErrorKind::Config, "a cache beside Redis must be built inside a Tokio runtime")
-    })?;
-    Ok(AbortOnDropHandle::new(runtime.spawn(follower.clone().run())))
+    })
 }
 
 impl<K, V> CacheBuilder<K, V>

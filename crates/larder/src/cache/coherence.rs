@@ -20,6 +20,8 @@ use std::{
 use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::cache::entry::PENDING;
+
 const BUCKETS: usize = 1 << 16;
 /// The most tags of one shard that are followed at once; past that the shard is flushed and begins anew.
 const MAX_TAGS: usize = 10_000;
@@ -200,8 +202,12 @@ impl Coherence {
         at.epoch == wanted.epoch && at.seq >= wanted.seq
     }
 
-    /// Whether a stored copy of this position is later than the shard's last clear.
+    /// Whether a stored copy of this position is later than the shard's last clear. One that is still to be written behind
+    /// always is.
     pub(crate) fn is_after_clear(&self, shard: u16, stored: Position) -> bool {
+        if stored.seq == PENDING {
+            return true;
+        }
         let view = &self.shards[usize::from(shard)];
         stored.epoch == view.epoch.load(Ordering::Acquire)
             && view.cleared.load(Ordering::Acquire) <= stored.seq

@@ -51,6 +51,10 @@ impl Lease {
     }
 }
 
+/// The number of a value that is still to be written behind: later than every invalidation, since it is newer than anything
+/// that the source has. The scripts know it as the bytes 36 to 43.
+pub(crate) const PENDING: u64 = u64::MAX;
+
 /// What stands in a slot that must not be filled: somebody is about to write what it caches.
 pub(crate) const TOMBSTONE: [u8; 2] = [MAGIC, KIND_TOMBSTONE];
 
@@ -107,7 +111,7 @@ pub(crate) struct Envelope {
     /// By the wall clock of the node that filled it; read through [`Envelope::age_ms`], which clamps.
     pub(crate) created_unix_ms: u64,
     pub(crate) life: Lifetime,
-    /// Where its shard stood when its load began.
+    /// Where its shard stood when its load began. The number is [`PENDING`] while the source does not have it yet.
     pub(crate) at: Position,
     /// The hashes of its tags, at most [`MAX_TAGS`].
     pub(crate) tags: Vec<u64>,
@@ -124,8 +128,18 @@ pub(crate) enum Slot {
 impl Envelope {
     /// Age by our own clock, within 0 and the hard expiry: a skewed clock elsewhere can make an entry look younger or
     /// older, but Redis itself removes it at its hard expiry.
+    ///
+    /// A value that is still to be written behind does not age: there is nothing newer to load.
     pub(crate) fn age_ms(&self, now_unix_ms: u64) -> u64 {
+        if self.is_pending() {
+            return 0;
+        }
         now_unix_ms.saturating_sub(self.created_unix_ms).min(self.life.keep_ms())
+    }
+
+    /// Whether the source does not have it yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.at.seq == PENDING
     }
 
     /// The bytes for Redis; the payload is compressed from `compress_above` bytes on, if that makes it smaller.
@@ -178,6 +192,18 @@ impl Slot {
             _ => Err(corrupt("a value that Larder did not write")),
         }
     }
+}
+
+/// The header that turns the pending value `slot` into an ordinary one of this age and position; `None` for other bytes.
+pub(crate) fn settled_header(slot: &[u8], created_unix_ms: u64, at: Position) -> Option<Vec<u8>> {
+    let (header, rest) = slot.split_at_checked(HEADER_BYTES)?;
+    let mut header = header.to_vec();
+    header[4..12].copy_from_slice(&created_unix_ms.to_le_bytes());
+    header[28..36].copy_from_slice(&at.epoch.to_le_bytes());
+    header[36..44].copy_from_slice(&at.seq.to_le_bytes());
+    let checksum = checksum(&[&header[..24], &header[28..], rest]);
+    header[24..28].copy_from_slice(&checksum.to_le_bytes());
+    Some(header)
 }
 
 fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
@@ -258,6 +284,24 @@ mod tests {
         fn what_is_written_is_read_back(envelope in envelope(), compress_above in proptest::option::of(0_usize..2_000)) {
             let bytes = Bytes::from(envelope.encode(compress_above));
             prop_assert_eq!(Slot::decode(&bytes, MAX_BYTES).unwrap(), Slot::Value(envelope));
+        }
+
+        #[test]
+        fn a_settled_value_differs_in_age_and_position_only(
+            envelope in envelope(),
+            compress_above in proptest::option::of(0_usize..2_000),
+            created_unix_ms: u64,
+            (epoch, seq) in any::<(u64, u64)>(),
+        ) {
+            let at = Position { epoch, seq };
+            let pending = Envelope { at: Position { epoch: 7, seq: PENDING }, ..envelope.clone() };
+            let mut bytes = pending.encode(compress_above);
+            prop_assert_eq!(&bytes[36..44], &[0xff; 8]);
+            prop_assert_eq!(pending.age_ms(u64::MAX), 0);
+            let header = settled_header(&bytes, created_unix_ms, at).unwrap();
+            bytes[..HEADER_BYTES].copy_from_slice(&header);
+            let settled = Envelope { created_unix_ms, at, ..envelope };
+            prop_assert_eq!(Slot::decode(&bytes.into(), MAX_BYTES).unwrap(), Slot::Value(settled));
         }
 
         #[test]

@@ -224,6 +224,9 @@ where
             return Right::Unleased(MissReason::Invalidated);
         }
         if plan.mode == ReadMode::Refresh {
+            if let Some(entry) = self.still_pending(shared, plan).await {
+                return Right::Found(entry);
+            }
             let leased = match self.stand(&plan.text).await {
                 Ok(basis) => {
                     plan.basis = basis;
@@ -238,6 +241,19 @@ where
             };
         }
         self.look_until_decided(shared, plan).await
+    }
+
+    /// The value in the slot, if it is to be written behind and the source does not have it yet.
+    async fn still_pending(&self, shared: &Shared, plan: &Plan<V>) -> Option<NearEntry<V>> {
+        if !shared.writes_behind() {
+            return None;
+        }
+        match shared.peek(&plan.text).await {
+            Ok(Some(Slot::Value(envelope))) if envelope.is_pending() => {
+                self.entry_from(&envelope, plan.basis).await.ok().flatten()
+            }
+            _ => None,
+        }
     }
 
     /// Looks at the slot until it has a value, or we have its lease, or we have waited long enough for another node.

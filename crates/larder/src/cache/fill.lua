@@ -5,13 +5,19 @@
 -- ARGV[1] the lease's bytes  ARGV[2] the envelope  ARGV[3] hard expiry, milliseconds  ARGV[4] epoch and ARGV[5] number of
 -- the shard when the load began  ARGV[6] lifetime of a tag's mark, milliseconds
 -- Returns 1 stored; 0 refused: the lease expired or an invalidation destroyed it; 2 refused: something was purged
--- Cost    O(tags), four calls of Redis and up to two for each tag        Clock  none
+-- Cost    O(tags), five calls of Redis and up to two for each tag        Clock  none
 -- Retry   safe: a repeat after an unknown outcome finds no lease and is refused; the value stands
 local lease, began = ARGV[1], tonumber(ARGV[5])
 -- A foreign type in the slot answers with an error table, which equals no lease.
 local held = redis.pcall('GETRANGE', KEYS[1], 0, #lease)
-if held ~= lease and redis.pcall('GET', KEYS[2]) ~= lease then
-  return 0
+if held ~= lease then
+  if redis.pcall('GET', KEYS[2]) ~= lease then
+    return 0
+  end
+  if redis.pcall('GETRANGE', KEYS[1], 36, 43) == string.rep('\255', 8) then
+    -- Still to be written behind: newer than anything that was loaded.
+    return 0
+  end
 end
 local marks = redis.call('MGET', unpack(KEYS, 3))
 local now = marks[1]

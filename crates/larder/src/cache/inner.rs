@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
@@ -21,6 +22,7 @@ use crate::{
     cache::{
         Consistency, Explain, MissReason, Policy, Read, ReadMode, ReadOptions, Served, TierState, Token,
         batch::{BatchLoader, Passenger},
+        behind::{Behind, ParseKey},
         codec::SharedCodec,
         coherence::{self, Coherence},
         depart::Parts,
@@ -52,6 +54,11 @@ pub(crate) struct Inner<K, V> {
     pub(crate) codec: Option<SharedCodec<V>>,
     pub(crate) source: Option<SharedSource<K, V>>,
     pub(crate) sink: Option<SharedSink<K, V>>,
+    /// Set if writes are carried out behind.
+    pub(crate) behind: Option<Behind>,
+    /// Own the workers that carry them out.
+    pub(crate) workers: Mutex<Vec<AbortOnDropHandle<()>>>,
+    pub(crate) parse_key: Option<ParseKey<K>>,
     /// What this node knows of the invalidations of all nodes.
     pub(crate) coherence: Arc<Coherence>,
     /// Keeps that in step beside Redis.

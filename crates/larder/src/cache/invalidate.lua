@@ -6,12 +6,17 @@
 -- ARGV[1] 'U' unlink KEYS[5..], 'M' set the mark KEYS[5] to the new number, 'B' write ARGV[5] into each slot KEYS[5], [7],
 --         … and unlink the lease behind each
 -- ARGV[2] an epoch for the case that there is none      ARGV[3] the event      ARGV[4] lifetime of what is written,
---         milliseconds, 0 for ever      ARGV[5] the tombstone
+--         milliseconds, 0 for ever      ARGV[5] the tombstone      ARGV[6] '1' to spare values that are still to be written
+--         behind: they are newer than anything the source has
 -- Returns {epoch, number}
--- Cost    O(keys), six calls of Redis and one for each slot that is written        Clock  none
+-- Cost    O(keys), six calls of Redis, one for each slot that is written, one for each that may be spared        Clock  none
 -- Retry   safe: a repeat takes another number and invalidates again
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local mode, fresh_epoch, event, life = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local spares, PENDING = ARGV[6] == '1', string.rep('\255', 8)
+local function is_spared(slot)
+  return spares and redis.pcall('GETRANGE', slot, 36, 43) == PENDING
+end
 
 local epoch = redis.call('GET', epoch_key)
 if not epoch or redis.call('EXISTS', seq_key) == 0 then
@@ -23,8 +28,15 @@ if not epoch or redis.call('EXISTS', seq_key) == 0 then
 end
 local seq = string.format('%.0f', redis.call('INCR', seq_key))
 
-if mode == 'U' then
+if mode == 'U' and not spares then
   redis.call('UNLINK', unpack(KEYS, 5))
+elseif mode == 'U' then
+  for i = 5, #KEYS, 2 do
+    if not is_spared(KEYS[i]) then
+      redis.call('UNLINK', KEYS[i])
+    end
+    redis.call('UNLINK', KEYS[i + 1])
+  end
 elseif mode == 'M' then
   if life > 0 then
     redis.call('SET', KEYS[5], seq, 'PX', life)
@@ -33,7 +45,9 @@ elseif mode == 'M' then
   end
 else
   for i = 5, #KEYS, 2 do
-    redis.call('SET', KEYS[i], ARGV[5], 'PX', life)
+    if not is_spared(KEYS[i]) then
+      redis.call('SET', KEYS[i], ARGV[5], 'PX', life)
+    end
     redis.call('UNLINK', KEYS[i + 1])
   end
 end

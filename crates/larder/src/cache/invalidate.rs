@@ -171,7 +171,12 @@ where
     }
 
     /// Returns when every other node has applied the invalidation, or may not serve copies any more.
-    async fn await_all_nodes(&self, shared: &Shared, token: &Token, bound: Duration) -> Result<()> {
+    pub(crate) async fn await_all_nodes(
+        &self,
+        shared: &Shared,
+        token: &Token,
+        bound: Duration,
+    ) -> Result<()> {
         // A lease that is prolonged at the last moment runs for a whole bound more.
         let give_up = Instant::now() + bound * 2;
         let mut pause = ACK_PAUSE.0;

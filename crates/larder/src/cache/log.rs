@@ -20,6 +20,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         Consistency,
+        behind::Behind,
         coherence::{Coherence, Position},
         event::{Change, Event, decode_message},
         shared::Shared,
@@ -41,6 +42,8 @@ pub(crate) struct Follower {
     interval: Duration,
     shards: Box<[Mutex<Seen>]>,
     consistency: Consistency,
+    /// Whose workers want to know that something was written.
+    behind: Option<Behind>,
 }
 
 /// What the follower remembers of a shard; the lock makes applying one thing at a time.
@@ -57,10 +60,11 @@ impl Follower {
         clock: Time,
         node: u64,
         consistency: Consistency,
+        behind: Option<Behind>,
     ) -> Self {
         let shards = (0..coherence.shards()).map(|_| Mutex::default()).collect();
         let interval = consistency.bound() / 2;
-        Self { coherence, shared, clock, node, interval, shards, consistency }
+        Self { coherence, shared, clock, node, interval, shards, consistency, behind }
     }
 
     /// Follows until it is dropped.
@@ -205,6 +209,9 @@ impl Follower {
     }
 
     fn take(&self, shard: u16, seq: u64, event: &Event) {
+        if let Some(behind) = &self.behind {
+            behind.heard(shard);
+        }
         match &event.change {
             // Applied before and after it was sent; once more would only cost the copies made since.
             Change::Keys(_) if event.node == self.node => {}

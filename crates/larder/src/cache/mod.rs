@@ -36,6 +36,7 @@
 //! [`Consistency`]. A node that is cut off stops serving its own copies by itself.
 
 mod batch;
+mod behind;
 mod builder;
 mod codec;
 mod coherence;
@@ -62,8 +63,11 @@ mod unsent;
 
 use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 
+use futures_util::future::join_all;
+
 use self::{batch::BatchLoader, coherence::tag_hash, fetch::Loader, inner::Inner};
 pub use self::{
+    behind::{Behind, BehindStats, DeadLetter, Replayed, WriteBehind},
     builder::CacheBuilder,
     codec::{Codec, Json, MessagePack, Raw},
     consistency::Consistency,
@@ -73,7 +77,7 @@ pub use self::{
     stats::CacheStats,
     token::Token,
 };
-use crate::Result;
+use crate::{Error, ErrorKind, Result};
 
 /// A cache of values `V` by keys `K`. Cheap to clone; all clones are one cache.
 ///
@@ -221,10 +225,21 @@ where
 
     /// Writes `value` to the cache's sink and then invalidates `key` (write-around): the next read loads it.
     ///
+    /// With [write-behind](WriteBehind) Redis acknowledges the write, every node reads it from then on, and the sink gets it
+    /// a moment later. Cost: one round trip.
+    ///
     /// # Errors
     /// What the sink returned, and then nothing was invalidated; or as [`invalidate`](Self::invalidate), and then the
     /// write was done. `ErrorKind::Config` if the cache was built without a sink.
+    ///
+    /// With write-behind: `ErrorKind::Unavailable`, and nothing was written; `ErrorKind::Timeout` if that is not known, or if
+    /// the backlog is full and the sink does not take it in time; `ErrorKind::Full` if the backlog is twice its size;
+    /// `ErrorKind::Config` if Redis may evict what it has acknowledged; `ErrorKind::TooLarge` for a value past
+    /// `max_entry_bytes`.
     pub async fn put(&self, key: &K, value: &V) -> Result<()> {
+        if let Some(behind) = &self.inner.behind {
+            return self.inner.put_behind(behind, key, Some(value)).await;
+        }
         self.inner.sink()?.put(key, value).await?;
         self.invalidate(key).await.map(drop)
     }
@@ -234,6 +249,9 @@ where
     /// # Errors
     /// As [`put`](Self::put).
     pub async fn remove(&self, key: &K) -> Result<()> {
+        if let Some(behind) = &self.inner.behind {
+            return self.inner.put_behind(behind, key, None).await;
+        }
         self.inner.sink()?.remove(key).await?;
         self.invalidate(key).await.map(drop)
     }
@@ -354,8 +372,25 @@ where
         &self.inner.name
     }
 
-    /// Waits until the flights under way have landed. For an orderly shutdown.
+    /// What is pending behind, to flush it and to decide about what the sink refused.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` if the cache was built without [`write_behind`](CacheBuilder::write_behind).
+    pub fn behind(&self) -> Result<&Behind> {
+        self.inner.behind.as_ref().ok_or_else(|| {
+            Error::new(ErrorKind::Config, "the cache does not write behind").context(&self.inner.name)
+        })
+    }
+
+    /// Waits until the flights under way have landed and, with write-behind, until the sink has everything, at most for its
+    /// [drain deadline](WriteBehind::drain_deadline). For an orderly shutdown; afterwards nothing is carried out behind here.
     pub async fn close(&self) {
+        if let Some(behind) = &self.inner.behind {
+            behind.drain().await;
+            behind.close();
+            let workers = std::mem::take(&mut *self.inner.workers.lock());
+            join_all(workers).await;
+        }
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }

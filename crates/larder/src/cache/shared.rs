@@ -91,15 +91,35 @@ pub(crate) struct Shared {
     max_bytes: usize,
     /// The longest that an entry can live, and so the least that a tag's mark must.
     keep_ms: u64,
+    /// Whether values may be written behind: invalidations then leave those alone that the source does not have yet.
+    writes_behind: bool,
 }
 
 impl Shared {
-    pub(crate) fn new(redis: Redis, space: Space, max_bytes: usize, keep_ms: u64) -> Self {
-        Self { redis, space, unsent: Unsent::default(), max_bytes, keep_ms }
+    pub(crate) fn new(
+        redis: Redis,
+        space: Space,
+        max_bytes: usize,
+        keep_ms: u64,
+        writes_behind: bool,
+    ) -> Self {
+        Self { redis, space, unsent: Unsent::default(), max_bytes, keep_ms, writes_behind }
     }
 
     pub(crate) fn redis(&self) -> &Redis {
         &self.redis
+    }
+
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
+    }
+
+    pub(crate) fn max_bytes(&self) -> usize {
+        self.max_bytes
+    }
+
+    pub(crate) fn writes_behind(&self) -> bool {
+        self.writes_behind
     }
 
     /// The key of an entry's slot, for `explain`.
@@ -273,7 +293,8 @@ impl Shared {
         };
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let (epoch, life_ms) = (new_epoch(), life_ms.to_string());
-        let args = [mode.as_bytes(), epoch.as_bytes(), event, life_ms.as_bytes(), &TOMBSTONE];
+        let spares: &[u8] = if self.writes_behind { b"1" } else { b"0" };
+        let args = [mode.as_bytes(), epoch.as_bytes(), event, life_ms.as_bytes(), &TOMBSTONE, spares];
         let reply = self.redis.eval(&INVALIDATE, &keys, &args).await?;
         let Value::Array(parts) = reply else { return Err(unexpected()) };
         position_of(parts.first(), parts.get(1))
@@ -420,19 +441,19 @@ fn is_wrong_type(error: &Error) -> bool {
     error.kind() == ErrorKind::Corrupt
 }
 
-fn node_text(node: u64) -> String {
+pub(crate) fn node_text(node: u64) -> String {
     format!("{node:016x}")
 }
 
-fn new_epoch() -> String {
+pub(crate) fn new_epoch() -> String {
     epoch_text(rand::rng().random_range(1..=u64::MAX))
 }
 
-fn unexpected() -> Error {
+pub(crate) fn unexpected() -> Error {
     Error::new(ErrorKind::Corrupt, "redis answered something else than this script returns")
 }
 
-fn text_of(value: &Value) -> Option<&[u8]> {
+pub(crate) fn text_of(value: &Value) -> Option<&[u8]> {
     match value {
         Value::BulkString(bytes) => Some(bytes),
         Value::SimpleString(text) => Some(text.as_bytes()),
@@ -440,11 +461,11 @@ fn text_of(value: &Value) -> Option<&[u8]> {
     }
 }
 
-fn number_of(value: &Value) -> Option<u64> {
+pub(crate) fn number_of(value: &Value) -> Option<u64> {
     std::str::from_utf8(text_of(value)?).ok()?.parse().ok()
 }
 
-fn position_of(epoch: Option<&Value>, seq: Option<&Value>) -> Result<Position> {
+pub(crate) fn position_of(epoch: Option<&Value>, seq: Option<&Value>) -> Result<Position> {
     let epoch = epoch.and_then(text_of).and_then(epoch_of).ok_or_else(unexpected)?;
     Ok(Position { epoch, seq: seq.and_then(number_of).ok_or_else(unexpected)? })
 }

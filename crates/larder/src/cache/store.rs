@@ -58,7 +58,7 @@ where
         value: Option<Arc<V>>,
         life: Lifetime,
     ) -> Result<Option<NearEntry<V>>> {
-        let tags = self.tags_of(order, value.as_deref())?;
+        let tags = self.tags_of(order.key, order.tags, value.as_deref())?;
         let (Some(shared), Some(lease)) = (&self.shared, order.lease) else {
             return Ok(Some(self.entry_of(value, life, 0, order.basis, &tags).await?));
         };
@@ -94,10 +94,10 @@ where
         }
     }
 
-    fn tags_of(&self, order: &Load<'_, K>, value: Option<&V>) -> Result<Vec<u64>> {
-        let mut tags = order.tags.to_vec();
+    pub(crate) fn tags_of(&self, key: &K, given: &[u64], value: Option<&V>) -> Result<Vec<u64>> {
+        let mut tags = given.to_vec();
         if let (Some(tags_of), Some(value)) = (&self.tags_of, value) {
-            tags.extend(tags_of(order.key, value).iter().map(|tag| tag_hash(tag)));
+            tags.extend(tags_of(key, value).iter().map(|tag| tag_hash(tag)));
         }
         tags.sort_unstable();
         tags.dedup();
@@ -107,7 +107,7 @@ where
         Ok(tags)
     }
 
-    fn payload_of(&self, value: Option<&V>, policy: &Policy) -> Result<Option<bytes::Bytes>> {
+    pub(crate) fn payload_of(&self, value: Option<&V>, policy: &Policy) -> Result<Option<bytes::Bytes>> {
         let codec =
             self.codec.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "the cache has no codec"))?;
         let payload = value.map(|value| codec.encode(value)).transpose()?;

@@ -36,6 +36,19 @@ pub trait Source<K, V>: Send + Sync + 'static {
     }
 }
 
+/// One write that a cache hands on behind its callers.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write<K, V> {
+    /// What it is about.
+    pub key: K,
+    /// What is to stand there; `None` removes.
+    pub value: Option<V>,
+    /// Grows with every write to the key, whichever node made it: microseconds since 1970 by the clock of Redis, and always
+    /// more than the last one. Fits a signed 64-bit integer.
+    pub version: u64,
+}
+
 /// Where writes go: puts and removes values in the system that must keep them.
 ///
 /// An `Ok` means that the write is durable as the system behind it promises. Both calls must be safe to repeat: after a
@@ -46,6 +59,35 @@ pub trait Sink<K, V>: Send + Sync + 'static {
 
     /// Removes `key`; removing what is absent is fine.
     fn remove(&self, key: &K) -> impl Future<Output = Result<()>> + Send;
+
+    /// Carries out a batch of writes for [write-behind](crate::cache::WriteBehind), at most one for each key, and says of
+    /// each, in their order, what became of it. The default calls [`put`](Sink::put) and [`remove`](Sink::remove) one after
+    /// another; a sink that writes many at once makes write-behind as cheap as it can be.
+    ///
+    /// A write may come **more than once**, after a crash or a time-out, but only until a later one of its key is carried out,
+    /// with one exception: a process that is frozen in the middle of this call for longer than its lease, and then goes on,
+    /// sends a write that may be older than one that another node has carried out meanwhile. A sink that stores the
+    /// [version](Write::version) beside the value, and leaves alone what has a later one, is safe from that too; after a
+    /// removal it must keep the version for as long as a process can be frozen.
+    ///
+    /// Errors of the kinds `Unavailable`, `Timeout` and `Full` say that the sink is away: the write is tried until it
+    /// succeeds. After a few of any other kind it becomes a dead letter.
+    fn apply(&self, writes: &[Write<K, V>]) -> impl Future<Output = Vec<Result<()>>> + Send
+    where
+        K: Sync,
+        V: Sync,
+    {
+        async move {
+            let mut outcomes = Vec::with_capacity(writes.len());
+            for write in writes {
+                outcomes.push(match &write.value {
+                    Some(value) => self.put(&write.key, value).await,
+                    None => self.remove(&write.key).await,
+                });
+            }
+            outcomes
+        }
+    }
 }
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -69,6 +111,7 @@ impl<K: Sync + 'static, V: Send + 'static, S: Source<K, V>> ErasedSource<K, V> f
 pub(crate) trait ErasedSink<K, V>: Send + Sync {
     fn put<'a>(&'a self, key: &'a K, value: &'a V) -> BoxFuture<'a, Result<()>>;
     fn remove<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<()>>;
+    fn apply<'a>(&'a self, writes: &'a [Write<K, V>]) -> BoxFuture<'a, Vec<Result<()>>>;
 }
 
 impl<K: Sync + 'static, V: Sync + 'static, S: Sink<K, V>> ErasedSink<K, V> for S {
@@ -77,6 +120,9 @@ impl<K: Sync + 'static, V: Sync + 'static, S: Sink<K, V>> ErasedSink<K, V> for S
     }
     fn remove<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<()>> {
         Box::pin(Sink::remove(self, key))
+    }
+    fn apply<'a>(&'a self, writes: &'a [Write<K, V>]) -> BoxFuture<'a, Vec<Result<()>>> {
+        Box::pin(Sink::apply(self, writes))
     }
 }
 

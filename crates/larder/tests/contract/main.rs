@@ -1,5 +1,6 @@
 //! One contract per capability, each over every backend it has.
 
+mod behind;
 mod cache;
 mod coherence;
 mod document;

@@ -1,0 +1,116 @@
+//! Acknowledging a write: one script, and what this node must forget around it.
+
+use std::{
+    fmt,
+    hash::Hash,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{
+        Consistency, Token,
+        behind::{Behind, LOOK, op::Letter},
+        coherence::Position,
+        entry::{Envelope, Lifetime, PENDING},
+        event::Event,
+        inner::Inner,
+        invalidate::keys_change,
+        unsent::Debt,
+    },
+};
+
+/// Of a value that the policy does not cache at all: it is served until the sink has it, and no longer.
+const SHORTEST: Lifetime = Lifetime { fresh_ms: 1, stale_ms: 0, error_ms: 0 };
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Acknowledges a write (`None` removes) that the sink will have later.
+    pub(crate) async fn put_behind(
+        self: &Arc<Self>,
+        behind: &Behind,
+        key: &K,
+        value: Option<&V>,
+    ) -> Result<()> {
+        let text = key.to_string();
+        if self.parse_key.as_ref().and_then(|parse| parse(&text)).as_ref() != Some(key) {
+            let message = "its text form does not read back as the same key, which write-behind needs";
+            return Err(Error::invalid("key", message));
+        }
+        let envelope = Envelope {
+            payload: self.payload_of(value, &self.policy)?,
+            codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
+            created_unix_ms: self.clock.unix_ms(),
+            life: self.lifetime(&self.policy, value).unwrap_or(SHORTEST),
+            at: Position { epoch: 0, seq: PENDING },
+            tags: self.tags_of(key, &[], value)?,
+        };
+        let slot = envelope.encode(self.policy.compress_above_bytes);
+        let event = Event { node: self.node, change: keys_change(std::slice::from_ref(&text)) }.encode();
+        behind.ready().await?;
+        self.forget_near(&[key]);
+        let acked = behind.core.ledger.put(&text, &slot, &event, behind.core.settings.backlog).await;
+        // Again, also if the outcome is unknown: a reader in between may have fetched the old value.
+        self.forget_near(&[key]);
+        let Some(acked) = acked? else {
+            let message = "the backlog of writes is full: the sink has not kept up for long";
+            return Err(Error::new(ErrorKind::Full, message));
+        };
+        behind.core.counts.acknowledged.fetch_add(1, Relaxed);
+        let shard = self.coherence.shard_of(&text);
+        behind.heard(shard);
+        self.coherence.acknowledged(shard, acked.at);
+        if let Some(follower) = &self.follower {
+            follower.took_part(shard, acked.at);
+        }
+        if let Some(shared) = &self.shared {
+            if shared.unsent.len() > 0 {
+                // An invalidation that this node still owes for the key has been made good.
+                shared.unsent.acknowledged(&[Debt::Key(text.clone())], self.clock.monotonic_ms());
+            }
+            if let Consistency::Strict(bound) = self.consistency {
+                let token = Token::new(self.name_hash(), shard, acked.at);
+                self.await_all_nodes(shared, &token, bound).await?;
+            }
+        }
+        if acked.waits {
+            behind.core.counts.waited.fetch_add(1, Relaxed);
+            behind.applied(shard, &text, acked.version).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Behind {
+    /// Returns when an operation is carried out, or a later one of its key.
+    async fn applied(&self, shard: u16, key: &str, version: u64) -> Result<()> {
+        let give_up = Instant::now() + self.core.settings.apply_deadline;
+        let mut pause = LOOK.0;
+        while self.core.ledger.has(shard, version).await? {
+            if Instant::now() >= give_up {
+                let message = "the backlog of writes is full, and the sink did not take this one in time: it is \
+                     pending, and every node reads it";
+                return Err(Error::new(ErrorKind::Timeout, message));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LOOK.1);
+        }
+        match self.core.ledger.letter(key).await? {
+            None => Ok(()),
+            Some(bytes) => {
+                let letter = Letter::decode(&bytes)?;
+                if letter.version < version {
+                    return Ok(());
+                }
+                let message =
+                    format!("the sink refused the write, it is a dead letter now: {}", letter.error);
+                Err(Error::new(ErrorKind::Source, message))
+            }
+        }
+    }
+}

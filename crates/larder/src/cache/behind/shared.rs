@@ -1,0 +1,353 @@
+//! Write-behind in Redis: the stream of operations of each shard, its owner, and its dead letters. Every method is one round
+//! trip.
+
+use std::{sync::Arc, time::Duration};
+
+use ::redis::Value;
+use bytes::Bytes;
+
+use crate::{
+    Result,
+    cache::{
+        behind::op::{Letter, Op},
+        coherence::Position,
+        shared::{Shared, new_epoch, node_text, number_of, position_of, text_of, unexpected},
+    },
+    redis::Script,
+};
+
+static PUT: Script = Script::new("put", include_str!("put.lua"));
+static CLAIM: Script = Script::new("claim", include_str!("claim.lua"));
+static KEEP: Script = Script::new("keep", include_str!("keep.lua"));
+static SETTLE: Script = Script::new("settle", include_str!("settle.lua"));
+static BURY: Script = Script::new("bury", include_str!("bury.lua"));
+static REPLAY: Script = Script::new("replay", include_str!("replay.lua"));
+static DISCARD: Script = Script::new("discard", include_str!("discard.lua"));
+
+/// How many dead letters one step of a listing brings, about.
+const SCAN_STEP: usize = 100;
+
+/// The right to carry out a shard's operations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fence(Vec<u8>);
+
+/// What a node was told that asked for work.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    Nothing,
+    /// Another node is the owner, for so long unless it goes on.
+    Held(Duration),
+    Owned(Fence, Vec<Op>),
+}
+
+/// An acknowledged write.
+#[derive(Debug)]
+pub(crate) struct Acked {
+    pub(crate) at: Position,
+    pub(crate) version: u64,
+    /// The backlog is full: the writer has to wait.
+    pub(crate) waits: bool,
+}
+
+/// What becomes of the slot of one key whose operations are done.
+#[derive(Debug)]
+pub(crate) struct Settled<'a> {
+    pub(crate) key: &'a str,
+    pub(crate) version: u64,
+    pub(crate) header: Vec<u8>,
+    pub(crate) keep_ms: u64,
+}
+
+/// What became of an operation that was to be a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Buried {
+    Done,
+    Fenced,
+    /// There are too many.
+    Full,
+}
+
+/// What became of a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Touched {
+    Gone,
+    Done,
+    Superseded,
+}
+
+/// The operations of one cache in Redis.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    shared: Arc<Shared>,
+    node: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(shared: Arc<Shared>, node: u64) -> Self {
+        Self { shared, node }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn key(&self, shard: u16, name: &str) -> Vec<u8> {
+        self.shared.space().of_shard(shard, name)
+    }
+
+    fn keys<const N: usize>(&self, shard: u16, names: [&str; N]) -> Vec<Vec<u8>> {
+        names.map(|name| self.key(shard, name)).into()
+    }
+
+    fn slot_and_lease(&self, key: &str) -> Result<[Vec<u8>; 2]> {
+        let space = self.shared.space();
+        Ok([space.entry(key.as_bytes())?, space.control(key.as_bytes())?])
+    }
+
+    async fn eval(&self, script: &'static Script, keys: &[Vec<u8>], args: &[&[u8]]) -> Result<Value> {
+        let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
+        self.shared.redis().eval(script, &keys, args).await
+    }
+
+    /// Acknowledges a write; `None` if the backlog is far too long.
+    pub(crate) async fn put(
+        &self,
+        key: &str,
+        slot: &[u8],
+        event: &[u8],
+        backlog: u64,
+    ) -> Result<Option<Acked>> {
+        let shard = self.shared.shard_of(key);
+        let mut keys = self.keys(shard, ["q", "ep", "log", "ch"]);
+        keys.extend(self.slot_and_lease(key)?);
+        keys.extend(self.keys(shard, ["wb", "wb:p", "wb:v"]));
+        let (epoch, soft, hard) = (new_epoch(), backlog.to_string(), (backlog * 2).to_string());
+        let args = [epoch.as_bytes(), event, key.as_bytes(), slot, soft.as_bytes(), hard.as_bytes()];
+        let Value::Array(parts) = self.eval(&PUT, &keys, &args).await? else { return Err(unexpected()) };
+        if parts.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Acked {
+            at: position_of(parts.first(), parts.get(1))?,
+            version: parts.get(2).and_then(number_of).ok_or_else(unexpected)?,
+            waits: parts.get(3).and_then(number_of) == Some(1),
+        }))
+    }
+
+    /// Asks for the shard and its oldest operations.
+    pub(crate) async fn claim(&self, shard: u16, lease: Duration, most: usize) -> Result<Claim> {
+        let keys = self.keys(shard, ["wb:own", "wb"]);
+        let (node, lease, most) = (node_text(self.node), lease.as_millis().to_string(), most.to_string());
+        let args = [node.as_bytes(), lease.as_bytes(), most.as_bytes()];
+        let Value::Array(parts) = self.eval(&CLAIM, &keys, &args).await? else { return Err(unexpected()) };
+        let mut parts = parts.into_iter();
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(Value::Int(0)), ..) => Ok(Claim::Nothing),
+            (Some(Value::Int(1)), Some(Value::Int(ms)), _) => {
+                Ok(Claim::Held(Duration::from_millis(ms.max(0) as u64)))
+            }
+            (Some(Value::Int(2)), Some(fence), Some(Value::Array(entries))) => {
+                let fence = text_of(&fence).ok_or_else(unexpected)?.to_vec();
+                let ops = entries.into_iter().map(op_of).collect::<Result<_>>()?;
+                Ok(Claim::Owned(Fence(fence), ops))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Prolongs the ownership, or gives it up with a lease of zero; false if it is lost.
+    pub(crate) async fn keep(&self, shard: u16, fence: &Fence, lease: Duration) -> Result<bool> {
+        let (node, lease) = (node_text(self.node), lease.as_millis().to_string());
+        let args = [node.as_bytes(), &fence.0, lease.as_bytes()];
+        Ok(self.eval(&KEEP, &self.keys(shard, ["wb:own"]), &args).await? == Value::Int(1))
+    }
+
+    /// Strikes off what is done; false if somebody else owns the shard.
+    pub(crate) async fn settle(
+        &self,
+        shard: u16,
+        fence: &Fence,
+        keys: &[Settled<'_>],
+        done: &[u64],
+        event: &[u8],
+    ) -> Result<bool> {
+        let mut names = self.keys(shard, ["wb:own", "wb", "wb:p", "wb:dlq", "q", "ep", "log", "ch"]);
+        let mut args: Vec<Vec<u8>> = vec![
+            node_text(self.node).into(),
+            fence.0.clone(),
+            new_epoch().into(),
+            event.to_vec(),
+            keys.len().to_string().into(),
+        ];
+        for settled in keys {
+            names.extend(self.slot_and_lease(settled.key)?);
+            args.push(settled.key.into());
+            args.push(settled.version.to_string().into());
+            args.push(settled.header.clone());
+            args.push(settled.keep_ms.to_string().into());
+        }
+        args.extend(done.iter().map(|version| version.to_string().into_bytes()));
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        Ok(self.eval(&SETTLE, &names, &args).await? == Value::Int(1))
+    }
+
+    /// Puts a key's last operation among the dead letters.
+    pub(crate) async fn bury(
+        &self,
+        shard: u16,
+        fence: &Fence,
+        key: &str,
+        letter: &Letter,
+        replaces: &[u64],
+        most: u64,
+    ) -> Result<Buried> {
+        let keys = self.keys(shard, ["wb:own", "wb", "wb:dlq", "wb:p"]);
+        let (node, most, version) = (node_text(self.node), most.to_string(), letter.version.to_string());
+        let (bytes, replaces): (_, Vec<String>) =
+            (letter.encode(), replaces.iter().map(u64::to_string).collect());
+        let mut args: Vec<&[u8]> =
+            vec![node.as_bytes(), &fence.0, most.as_bytes(), key.as_bytes(), &bytes, version.as_bytes()];
+        args.extend(replaces.iter().map(String::as_bytes));
+        match self.eval(&BURY, &keys, &args).await? {
+            Value::Int(0) => Ok(Buried::Fenced),
+            Value::Int(1) => Ok(Buried::Done),
+            Value::Int(2) => Ok(Buried::Full),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The version of the shard's oldest operation, and of its newest; `None` if it has none.
+    pub(crate) async fn ends(&self, shard: u16) -> Result<Option<(u64, u64)>> {
+        let stream = self.key(shard, "wb");
+        let range = |name: &str, from: &str, to: &str| {
+            let mut range = ::redis::cmd(name);
+            range.arg(&stream).arg(from).arg(to).arg("COUNT").arg(1);
+            range
+        };
+        let commands = vec![range("XRANGE", "-", "+"), range("XREVRANGE", "+", "-")];
+        let mut versions = Vec::with_capacity(2);
+        for reply in self.shared.redis().pipeline(&stream, commands).await? {
+            let Value::Array(entries) = reply? else { return Err(unexpected()) };
+            let Some(entry) = entries.into_iter().next() else { return Ok(None) };
+            versions.push(op_of(entry)?.version);
+        }
+        match versions[..] {
+            [oldest, newest] => Ok(Some((oldest, newest))),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Whether an operation is still in the stream.
+    pub(crate) async fn has(&self, shard: u16, version: u64) -> Result<bool> {
+        let stream = self.key(shard, "wb");
+        let mut range = ::redis::cmd("XRANGE");
+        let id = format!("{version}-0");
+        range.arg(&stream).arg(&id).arg(&id);
+        match self.shared.redis().command(&stream, &range).await? {
+            Value::Array(entries) => Ok(!entries.is_empty()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// How many operations and dead letters a shard has, and the version of its oldest operation.
+    pub(crate) async fn counts(&self, shard: u16) -> Result<(u64, u64, Option<u64>)> {
+        let (stream, dead) = (self.key(shard, "wb"), self.key(shard, "wb:dlq"));
+        let mut length = ::redis::cmd("XLEN");
+        length.arg(&stream);
+        let mut letters = ::redis::cmd("HLEN");
+        letters.arg(&dead);
+        let mut oldest = ::redis::cmd("XRANGE");
+        oldest.arg(&stream).arg("-").arg("+").arg("COUNT").arg(1);
+        let replies = self.shared.redis().pipeline(&stream, vec![length, letters, oldest]).await?;
+        let replies = replies.into_iter().collect::<Result<Vec<_>>>()?;
+        match <[Value; 3]>::try_from(replies) {
+            Ok([Value::Int(ops), Value::Int(letters), Value::Array(oldest)]) => {
+                let oldest = oldest.into_iter().next().map(op_of).transpose()?;
+                Ok((ops.max(0) as u64, letters.max(0) as u64, oldest.map(|op| op.version)))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// One bounded step through a shard's dead letters: the next cursor, 0 at the end, and what was found.
+    pub(crate) async fn letters(&self, shard: u16, cursor: u64) -> Result<(u64, Vec<(String, Bytes)>)> {
+        let dead = self.key(shard, "wb:dlq");
+        let mut scan = ::redis::cmd("HSCAN");
+        scan.arg(&dead).arg(cursor).arg("COUNT").arg(SCAN_STEP);
+        let Value::Array(mut parts) = self.shared.redis().command(&dead, &scan).await? else {
+            return Err(unexpected());
+        };
+        let (Some(Value::Array(fields)), Some(next)) = (parts.pop(), parts.pop()) else {
+            return Err(unexpected());
+        };
+        let mut letters = Vec::with_capacity(fields.len() / 2);
+        let mut fields = fields.into_iter();
+        while let (Some(key), Some(Value::BulkString(letter))) = (fields.next(), fields.next()) {
+            let key = text_of(&key).ok_or_else(unexpected)?;
+            letters.push((String::from_utf8_lossy(key).into_owned(), letter.into()));
+        }
+        Ok((number_of(&next).ok_or_else(unexpected)?, letters))
+    }
+
+    /// The dead letter of one key.
+    pub(crate) async fn letter(&self, key: &str) -> Result<Option<Bytes>> {
+        let dead = self.key(self.shared.shard_of(key), "wb:dlq");
+        let mut get = ::redis::cmd("HGET");
+        get.arg(&dead).arg(key);
+        match self.shared.redis().command(&dead, &get).await? {
+            Value::BulkString(bytes) => Ok(Some(bytes.into())),
+            Value::Nil => Ok(None),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Hands a letter in again.
+    pub(crate) async fn replay(&self, key: &str, bytes: &[u8], letter: &Letter) -> Result<Touched> {
+        let mut keys = self.keys(self.shared.shard_of(key), ["wb:dlq", "wb", "wb:p", "wb:v"]);
+        keys.push(self.shared.space().entry(key.as_bytes())?);
+        let version = letter.version.to_string();
+        touched(&self.eval(&REPLAY, &keys, &[key.as_bytes(), bytes, version.as_bytes(), &letter.slot]).await?)
+    }
+
+    /// Throws a letter away.
+    pub(crate) async fn discard(
+        &self,
+        key: &str,
+        bytes: &[u8],
+        letter: &Letter,
+        event: &[u8],
+    ) -> Result<Touched> {
+        let shard = self.shared.shard_of(key);
+        let mut keys = self.keys(shard, ["wb:dlq", "wb:p"]);
+        keys.extend(self.slot_and_lease(key)?);
+        keys.extend(self.keys(shard, ["q", "ep", "log", "ch"]));
+        let (version, epoch) = (letter.version.to_string(), new_epoch());
+        let args = [key.as_bytes(), bytes, version.as_bytes(), epoch.as_bytes(), event];
+        touched(&self.eval(&DISCARD, &keys, &args).await?)
+    }
+}
+
+fn touched(reply: &Value) -> Result<Touched> {
+    match reply {
+        Value::Int(0) => Ok(Touched::Gone),
+        Value::Int(1) => Ok(Touched::Done),
+        Value::Int(2) => Ok(Touched::Superseded),
+        _ => Err(unexpected()),
+    }
+}
+
+/// `["<version>-0", ["k", key, "e", slot]]`
+fn op_of(entry: Value) -> Result<Op> {
+    let Value::Array(mut parts) = entry else { return Err(unexpected()) };
+    let (Some(Value::Array(mut fields)), Some(id)) = (parts.pop(), parts.pop()) else {
+        return Err(unexpected());
+    };
+    let id = text_of(&id).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(unexpected)?;
+    let version = id.split('-').next().and_then(|version| version.parse().ok()).ok_or_else(unexpected)?;
+    let (Some(Value::BulkString(slot)), Some(_), Some(key)) = (fields.pop(), fields.pop(), fields.pop())
+    else {
+        return Err(unexpected());
+    };
+    let key = text_of(&key).ok_or_else(unexpected)?;
+    Ok(Op { version, key: String::from_utf8_lossy(key).into_owned(), slot: slot.into() })
+}

@@ -1,0 +1,341 @@
+//! Carrying out the operations of one shard: claim, coalesce, apply, strike off.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use rand::Rng;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{
+        behind::{
+            Behind,
+            op::{Letter, Work, coalesce},
+            shared::{Buried, Claim, Fence, Settled},
+        },
+        codec::SharedCodec,
+        coherence::Position,
+        entry::{Envelope, Slot, settled_header},
+        event::Event,
+        invalidate::keys_change,
+    },
+    source::{SharedSink, Write},
+};
+
+/// How often a worker looks although nobody rang.
+const IDLE: Duration = Duration::from_secs(1);
+/// Who writes an event that no node has applied yet.
+const NOBODY: u64 = 0;
+
+/// From a key's text form back to the key.
+pub(crate) type ParseKey<K> = Arc<dyn Fn(&str) -> Option<K> + Send + Sync>;
+
+/// What the workers of all shards share.
+pub(crate) struct Worker<K, V> {
+    pub(crate) behind: Behind,
+    pub(crate) sink: SharedSink<K, V>,
+    pub(crate) codec: SharedCodec<V>,
+    pub(crate) parse_key: ParseKey<K>,
+}
+
+/// What a round of work came to.
+enum Round {
+    /// Everything that was there is done.
+    Done,
+    /// There may be more.
+    More,
+    /// Look again after this time, and not before.
+    Later(Duration),
+}
+
+/// A key whose last operation the sink did not take.
+#[derive(Debug)]
+struct Trouble {
+    /// Refusals that count.
+    refusals: u32,
+    tries: u32,
+    not_before: Instant,
+}
+
+/// What one worker remembers between rounds.
+#[derive(Default)]
+struct Desk {
+    troubles: HashMap<String, Trouble>,
+    fence: Option<Fence>,
+}
+
+impl<K, V> Worker<K, V>
+where
+    K: Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Works until it is told to close, or dropped.
+    pub(crate) async fn run(self: Arc<Self>, shard: u16) {
+        let wake = &self.behind.core.wakes[usize::from(shard)];
+        let mut desk = Desk::default();
+        while !wake.is_closed() {
+            match self.round(shard, &mut desk).await {
+                Round::More => {}
+                Round::Later(pause) => sleep(pause.min(IDLE)).await,
+                Round::Done => {
+                    wake.rung_within(IDLE).await;
+                    wake.unhurried(self.behind.core.settings.max_delay).await;
+                }
+            }
+        }
+        if let Some(fence) = &desk.fence {
+            // If it fails the lease runs out by itself.
+            let _ = self.behind.core.ledger.keep(shard, fence, Duration::ZERO).await;
+        }
+    }
+
+    async fn round(&self, shard: u16, desk: &mut Desk) -> Round {
+        let settings = &self.behind.core.settings;
+        let claimed = Instant::now();
+        let at = self.behind.core.coherence.position(shard);
+        let (fence, ops) =
+            match self.behind.core.ledger.claim(shard, settings.lease, settings.max_batch).await {
+                Ok(Claim::Owned(fence, ops)) => (fence, ops),
+                Ok(Claim::Nothing) => {
+                    desk.troubles.clear();
+                    return Round::Done;
+                }
+                Ok(Claim::Held(left)) => return Round::Later(left),
+                Err(_) => return Round::Later(IDLE),
+            };
+        if desk.fence.as_ref() != Some(&fence) {
+            desk.troubles.clear();
+            desk.fence = Some(fence.clone());
+        }
+        let is_full = ops.len() == settings.max_batch;
+        let now = Instant::now();
+        let (due, waiting): (Vec<Work>, Vec<Work>) = coalesce(ops).into_iter().partition(|work| {
+            desk.troubles.get(&work.last.key).is_none_or(|trouble| trouble.not_before <= now)
+        });
+        let until = claimed + settings.lease;
+        let worked = !due.is_empty();
+        if worked {
+            let carried_out = tokio::select! {
+                // The lease first: a process that was frozen must notice before it goes on.
+                biased;
+                () = self.until_lost(shard, &fence, until) => None,
+                done = self.carry_out(shard, &fence, due, desk, at) => Some(done),
+            };
+            match carried_out {
+                Some(Ok(true)) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(shard, %error, "Operations that were carried out could not be struck off.");
+                    return Round::Later(settings.retry_pause.0);
+                }
+                Some(Ok(false)) | None => {
+                    self.behind.core.counts.fenced.fetch_add(1, Relaxed);
+                    tracing::warn!(shard, "Another node has become the owner of the writes of this shard.");
+                    desk.fence = None;
+                    return Round::Later(settings.retry_pause.0);
+                }
+            }
+        }
+        let first_due = desk.troubles.values().map(|trouble| trouble.not_before).min();
+        match first_due {
+            None if is_full => Round::More,
+            None => Round::Done,
+            Some(_) if is_full && worked && waiting.is_empty() => Round::More,
+            Some(due) => {
+                let left = due.saturating_duration_since(Instant::now());
+                // Other keys go on meanwhile.
+                Round::Later(
+                    left.clamp(Duration::from_millis(1), settings.max_delay.max(Duration::from_millis(1))),
+                )
+            }
+        }
+    }
+
+    /// Returns when the shard is lost, or may be.
+    async fn until_lost(&self, shard: u16, fence: &Fence, mut until: Instant) {
+        let lease = self.behind.core.settings.lease;
+        loop {
+            let asked = tokio::select! {
+                biased;
+                () = sleep_until(until) => return,
+                asked = async {
+                    sleep(lease / 3).await;
+                    let asked = Instant::now();
+                    (asked, self.behind.core.ledger.keep(shard, fence, lease).await)
+                } => asked,
+            };
+            match asked {
+                (asked, Ok(true)) => until = asked + lease,
+                (_, Ok(false)) => return,
+                // Redis does not answer: the lease stands until its time runs out.
+                (_, Err(_)) => {}
+            }
+        }
+    }
+
+    /// Applies the work and strikes off what is done; false if another node has become the owner.
+    async fn carry_out(
+        &self,
+        shard: u16,
+        fence: &Fence,
+        works: Vec<Work>,
+        desk: &mut Desk,
+        at: Position,
+    ) -> Result<bool> {
+        let mut outcomes = Vec::with_capacity(works.len());
+        let (mut bulk, mut writes) = (Vec::new(), Vec::new());
+        for work in works {
+            match self.write_of(&work) {
+                Err(error) => outcomes.push((work, Err(error))),
+                // One that was refused before goes alone, so that it cannot spoil the others.
+                Ok(write) if desk.troubles.get(&work.last.key).is_some_and(|it| it.refusals > 0) => {
+                    let outcome = self.apply(&[write]).await.pop().unwrap_or_else(|| Err(miscounted()));
+                    outcomes.push((work, outcome));
+                }
+                Ok(write) => {
+                    bulk.push(work);
+                    writes.push(write);
+                }
+            }
+        }
+        if !writes.is_empty() {
+            outcomes.extend(bulk.into_iter().zip(self.apply(&writes).await));
+        }
+        let mut done = Vec::with_capacity(outcomes.len());
+        for (work, outcome) in outcomes {
+            match outcome {
+                Ok(()) => {
+                    desk.troubles.remove(&work.last.key);
+                    done.push(work);
+                }
+                Err(error) => {
+                    if !self.trouble(shard, fence, work, error, desk).await? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        self.settle(shard, fence, &done, at).await
+    }
+
+    fn write_of(&self, work: &Work) -> Result<Write<K, V>> {
+        let unreadable = |what: &'static str| Error::new(ErrorKind::Corrupt, what);
+        let key =
+            (self.parse_key)(&work.last.key).ok_or_else(|| unreadable("the key cannot be read back"))?;
+        let max_bytes = self.behind.core.ledger.shared().max_bytes();
+        let Slot::Value(Envelope { payload, codec, .. }) = Slot::decode(&work.last.slot, max_bytes)? else {
+            return Err(unreadable("the operation has no value"));
+        };
+        if codec != self.codec.id() {
+            return Err(unreadable("the value was written with another codec"));
+        }
+        let value = payload.map(|payload| self.codec.decode(&payload)).transpose()?;
+        Ok(Write { key, value, version: work.last.version })
+    }
+
+    /// One call of the sink, under its deadline; as many outcomes as writes.
+    async fn apply(&self, writes: &[Write<K, V>]) -> Vec<Result<()>> {
+        let applying = AssertUnwindSafe(self.sink.apply(writes)).catch_unwind();
+        let all = |error: &Error| writes.iter().map(|_| Err(error.clone())).collect();
+        match timeout(self.behind.core.settings.apply_deadline, applying).await {
+            Ok(Ok(outcomes)) if outcomes.len() == writes.len() => {
+                let applied = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+                self.behind.core.counts.applied.fetch_add(applied as u64, Relaxed);
+                outcomes
+            }
+            Ok(Ok(_)) => all(&miscounted()),
+            Ok(Err(_)) => all(&Error::new(ErrorKind::Source, "the sink panicked")),
+            Err(_) => all(&Error::new(ErrorKind::Timeout, "the sink did not answer before its deadline")),
+        }
+    }
+
+    /// The sink did not take a key's last operation: it is tried again later, or becomes a dead letter. False if another node
+    /// has become the owner.
+    async fn trouble(
+        &self,
+        shard: u16,
+        fence: &Fence,
+        work: Work,
+        error: Error,
+        desk: &mut Desk,
+    ) -> Result<bool> {
+        let core = &self.behind.core;
+        let key = work.last.key;
+        let trouble = desk.troubles.entry(key.clone()).or_insert_with(|| Trouble {
+            refusals: 0,
+            tries: 0,
+            not_before: Instant::now(),
+        });
+        trouble.tries += 1;
+        let is_away = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::Full);
+        if !is_away {
+            trouble.refusals += 1;
+        }
+        if trouble.refusals >= core.settings.attempts {
+            let letter = Letter {
+                version: work.last.version,
+                died_unix_ms: core.clock.unix_ms(),
+                attempts: trouble.refusals,
+                error: error.to_string(),
+                slot: work.last.slot,
+            };
+            let buried =
+                core.ledger.bury(shard, fence, &key, &letter, &work.versions, core.settings.backlog).await?;
+            if buried == Buried::Done {
+                tracing::error!(key, version = letter.version, %error, "A write that was acknowledged is a dead letter now.");
+                desk.troubles.remove(&key);
+                core.counts.buried.fetch_add(1, Relaxed);
+                return Ok(true);
+            }
+            if buried == Buried::Fenced {
+                return Ok(false);
+            }
+        }
+        core.counts.retried.fetch_add(1, Relaxed);
+        trouble.not_before = Instant::now() + backoff(core.settings.retry_pause, trouble.tries);
+        Ok(true)
+    }
+
+    /// Strikes off what the sink has taken; false if another node has become the owner.
+    async fn settle(&self, shard: u16, fence: &Fence, done: &[Work], at: Position) -> Result<bool> {
+        if done.is_empty() {
+            return Ok(true);
+        }
+        let core = &self.behind.core;
+        let mut keys = Vec::with_capacity(done.len());
+        let mut texts = Vec::with_capacity(done.len());
+        for work in done {
+            let slot = Slot::decode(&work.last.slot, core.ledger.shared().max_bytes())?;
+            let (Slot::Value(envelope), Some(header)) =
+                (slot, settled_header(&work.last.slot, core.clock.unix_ms(), at))
+            else {
+                return Err(Error::new(ErrorKind::Corrupt, "an operation has no value"));
+            };
+            let (key, version) = (work.last.key.as_str(), work.last.version);
+            keys.push(Settled { key, version, header, keep_ms: envelope.life.keep_ms().max(1) });
+            texts.push(work.last.key.clone());
+        }
+        let versions: Vec<u64> = done.iter().flat_map(|work| work.versions.iter().copied()).collect();
+        let event = Event { node: NOBODY, change: keys_change(&texts) }.encode();
+        let settled = core.ledger.settle(shard, fence, &keys, &versions, &event).await?;
+        if settled {
+            core.counts.taken.fetch_add(versions.len() as u64, Relaxed);
+        }
+        Ok(settled)
+    }
+}
+
+fn miscounted() -> Error {
+    Error::new(ErrorKind::Source, "the sink gave another number of outcomes than there were writes")
+}
+
+/// Doubles with every try, and is shortened at random by up to half.
+fn backoff((first, longest): (Duration, Duration), tries: u32) -> Duration {
+    let pause = first.saturating_mul(1 << tries.saturating_sub(1).min(20)).min(longest);
+    pause.mul_f64(rand::rng().random_range(0.5..=1.0))
+}

@@ -1,0 +1,225 @@
+//! Processes that are killed at every step. The database and the cache are in one Redis, which stays.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{BufRead, BufReader, Write as _},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    time::Duration,
+};
+
+use larder::{
+    Cache, Error, ErrorKind, Result, cache::WriteBehind, redis::Redis, source::Sink, source::Write,
+};
+use larder_testkit::redis::{Reply, ask};
+
+use crate::setup::{Backend, Setup, lasting};
+
+const JOB: &str = "LARDER_TEST_CRASH_JOB";
+const KEYS: u64 = 5;
+
+/// A hash in Redis, and beside each row its version, removed rows included. Kills its own process when it is told to.
+struct Rows {
+    url: String,
+    name: String,
+    dies: Option<(Step, u64)>,
+    applied: AtomicU64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Before,
+    Between,
+    After,
+}
+
+const UPSERT: &str = "if tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0) < tonumber(ARGV[3]) then \
+                      redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) \
+                      if ARGV[2] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) \
+                      else redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end end return 1";
+
+impl Rows {
+    fn die_at(&self, step: Step, nth: u64) {
+        if self.dies == Some((step, nth)) {
+            // As hard as SIGKILL: nothing is flushed, nothing is dropped.
+            std::process::abort();
+        }
+    }
+
+    async fn upsert(&self, key: &str, value: String, version: u64) -> Result<()> {
+        let (url, rows, key) = (self.url.clone(), format!("rows:{}", self.name), key.to_owned());
+        let versions = format!("{rows}:versions");
+        let reply = tokio::task::spawn_blocking(move || {
+            ask(&url, &["EVAL", UPSERT, "2", &rows, &versions, &key, &value, &version.to_string()])
+        });
+        match reply.await {
+            Ok(Reply::Error(error)) => Err(Error::new(ErrorKind::Source, error)),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::new(ErrorKind::Unavailable, "no answer")),
+        }
+    }
+}
+
+impl Sink<String, u64> for Rows {
+    async fn put(&self, _key: &String, _value: &u64) -> Result<()> {
+        Err(Error::new(ErrorKind::Config, "writes come with their versions"))
+    }
+
+    async fn remove(&self, _key: &String) -> Result<()> {
+        Err(Error::new(ErrorKind::Config, "writes come with their versions"))
+    }
+
+    async fn apply(&self, writes: &[Write<String, u64>]) -> Vec<Result<()>> {
+        let nth = self.applied.fetch_add(1, SeqCst);
+        self.die_at(Step::Before, nth);
+        let mut outcomes = Vec::new();
+        for (at, write) in writes.iter().enumerate() {
+            if at > 0 {
+                self.die_at(Step::Between, nth);
+            }
+            let value = write.value.map_or_else(String::new, |value| value.to_string());
+            outcomes.push(self.upsert(&write.key, value, write.version).await);
+        }
+        self.die_at(Step::After, nth);
+        outcomes
+    }
+}
+
+async fn writer(url: &str, name: &str, dies: Option<(Step, u64)>) -> Cache<String, u64> {
+    let redis = Redis::connect(url).await.unwrap();
+    let rows = Rows { url: url.into(), name: name.into(), dies, applied: AtomicU64::new(0) };
+    let settings =
+        WriteBehind::default().max_delay(Duration::from_millis(3)).lease(Duration::from_millis(400));
+    let builder = Cache::builder(name).policy(lasting()).redis(&redis).sink(rows);
+    // One shard, so that batches have several keys.
+    builder.shards(std::num::NonZeroU16::MIN).write_behind(settings).build().unwrap()
+}
+
+/// Not a test of its own: the process that is killed. Without a job there is nothing to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_for_the_crash_tests() {
+    let Ok(job) = env::var(JOB) else { return };
+    let mut words = job.split(' ');
+    let mut word = || words.next().expect("a job has six words").to_owned();
+    let (url, name, first, step, nth) = (word(), word(), word(), word(), word());
+    let first: u64 = first.parse().unwrap();
+    let step = match &*step {
+        "before" => Some(Step::Before),
+        "between" => Some(Step::Between),
+        "after" => Some(Step::After),
+        _ => None,
+    };
+    let cache = writer(&url, &name, step.map(|step| (step, nth.parse().unwrap()))).await;
+    for n in first..first + 3_000 {
+        let key = (n % KEYS).to_string();
+        say(&format!("tries {n}"));
+        let put = if is_removal(n) { cache.remove(&key).await } else { cache.put(&key, &n).await };
+        put.unwrap();
+        say(&format!("acked {n}"));
+    }
+    // If nobody has killed it by now, the test that started it has gone.
+}
+
+/// To the process that has started this one, at once.
+fn say(what: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{what}").and_then(|()| out.flush()).expect("the pipe is open");
+}
+
+fn is_removal(n: u64) -> bool {
+    n % 7 == 3
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What was tried, and what of it was acknowledged.
+#[derive(Default)]
+struct History {
+    next: u64,
+    /// For each key what its row may be: the last acknowledged write, and those after it of which nothing is known.
+    possible: BTreeMap<u64, Vec<Option<u64>>>,
+}
+
+impl History {
+    /// Lets a process write until it has had `most` acknowledgements or died, and kills it.
+    fn run(&mut self, url: &str, name: &str, step: &str, nth: u64, most: usize) {
+        let mut child = Command::new(env::current_exe().unwrap())
+            .args(["behind::crash::a_writer_for_the_crash_tests", "--exact", "--nocapture"])
+            .env(JOB, format!("{url} {name} {} {step} {nth}", self.next))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().unwrap();
+        let child = Killed(child);
+        let mut acked = 0;
+        let mut child = Some(child);
+        for line in BufReader::new(output).lines().map_while(std::io::Result::ok) {
+            let Some((what, n)) = line.split_once(' ') else { continue };
+            let Ok(n) = n.parse::<u64>() else { continue };
+            let value = (!is_removal(n)).then_some(n);
+            let possible = self.possible.entry(n % KEYS).or_insert_with(|| vec![None]);
+            match what {
+                "tries" => possible.push(value),
+                "acked" => {
+                    *possible = vec![value];
+                    acked += 1;
+                }
+                _ => continue,
+            }
+            self.next = n + 1;
+            if acked >= most {
+                // SIGKILL. What it had written until then is still read.
+                child = None;
+            }
+        }
+        drop(child);
+        assert!(acked > 0, "the process wrote nothing");
+    }
+
+    async fn check(&self, url: &str, name: &str) {
+        let survivor = writer(url, name, None).await;
+        survivor.behind().unwrap().flush().await.unwrap();
+        assert_eq!(survivor.behind().unwrap().dead_letters(1).await.unwrap(), []);
+        for (key, possible) in &self.possible {
+            let row = ask(url, &["HGET", &format!("rows:{name}"), &key.to_string()]);
+            let row: Option<u64> = row.text().and_then(|text| text.parse().ok());
+            assert!(possible.contains(&row), "{key} is {row:?} and may be one of {possible:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_killed_while_it_writes_loses_nothing_that_was_acknowledged() {
+    let url = larder_testkit::redis::single();
+    let name = Setup::new(Backend::Redis).name;
+    let mut history = History::default();
+    for round in 0..10 {
+        history.run(&url, &name, "-", 0, 1 + round * 17 % 60);
+        if round % 3 == 0 {
+            history.check(&url, &name).await;
+        }
+    }
+    history.check(&url, &name).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_dies_at_any_step_of_a_batch_loses_nothing_that_was_acknowledged() {
+    let url = larder_testkit::redis::single();
+    let name = Setup::new(Backend::Redis).name;
+    let mut history = History::default();
+    for step in ["before", "between", "after"] {
+        for nth in [0, 1, 4] {
+            history.run(&url, &name, step, nth, 2_000);
+            history.check(&url, &name).await;
+        }
+    }
+}
