@@ -314,6 +314,68 @@ async fn a_stream_outlives_a_crash_of_the_server() {
     assert_eq!(key(&next(&mut events).await), 3);
 }
 
+#[tokio::test]
+async fn an_open_stream_goes_on_by_itself_after_a_restart() {
+    let server = Server::start();
+    let things = database(&server).await.collection::<Document>("things");
+    let mut events = things.watch().await.expect("a stream");
+    things.insert_one(doc! { "_id": 1 }).await.expect("an insert");
+    assert_eq!(key(&next(&mut events).await), 1);
+    server.restart();
+    let again =
+        database(&server).await.client().database(&things.namespace().db).collection::<Document>("things");
+    again.insert_one(doc! { "_id": 2 }).await.expect("an insert");
+    assert_eq!(key(&next(&mut events).await), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_before_a_crash_is_in_the_data_and_in_the_feed() {
+    let server = Server::start();
+    let things = database(&server).await.collection::<Document>("things");
+    let token = things.watch().await.expect("a stream").resume_token().expect("a token");
+    let writers = (0..4).map(|writer| {
+        let things = things.clone();
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for id in (writer * 100_000).. {
+                match things.insert_one(doc! { "_id": id }).await {
+                    Ok(_) => acknowledged.push(id),
+                    Err(_) => return acknowledged,
+                }
+            }
+            acknowledged
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    larder_testkit::eventually("the writers are at work", PATIENCE, async || {
+        things.count_documents(doc! {}).await.expect("a count") >= 50
+    })
+    .await;
+    server.kill();
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(writer.await.expect("a writer"));
+    }
+    server.restart();
+
+    let things =
+        database(&server).await.client().database(&things.namespace().db).collection::<Document>("things");
+    let stored = things.count_documents(doc! {}).await.expect("a count");
+    let mut events = things.watch().resume_after(token).await.expect("a stream");
+    let mut told = std::collections::BTreeSet::new();
+    let mut time = bson::Timestamp { time: 0, increment: 0 };
+    for _ in 0..stored {
+        let event = next(&mut events).await;
+        assert!(told.insert(key(&event)), "{} was told twice", key(&event));
+        let at = event.cluster_time.expect("a time");
+        assert!(at > time, "{at:?} comes behind {time:?}");
+        time = at;
+    }
+    for id in acknowledged {
+        assert!(told.contains(&id), "{id} was acknowledged and is lost");
+    }
+}
+
 async fn lost(things: &Collection<Document>, token: ResumeToken) -> Option<i32> {
     let mut events = match things.watch().resume_after(token).await {
         Ok(events) => events,
