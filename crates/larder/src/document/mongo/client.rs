@@ -18,6 +18,9 @@ use crate::{Error, ErrorKind, Result, document::Schema};
 /// How often a server is asked how it is, so the longest time until the return of one that was gone is noticed.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
+const SELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// One database. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
 pub(crate) struct MongoDatabase(Arc<Inner>);
@@ -45,17 +48,21 @@ impl MongoDatabase {
             ));
         };
         let availability = Arc::new(Availability::default());
-        options.app_name = Some(config.app.clone());
+        let app = || Some("larder".to_owned());
+        options.app_name = config.app.clone().or(options.app_name).or_else(app);
         options.max_pool_size = config.max_connections.or(options.max_pool_size);
         options.min_pool_size = config.min_connections.or(options.min_pool_size);
-        options.server_selection_timeout = Some(config.selection_timeout);
-        options.connect_timeout = Some(config.connect_timeout);
+        let selection_timeout =
+            config.selection_timeout.or(options.server_selection_timeout).unwrap_or(SELECTION_TIMEOUT);
+        options.server_selection_timeout = Some(selection_timeout);
+        options.connect_timeout =
+            config.connect_timeout.or(options.connect_timeout).or(Some(CONNECT_TIMEOUT));
         options.heartbeat_freq = options.heartbeat_freq.or(Some(HEARTBEAT));
         options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         options.sdam_event_handler = Some(follow(Arc::clone(&availability)));
         let client = Client::with_options(options).map_err(unreadable)?;
         let database = client.database(&name);
-        Ok(Self(Arc::new(Inner { database, availability, selection_timeout: config.selection_timeout })))
+        Ok(Self(Arc::new(Inner { database, availability, selection_timeout })))
     }
 
     pub(crate) fn collection(&self, schema: Arc<Schema>, deadline: Duration) -> MongoCollection {

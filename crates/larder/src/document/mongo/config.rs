@@ -16,11 +16,11 @@ use std::{fmt, time::Duration};
 #[must_use]
 pub struct MongoConfig {
     pub(super) url: String,
-    pub(super) app: String,
+    pub(super) app: Option<String>,
     pub(super) max_connections: Option<u32>,
     pub(super) min_connections: Option<u32>,
-    pub(super) selection_timeout: Duration,
-    pub(super) connect_timeout: Duration,
+    pub(super) selection_timeout: Option<Duration>,
+    pub(super) connect_timeout: Option<Duration>,
 }
 
 impl MongoConfig {
@@ -28,17 +28,18 @@ impl MongoConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
-            app: "larder".to_owned(),
+            app: None,
             max_connections: None,
             min_connections: None,
-            selection_timeout: Duration::from_secs(1),
-            connect_timeout: Duration::from_secs(2),
+            selection_timeout: None,
+            connect_timeout: None,
         }
     }
 
-    /// The name that the server's logs and profiler show. Default: `larder`.
+    /// The name that the server's logs and profiler show. Default: the URL's `appName`, else
+    /// `larder`.
     pub fn app(mut self, name: impl Into<String>) -> Self {
-        self.app = name.into();
+        self.app = Some(name.into());
         self
     }
 
@@ -56,15 +57,16 @@ impl MongoConfig {
     }
 
     /// How long a call waits for a primary, for instance during an election, before it is refused as unavailable. Once
-    /// there has been none for that long, calls are refused at once. Default: 1 s.
+    /// there has been none for that long, calls are refused at once. Default: the URL's `serverSelectionTimeoutMS`, else 1 s.
     pub fn selection_timeout(mut self, timeout: Duration) -> Self {
-        self.selection_timeout = timeout;
+        self.selection_timeout = Some(timeout);
         self
     }
 
-    /// How long a new connection may take. A server that keeps silent for about this long counts as gone. Default: 2 s.
+    /// How long a new connection may take. A server that keeps silent for about this long counts as gone. Default: the
+    /// URL's `connectTimeoutMS`, else 2 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
+        self.connect_timeout = Some(timeout);
         self
     }
 

@@ -89,7 +89,7 @@ impl MongoCollection {
     }
 
     async fn upsert(&self, id: &Id, raw: RawDocumentBuf) -> Result<Replaced> {
-        loop {
+        for _ in 0..ATTEMPTS {
             let upsert = self
                 .driver()
                 .find_one_and_replace(by_id(id), &raw)
@@ -104,6 +104,7 @@ impl MongoCollection {
                 Err(error) => return Err(error),
             }
         }
+        Err(contended())
     }
 
     /// Replaces the document that meets `condition`; whether there was one.
