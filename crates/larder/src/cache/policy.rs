@@ -89,8 +89,7 @@ impl Policy {
     }
 
     /// How long a node may serve its own copy without asking Redis. Zero turns the near tier off. Default: the whole
-    /// lifetime in process; 1 s beside a Redis that other nodes write through, which is also the most that is allowed
-    /// there: it bounds how long another node can miss an invalidation.
+    /// lifetime; how soon other nodes' invalidations are seen is the [`Consistency`](crate::cache::Consistency)'s business.
     #[must_use]
     pub fn near_ttl(mut self, ttl: Duration) -> Self {
         self.near_ttl = Some(ttl);
