@@ -117,3 +117,8 @@ fn decode_hex(text: &str) -> Option<[u8; 32]> {
     }
     Some(bytes)
 }
+
+/// Whether `path` is `root` or lies below it.
+pub(crate) fn is_within(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}

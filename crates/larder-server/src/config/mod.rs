@@ -20,7 +20,7 @@ use toml::de::DeTable;
 
 use self::reader::{Context, Reader};
 pub(crate) use self::{
-    access::{ANONYMOUS, Auth, Grant},
+    access::{ANONYMOUS, Auth, Grant, is_within},
     collection::CollectionConfig,
     limits::Limits,
     policy::CacheSettings,

@@ -2,10 +2,7 @@
 
 use larder::document::Field;
 
-use crate::{
-    config::{CollectionConfig, Config, Grant, Verb, find_nearest, reader::Context},
-    routes::is_within,
-};
+use crate::config::{CollectionConfig, Config, Grant, Verb, find_nearest, is_within, reader::Context};
 
 /// Reports everything that contradicts something else.
 pub(super) fn check(config: &Config, context: &Context<'_>) {

@@ -44,11 +44,7 @@ use hyper::{
 use tokio::time::timeout;
 
 use self::target::Target;
-pub(crate) use self::{
-    refusal::Refusal,
-    stats::sample,
-    view::{View, is_within},
-};
+pub(crate) use self::{refusal::Refusal, stats::sample, view::View};
 use crate::app::App;
 
 /// What is sent back. Bodies are whole: nothing here streams.

@@ -2,7 +2,7 @@
 
 use bson::{RawArray, RawArrayBuf, RawBson, RawBsonRef, RawDocument, RawDocumentBuf};
 
-use crate::routes::Refusal;
+use crate::{config::is_within, routes::Refusal};
 
 /// Which fields of a collection a role may see. `_id` is always seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,11 +141,6 @@ impl Narrowed<'_> {
         }
         Ok(kept)
     }
-}
-
-/// Whether `path` is `root` or lies below it.
-pub(crate) fn is_within(path: &str, root: &str) -> bool {
-    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ mod event;
 mod explain;
 mod fetch;
 mod flight;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod guard;
 mod inner;
 mod invalidate;
