@@ -42,8 +42,8 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
     let app = match App::open(config).await {
         Ok(app) => Arc::new(app),
         Err(error) => {
-            complain(error);
-            return TROUBLE;
+            complain(&error);
+            return if error.kind() == larder::ErrorKind::Config { WRONG } else { TROUBLE };
         }
     };
     if *is_sample && wants_sample(config, args) {

@@ -57,6 +57,12 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
 
     let mut schema =
         Schema::new(stored_as.unwrap_or_default(), id_type.unwrap_or(IdType::String)).strict(strict);
+    // Without fields yet, so that this is about the name alone; the fields are checked one by one below.
+    if name.is_some()
+        && let Err(error) = schema.validate()
+    {
+        table.report("stored_as", error.message());
+    }
     for field in table.tables("field").into_iter().filter_map(read_field) {
         if schema.find_field(field.path()).is_some() {
             table.report("field", format!("\"{}\" is declared twice", field.path()));

@@ -206,3 +206,27 @@ role = \"clerk\"
         ],
     );
 }
+
+#[test]
+fn a_name_in_the_database_is_one_that_it_takes_and_belongs_to_one_collection() {
+    let text = "
+[[collection]]
+name = \"a\"
+stored_as = \"system.users\"
+id = \"int\"
+[[collection]]
+name = \"b\"
+stored_as = \"c\"
+id = \"int\"
+[[collection]]
+name = \"c\"
+id = \"int\"
+";
+    check(
+        text,
+        &[
+            "line 4: collection[0].stored_as: a collection's name has",
+            "collection[2].stored_as: another collection is stored as \"c\" already",
+        ],
+    );
+}

@@ -17,6 +17,12 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
                 format!("\"{}\" is declared twice", collection.name),
             );
         }
+        let stored_as = collection.schema.name();
+        if config.collections[..index].iter().any(|earlier| earlier.schema.name() == stored_as) {
+            // Each would cache on its own, and not see what is written through the other.
+            let message = format!("another collection is stored as \"{stored_as}\" already");
+            context.report(format!("{path}.stored_as"), collection.line, message);
+        }
         for (grant_index, grant) in collection.grants.iter().enumerate() {
             let path = format!("{path}.grant[{grant_index}]");
             check_role_name(config, context, &format!("{path}.role"), collection.line, &grant.role);
