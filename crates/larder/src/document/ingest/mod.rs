@@ -5,13 +5,14 @@
 
 mod extended;
 mod number;
+mod reader;
 mod shape;
 mod text;
 mod value;
 
 use bson::{Bson, Document, RawDocumentBuf};
 
-use self::value::{Mode, Reader};
+use self::reader::{Mode, Reader};
 use super::{MergePatch, Schema, raw::Malformed, write};
 use crate::{Error, ErrorKind, Result};
 

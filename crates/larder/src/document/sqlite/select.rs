@@ -202,3 +202,64 @@ impl<'a> Select<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::{Field, FieldType, IdType, Schema, sqlite::connection::Connection};
+
+    /// How SQLite means to run a find, step by step.
+    fn plan(id_type: IdType, find: &Find) -> Vec<String> {
+        let field = |path: &str, field_type| Field::new(path, field_type).filterable().sortable();
+        let schema = Schema::new("things", id_type)
+            .field(field("price", FieldType::Decimal))
+            .field(field("name", FieldType::String));
+        let table = Table::new(&schema);
+        let mut connection = Connection::open_in_memory().unwrap();
+        table.create(&mut connection).unwrap();
+        table.create_indexes(&mut connection).unwrap();
+        let (sql, values) = Select::new(&table, true).find(find).unwrap();
+        let mut statement = connection.prepare_cached(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let steps = statement.query_map(rusqlite::params_from_iter(values), |row| row.get(3)).unwrap();
+        steps.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    fn by_price(after: Option<Position>) -> Find {
+        let sort = vec![SortKey { path: "price".into(), direction: Direction::Ascending }];
+        Find { sort, after, ..Find::new(Filter::All, 10) }
+    }
+
+    #[test]
+    fn pages_in_the_order_of_an_index_are_read_from_it_however_deep() {
+        for id_type in [IdType::Int, IdType::String] {
+            let first = plan(id_type, &by_price(None));
+            assert!(
+                first.len() == 1 && first[0].starts_with("SCAN") && first[0].contains(":price"),
+                "{first:?}"
+            );
+            let id = if id_type == IdType::Int { Bson::Int64(7) } else { Bson::String("a".into()) };
+            let deep = plan(id_type, &by_price(Some(Position(vec![Bson::Int32(5), id]))));
+            assert!(
+                deep.len() == 1 && deep[0].starts_with("SEARCH") && deep[0].contains(":price"),
+                "{deep:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn filters_on_indexed_fields_search_their_index() {
+        let compare = |op| Filter::Compare { path: "name".into(), op, value: "a".into() };
+        let filters = [
+            compare(CompareOp::Eq),
+            compare(CompareOp::Gt),
+            compare(CompareOp::Lte),
+            Filter::In { path: "name".into(), values: vec!["a".into(), "b".into()] },
+            Filter::Prefix { path: "name".into(), text: "a".into() },
+            Filter::And(vec![Filter::Or(vec![Filter::All]), compare(CompareOp::Eq)]),
+        ];
+        for filter in filters {
+            let steps = plan(IdType::Int, &Find::new(filter.clone(), 10));
+            assert!(steps[0].starts_with("SEARCH") && steps[0].contains(":name"), "{filter:?}: {steps:?}");
+        }
+    }
+}
