@@ -57,7 +57,7 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
             return TROUBLE;
         }
     }
-    say(greeting(config, &server, *is_sample));
+    say(greeting(config, &server, *is_sample, args));
     if let Some(path) = &args.ready_file
         && let Err(error) = server.write_ready_file(path)
     {
@@ -104,7 +104,7 @@ fn start_sampler(app: &Arc<App>) -> AbortOnDropHandle<()> {
     }))
 }
 
-fn greeting(config: &Config, server: &Server, is_sample: bool) -> String {
+fn greeting(config: &Config, server: &Server, is_sample: bool, args: &ServeArgs) -> String {
     let url = format!("http://{}", server.address());
     let database = match &config.mongo.url {
         Some(url) => format!("MongoDB at {}", url.as_shown_url()),
@@ -127,7 +127,12 @@ fn greeting(config: &Config, server: &Server, is_sample: bool) -> String {
         "Larder {} serves {url}\n  database  {database}\n  cache     {cache}\n  access    {access}\n",
         env!("CARGO_PKG_VERSION")
     );
-    if is_sample {
+    if is_sample && !wants_sample(config, args) {
+        text.push_str(
+            "\nWithout a configuration, the collections of the sample shop are declared. --sample loads its documents into\n\
+             an empty database; `larder config` and `larder import NAME FILE --declare` help to declare your own.\n",
+        );
+    } else if is_sample {
         text.push_str(&format!(
             "\nTo try:\n  \
              {url}/                                     the dashboard\n  \
