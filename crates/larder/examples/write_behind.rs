@@ -1,6 +1,7 @@
 //! Write-behind: Redis acknowledges, every node reads the new value, and the database gets it in a coalesced batch.
 //!
-//! Needs a Redis: `LARDER_REDIS=redis://127.0.0.1:6379 cargo run --example write_behind`.
+//! Needs a Redis: `REDIS_URL=redis://127.0.0.1:6379 cargo run --example write_behind`.
+#![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use larder::{
     Cache, Result,
@@ -15,7 +16,10 @@ use std::{
 
 /// Your database: it keeps the version beside the value, and leaves alone what has a later one.
 #[derive(Clone, Default)]
-struct Carts(Arc<Mutex<HashMap<u64, (u64, Option<String>)>>>);
+struct Carts(Arc<Mutex<HashMap<u64, Row>>>);
+
+/// A version, and the cart unless it was removed.
+type Row = (u64, Option<String>);
 
 impl Source<u64, String> for Carts {
     async fn load(&self, id: &u64) -> Result<Option<String>> {
@@ -48,7 +52,7 @@ impl Sink<u64, String> for Carts {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let url = std::env::var("LARDER_REDIS").unwrap_or_else(|_| "redis://127.0.0.1:6379".into());
+    let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379".into());
     let (redis, database) = (Redis::connect(url.as_str()).await?, Carts::default());
     let carts: Cache<u64, String> = Cache::builder("carts")
         .redis(&redis)

@@ -166,6 +166,8 @@ where
                 let after_clear =
                     self.coherence.is_after_clear(shared.shard_of(&passenger.text), envelope.at);
                 match self.entry_from(&envelope, passenger.basis).await {
+                    // Whatever was heard meanwhile: the source has nothing newer.
+                    Ok(Some(entry)) if envelope.is_pending() => return self.land_shared(passenger, entry),
                     Ok(Some(entry)) if after_clear && entry.is_current(&self.coherence) => Some(entry),
                     Ok(None) => None,
                     Ok(Some(_)) | Err(_) => {
@@ -180,10 +182,7 @@ where
             Some(entry)
                 if matches!(entry.life.at_age(entry.age_ms(now_ms)), Freshness::Fresh | Freshness::Stale) =>
             {
-                let key = passenger.leader.key().clone();
-                let read = entry.read(Served::Shared, now_ms);
-                passenger.leader.land(Ok(read), || self.keep_near(&key, Some(entry)));
-                return Next::Landed;
+                return self.land_shared(passenger, entry);
             }
             Some(entry) => {
                 passenger.reason = MissReason::Expired;
@@ -195,6 +194,13 @@ where
             }
         }
         self.replace_for(shared, passenger, lease).await
+    }
+
+    fn land_shared(&self, passenger: Passenger<K, V>, entry: NearEntry<V>) -> Next<K, V> {
+        let key = passenger.leader.key().clone();
+        let read = entry.read(Served::Shared, self.clock.monotonic_ms());
+        passenger.leader.land(Ok(read), || self.keep_near(&key, Some(entry)));
+        Next::Landed
     }
 
     async fn replace_for(

@@ -301,6 +301,10 @@ where
             Ok(None) => return self.take_over(shared, plan).await,
             Ok(Some(entry)) => entry,
         };
+        if envelope.is_pending() {
+            // Whatever was heard meanwhile: the source has nothing newer.
+            return Some(Right::Found(entry));
+        }
         if !entry.is_current(&self.coherence) {
             return self.replace(shared, plan, MissReason::Purged, None).await;
         }
@@ -341,7 +345,7 @@ where
         if let Ok(Some(Slot::Value(envelope))) = shared.peek(text).await
             && self.coherence.is_after_clear(shared.shard_of(text), envelope.at)
             && let Ok(Some(entry)) = self.entry_from(&envelope, basis).await
-            && self.near_freshness(&entry) == Some(Freshness::Fresh)
+            && (envelope.is_pending() || self.near_freshness(&entry) == Some(Freshness::Fresh))
         {
             return Some(Right::Found(entry));
         }

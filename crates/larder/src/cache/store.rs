@@ -60,6 +60,10 @@ where
     ) -> Result<Option<NearEntry<V>>> {
         let tags = self.tags_of(order.key, order.tags, value.as_deref())?;
         let (Some(shared), Some(lease)) = (&self.shared, order.lease) else {
+            if self.behind.is_some() {
+                // Redis may have a write that the source does not.
+                return Ok(None);
+            }
             return Ok(Some(self.entry_of(value, life, 0, order.basis, &tags).await?));
         };
         let envelope = Envelope {
@@ -77,6 +81,7 @@ where
             Err(_) => Counter::SharedErrors,
         });
         match filled {
+            Err(_) if self.behind.is_some() => Ok(None),
             // The near copy is checked against the same marks. When Redis does not answer, it lives while they are known.
             Ok(Filled::Stored) | Err(_) => {
                 Ok(self.entry_of(value, life, 0, order.basis, &envelope.tags).await.ok())

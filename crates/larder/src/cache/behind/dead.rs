@@ -11,15 +11,12 @@ use bytes::Bytes;
 use crate::{
     Result,
     cache::{
-        behind::{Behind, op::Letter, shared::Touched},
+        behind::{Behind, NOBODY, op::Letter, shared::Touched},
         entry::Slot,
         event::Event,
         invalidate::keys_change,
     },
 };
-
-/// Who writes an event that no node has applied yet.
-const NOBODY: u64 = 0;
 
 /// A write that the sink refused for good.
 #[non_exhaustive]

@@ -50,6 +50,8 @@ use crate::{
     clock::Time,
 };
 
+/// Who writes an event that no node has applied yet.
+const NOBODY: u64 = 0;
 /// The pauses between two looks at whether something is done.
 const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
 

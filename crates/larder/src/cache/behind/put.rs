@@ -12,7 +12,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         Consistency, Token,
-        behind::{Behind, LOOK, op::Letter},
+        behind::{Behind, LOOK, NOBODY, op::Letter},
         coherence::Position,
         entry::{Envelope, Lifetime, PENDING},
         event::Event,
@@ -51,7 +51,8 @@ where
             tags: self.tags_of(key, &[], value)?,
         };
         let slot = envelope.encode(self.policy.compress_above_bytes);
-        let event = Event { node: self.node, change: keys_change(std::slice::from_ref(&text)) }.encode();
+        // Not in this node's name: if the outcome stays unknown, its follower must apply it like any other's.
+        let event = Event { node: NOBODY, change: keys_change(std::slice::from_ref(&text)) }.encode();
         behind.ready().await?;
         self.forget_near(&[key]);
         let acked = behind.core.ledger.put(&text, &slot, &event, behind.core.settings.backlog).await;

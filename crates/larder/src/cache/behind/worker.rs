@@ -15,7 +15,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         behind::{
-            Behind,
+            Behind, NOBODY,
             op::{Letter, Work, coalesce},
             shared::{Buried, Claim, Fence, Settled},
         },
@@ -30,8 +30,6 @@ use crate::{
 
 /// How often a worker looks although nobody rang.
 const IDLE: Duration = Duration::from_secs(1);
-/// Who writes an event that no node has applied yet.
-const NOBODY: u64 = 0;
 
 /// From a key's text form back to the key.
 pub(crate) type ParseKey<K> = Arc<dyn Fn(&str) -> Option<K> + Send + Sync>;
@@ -50,6 +48,8 @@ enum Round {
     Done,
     /// There may be more.
     More,
+    /// Look again after this time, or when something was written.
+    Retry(Duration),
     /// Look again after this time, and not before.
     Later(Duration),
 }
@@ -68,6 +68,8 @@ struct Trouble {
 struct Desk {
     troubles: HashMap<String, Trouble>,
     fence: Option<Fence>,
+    /// By how many halvings the next batch is smaller than it may be: large values take their time.
+    halvings: u32,
 }
 
 impl<K, V> Worker<K, V>
@@ -83,6 +85,7 @@ where
             match self.round(shard, &mut desk).await {
                 Round::More => {}
                 Round::Later(pause) => sleep(pause.min(IDLE)).await,
+                Round::Retry(pause) => wake.rung_within(pause.min(IDLE)).await,
                 Round::Done => {
                     wake.rung_within(IDLE).await;
                     wake.unhurried(self.behind.core.settings.max_delay).await;
@@ -97,23 +100,28 @@ where
 
     async fn round(&self, shard: u16, desk: &mut Desk) -> Round {
         let settings = &self.behind.core.settings;
+        let most = (settings.max_batch >> desk.halvings).max(1);
         let claimed = Instant::now();
         let at = self.behind.core.coherence.position(shard);
-        let (fence, ops) =
-            match self.behind.core.ledger.claim(shard, settings.lease, settings.max_batch).await {
-                Ok(Claim::Owned(fence, ops)) => (fence, ops),
-                Ok(Claim::Nothing) => {
-                    desk.troubles.clear();
-                    return Round::Done;
-                }
-                Ok(Claim::Held(left)) => return Round::Later(left),
-                Err(_) => return Round::Later(IDLE),
-            };
+        let (fence, ops) = match self.behind.core.ledger.claim(shard, settings.lease, most).await {
+            Ok(Claim::Owned(fence, ops)) => (fence, ops),
+            Ok(Claim::Nothing) => {
+                desk.troubles.clear();
+                return Round::Done;
+            }
+            Ok(Claim::Held(left)) => return Round::Later(left),
+            Err(error) if error.kind() == ErrorKind::Timeout => {
+                desk.halvings = (desk.halvings + 1).min(10);
+                return Round::Later(settings.retry_pause.0);
+            }
+            Err(_) => return Round::Later(IDLE),
+        };
         if desk.fence.as_ref() != Some(&fence) {
             desk.troubles.clear();
             desk.fence = Some(fence.clone());
         }
-        let is_full = ops.len() == settings.max_batch;
+        let is_full = ops.len() == most;
+        desk.halvings = desk.halvings.saturating_sub(1);
         let now = Instant::now();
         let (due, waiting): (Vec<Work>, Vec<Work>) = coalesce(ops).into_iter().partition(|work| {
             desk.troubles.get(&work.last.key).is_none_or(|trouble| trouble.not_before <= now)
@@ -146,13 +154,8 @@ where
             None if is_full => Round::More,
             None => Round::Done,
             Some(_) if is_full && worked && waiting.is_empty() => Round::More,
-            Some(due) => {
-                let left = due.saturating_duration_since(Instant::now());
-                // Other keys go on meanwhile.
-                Round::Later(
-                    left.clamp(Duration::from_millis(1), settings.max_delay.max(Duration::from_millis(1))),
-                )
-            }
+            // Other keys go on meanwhile.
+            Some(due) => Round::Retry(due.saturating_duration_since(Instant::now())),
         }
     }
 

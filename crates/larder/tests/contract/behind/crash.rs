@@ -5,14 +5,21 @@ use std::{
     env,
     io::{BufRead, BufReader, Write as _},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU64, Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use larder::{
     Cache, Error, ErrorKind, Result, cache::WriteBehind, redis::Redis, source::Sink, source::Write,
 };
-use larder_testkit::redis::{Reply, ask};
+use larder_testkit::{
+    eventually,
+    redis::{Reply, ask},
+};
+use tokio::sync::Notify;
 
 use crate::setup::{Backend, Setup, lasting};
 
@@ -25,6 +32,8 @@ struct Rows {
     name: String,
     dies: Option<(Step, u64)>,
     applied: AtomicU64,
+    /// Rung when a process that is to freeze has written all it will write.
+    written: Arc<Notify>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +41,15 @@ enum Step {
     Before,
     Between,
     After,
+    /// Before, by SIGSTOP; it may be woken.
+    Freeze,
 }
 
 const UPSERT: &str = "if tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0) < tonumber(ARGV[3]) then \
                       redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) \
                       if ARGV[2] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) \
-                      else redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end end return 1";
+                      else redis.call('HSET', KEYS[1], ARGV[1], ARGV[2]) end \
+                      else redis.call('HINCRBY', KEYS[2], 'late', 1) end return 1";
 
 impl Rows {
     fn die_at(&self, step: Step, nth: u64) {
@@ -73,6 +85,10 @@ impl Sink<String, u64> for Rows {
     async fn apply(&self, writes: &[Write<String, u64>]) -> Vec<Result<()>> {
         let nth = self.applied.fetch_add(1, SeqCst);
         self.die_at(Step::Before, nth);
+        if self.dies == Some((Step::Freeze, nth)) {
+            self.written.notified().await;
+            Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status().unwrap();
+        }
         let mut outcomes = Vec::new();
         for (at, write) in writes.iter().enumerate() {
             if at > 0 {
@@ -87,8 +103,17 @@ impl Sink<String, u64> for Rows {
 }
 
 async fn writer(url: &str, name: &str, dies: Option<(Step, u64)>) -> Cache<String, u64> {
+    writer_ringing(url, name, dies, Arc::default()).await
+}
+
+async fn writer_ringing(
+    url: &str,
+    name: &str,
+    dies: Option<(Step, u64)>,
+    written: Arc<Notify>,
+) -> Cache<String, u64> {
     let redis = Redis::connect(url).await.unwrap();
-    let rows = Rows { url: url.into(), name: name.into(), dies, applied: AtomicU64::new(0) };
+    let rows = Rows { url: url.into(), name: name.into(), dies, applied: AtomicU64::new(0), written };
     let settings =
         WriteBehind::default().max_delay(Duration::from_millis(3)).lease(Duration::from_millis(400));
     let builder = Cache::builder(name).policy(lasting()).redis(&redis).sink(rows);
@@ -101,24 +126,34 @@ async fn writer(url: &str, name: &str, dies: Option<(Step, u64)>) -> Cache<Strin
 async fn a_writer_for_the_crash_tests() {
     let Ok(job) = env::var(JOB) else { return };
     let mut words = job.split(' ');
-    let mut word = || words.next().expect("a job has six words").to_owned();
+    let mut word = || words.next().expect("a job has five words").to_owned();
     let (url, name, first, step, nth) = (word(), word(), word(), word(), word());
     let first: u64 = first.parse().unwrap();
     let step = match &*step {
         "before" => Some(Step::Before),
         "between" => Some(Step::Between),
         "after" => Some(Step::After),
+        "freeze" => Some(Step::Freeze),
         _ => None,
     };
-    let cache = writer(&url, &name, step.map(|step| (step, nth.parse().unwrap()))).await;
-    for n in first..first + 3_000 {
+    let written = Arc::new(Notify::new());
+    let dies = step.map(|step| (step, nth.parse().unwrap()));
+    let cache = writer_ringing(&url, &name, dies, written.clone()).await;
+    let most = if step == Some(Step::Freeze) { 2 * KEYS } else { 3_000 };
+    for n in first..first + most {
         let key = (n % KEYS).to_string();
         say(&format!("tries {n}"));
         let put = if is_removal(n) { cache.remove(&key).await } else { cache.put(&key, &n).await };
         put.unwrap();
         say(&format!("acked {n}"));
     }
-    // If nobody has killed it by now, the test that started it has gone.
+    // If nobody has killed it by now, it is to freeze, or the test that started it has gone.
+    written.notify_one();
+    eventually("everything is carried out", Duration::from_secs(30), || async {
+        // What was asked before it froze has timed out.
+        cache.behind().unwrap().flush().await.is_ok()
+    })
+    .await;
 }
 
 /// To the process that has started this one, at once.
@@ -129,6 +164,20 @@ fn say(what: &str) {
 
 fn is_removal(n: u64) -> bool {
     n % 7 == 3
+}
+
+fn child(url: &str, name: &str, first: u64, step: &str, nth: u64) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args(["behind::crash::a_writer_for_the_crash_tests", "--exact", "--nocapture"])
+        .env(JOB, format!("{url} {name} {first} {step} {nth}"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn row(url: &str, name: &str, key: u64) -> Option<u64> {
+    ask(url, &["HGET", &format!("rows:{name}"), &key.to_string()]).text()?.parse().ok()
 }
 
 struct Killed(Child);
@@ -151,13 +200,7 @@ struct History {
 impl History {
     /// Lets a process write until it has had `most` acknowledgements or died, and kills it.
     fn run(&mut self, url: &str, name: &str, step: &str, nth: u64, most: usize) {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["behind::crash::a_writer_for_the_crash_tests", "--exact", "--nocapture"])
-            .env(JOB, format!("{url} {name} {} {step} {nth}", self.next))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = child(url, name, self.next, step, nth);
         let output = child.stdout.take().unwrap();
         let child = Killed(child);
         let mut acked = 0;
@@ -190,11 +233,38 @@ impl History {
         survivor.behind().unwrap().flush().await.unwrap();
         assert_eq!(survivor.behind().unwrap().dead_letters(1).await.unwrap(), []);
         for (key, possible) in &self.possible {
-            let row = ask(url, &["HGET", &format!("rows:{name}"), &key.to_string()]);
-            let row: Option<u64> = row.text().and_then(|text| text.parse().ok());
+            let row = row(url, name, *key);
             assert!(possible.contains(&row), "{key} is {row:?} and may be one of {possible:?}");
         }
     }
+}
+
+/// A process that is suspended for longer than its lease, between reading a batch and writing it, and then goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_frozen_past_its_lease_does_not_undo_what_another_has_written() {
+    let url = larder_testkit::redis::single();
+    let name = Setup::new(Backend::Redis).name;
+    let mut frozen = Killed(child(&url, &name, 0, "freeze", 0));
+    let state = format!("/proc/{}/stat", frozen.0.id());
+    eventually("it stands still", Duration::from_secs(20), || async {
+        std::fs::read_to_string(&state).is_ok_and(|state| state.contains(") T "))
+    })
+    .await;
+
+    let survivor = writer(&url, &name, None).await;
+    for n in 0..KEYS {
+        survivor.put(&n.to_string(), &(100 + n)).await.unwrap();
+    }
+    survivor.behind().unwrap().flush().await.unwrap();
+
+    let pid = frozen.0.id().to_string();
+    assert!(Command::new("kill").args(["-CONT", &pid]).status().unwrap().success());
+    assert!(frozen.0.wait().unwrap().success(), "it went on and ended by itself");
+    for n in 0..KEYS {
+        assert_eq!(row(&url, &name, n), Some(100 + n));
+    }
+    let late = ask(&url, &["HGET", &format!("rows:{name}:versions"), "late"]);
+    assert!(late.text().is_some(), "what it had read was sent, and was too late");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -72,6 +72,28 @@ async fn an_acknowledged_write_is_read_on_every_node_before_the_database_has_it(
     }
 }
 
+/// Readers on both nodes, one key and many at a time, while the announcements of the writes come in whenever they do.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_that_begins_after_an_acknowledgement_misses_it_whatever_is_heard_when() {
+    for backend in Backend::SHARED {
+        let (setup, table) = (Setup::new(backend), Table::new());
+        let builder = setup.builder(lasting()).await.source(table.clone()).sink(table.clone());
+        // Without near copies there is no time that the announcement may take.
+        let b = builder.near_capacity(0).write_behind(quick()).build().unwrap();
+        let a = node(&setup, &table, quick()).await;
+        let keys = ["k".to_owned(), "other".to_owned()];
+        for n in 1..400_u64 {
+            a.put(&keys[0], &n).await.unwrap();
+            let there = async {
+                let (one, many) = tokio::join!(b.get("k"), b.get_many(&keys));
+                [one.unwrap().as_deref().copied(), many.unwrap()[0].as_deref().copied()]
+            };
+            let (here, there) = tokio::join!(read(&a, "k"), there);
+            assert_eq!((here, there), (Some(n), [Some(n); 2]), "{backend:?}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_writes_to_a_few_keys_become_a_few_writes_to_the_database() {
     for backend in Backend::SHARED {
@@ -156,6 +178,11 @@ async fn nothing_that_is_invalidated_meanwhile_brings_the_older_value_back() {
         let refreshed = cache.read("k", &refresh).await.unwrap();
         assert_eq!(refreshed.value.as_deref(), Some(&2), "{backend:?}: asked to be loaded anew");
         assert_eq!(read(&cache, "k").await, Some(2), "{backend:?}: and after that");
+        let many = cache.get_many(&[key.clone(), "other".into()]).await.unwrap();
+        assert_eq!(many[0].as_deref(), Some(&2), "{backend:?}: among others");
+        let bypass = ReadOptions { mode: ReadMode::Bypass, ..ReadOptions::default() };
+        let bypassed = cache.read("k", &bypass).await.unwrap();
+        assert_eq!(bypassed.value.as_deref(), Some(&1), "{backend:?}: what the database has");
         table.release();
         cache.behind().unwrap().flush().await.unwrap();
         assert_eq!((table.row("k"), read(&cache, "k").await), (Some(2), Some(2)), "{backend:?}");
