@@ -20,6 +20,7 @@ use crate::{
     claim::{Claim, claim},
     config::{CollectionConfig, Config, Limits, MongoSettings, RedisSettings},
     resource::Resource,
+    routes::BodyRoom,
     telemetry::Telemetry,
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct App {
     /// By the name in URLs.
     pub resources: BTreeMap<String, Resource>,
     pub telemetry: Telemetry,
+    /// What all bodies together may take.
+    pub body_room: BodyRoom,
     stopping: AtomicBool,
     _claim: Option<Claim>,
     uses_mongo: bool,
@@ -80,6 +83,7 @@ impl App {
             redis,
             resources,
             telemetry: Telemetry::new(config.limits.max_in_flight),
+            body_room: BodyRoom::new(config.limits.max_body_memory_bytes),
             stopping: AtomicBool::new(false),
             _claim: claim,
             uses_mongo: config.mongo.url.is_some(),

@@ -11,6 +11,8 @@ pub(crate) struct Limits {
     pub max_body_bytes: u64,
     /// The largest body of a bulk request, in bytes.
     pub max_bulk_bytes: u64,
+    /// What the bodies of all requests together may take in memory, in bytes.
+    pub max_body_memory_bytes: u64,
     /// The most documents in one bulk request.
     pub max_bulk_items: u32,
     /// The longest path and query, in bytes.
@@ -43,6 +45,7 @@ impl Default for Limits {
         Self {
             max_body_bytes: 1 << 20,
             max_bulk_bytes: 16 << 20,
+            max_body_memory_bytes: 256 << 20,
             max_bulk_items: 1_000,
             max_uri_bytes: 8 << 10,
             max_header_bytes: 32 << 10,
@@ -65,6 +68,7 @@ pub(super) fn read(mut table: Reader<'_>) -> Limits {
     let limits = Limits {
         max_body_bytes: table.get("max_body_bytes", ByteSize(base.max_body_bytes)).0,
         max_bulk_bytes: table.get("max_bulk_bytes", ByteSize(base.max_bulk_bytes)).0,
+        max_body_memory_bytes: table.get("max_body_memory_bytes", ByteSize(base.max_body_memory_bytes)).0,
         max_bulk_items: table.get("max_bulk_items", base.max_bulk_items),
         max_uri_bytes: table.get("max_uri_bytes", ByteSize(base.max_uri_bytes)).0,
         max_header_bytes: table.get("max_header_bytes", ByteSize(base.max_header_bytes)).0,
@@ -92,6 +96,9 @@ fn check(limits: &Limits, table: &Reader<'_>) {
         if !(1..=MAX_BODY_BYTES).contains(&bytes) {
             table.report(key, "must be between 1B and 64MiB");
         }
+    }
+    if limits.max_body_memory_bytes < limits.max_body_bytes.max(limits.max_bulk_bytes) {
+        table.report("max_body_memory_bytes", "must be at least as much as the largest body");
     }
     if !(1 << 13..=1 << 20).contains(&limits.max_header_bytes) {
         table.report("max_header_bytes", "must be between 8KiB and 1MiB");

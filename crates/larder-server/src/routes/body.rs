@@ -1,5 +1,7 @@
 //! Request bodies: their media type, their size, their bytes.
 
+use std::{ops::Deref, time::Duration};
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::{
@@ -8,7 +10,9 @@ use hyper::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
 
-use crate::routes::Refusal;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{app::App, routes::Refusal};
 
 /// What a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,15 +63,61 @@ impl MediaType {
     }
 }
 
+/// The room that bodies may take in memory, all requests together: without it, as many large bodies as there are
+/// requests at work would be held at once.
+#[derive(Debug)]
+pub(crate) struct BodyRoom(Semaphore);
+
+/// The unit in which room is handed out; a body takes whole ones.
+const ROOM_UNIT_BYTES: u64 = 1 << 10;
+
+impl BodyRoom {
+    pub(crate) fn new(bytes: u64) -> Self {
+        Self(Semaphore::new((bytes / ROOM_UNIT_BYTES) as usize))
+    }
+
+    fn take(&self, bytes: u64) -> Result<SemaphorePermit<'_>, Refusal> {
+        let units = u32::try_from(bytes.div_ceil(ROOM_UNIT_BYTES)).unwrap_or(u32::MAX);
+        let busy =
+            |_| Refusal::busy("too many large bodies at once; send this one again", Duration::from_secs(1));
+        self.0.try_acquire_many(units).map_err(busy)
+    }
+}
+
+/// A whole body. Its room is given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Body<'a> {
+    bytes: Bytes,
+    _room: SemaphorePermit<'a>,
+}
+
+impl Deref for Body<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Reads a whole body of at most `max_bytes`. Nothing is kept of a body that says it is larger.
 ///
 /// # Errors
-/// 413 past the limit; 400 if the client stopped in the middle.
-pub(crate) async fn read(headers: &HeaderMap, mut body: Incoming, max_bytes: u64) -> Result<Bytes, Refusal> {
+/// 413 past the limit; 503 when other requests have taken the room for bodies; 400 if the client stopped in the middle.
+pub(crate) async fn read<'a>(
+    app: &'a App,
+    headers: &HeaderMap,
+    body: Incoming,
+    max_bytes: u64,
+) -> Result<Body<'a>, Refusal> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > max_bytes) {
         return Err(too_large(max_bytes));
     }
+    let room = app.body_room.take(announced.unwrap_or(max_bytes))?;
+    Ok(Body { bytes: collect(body, max_bytes).await?, _room: room })
+}
+
+async fn collect(mut body: Incoming, max_bytes: u64) -> Result<Bytes, Refusal> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut total = 0;

@@ -30,7 +30,7 @@ pub(crate) async fn insert(
 ) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::Create)?;
     let media_type = MediaType::of(&head.headers, &[MediaType::Json, MediaType::Lines])?;
-    let body = body::read(&head.headers, incoming, app.limits.max_bulk_bytes).await?;
+    let body = body::read(app, &head.headers, incoming, app.limits.max_bulk_bytes).await?;
     let texts = match media_type {
         MediaType::Lines => lines(&body),
         MediaType::Json | MediaType::MergePatch => elements(&body)?,

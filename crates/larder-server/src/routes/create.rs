@@ -20,7 +20,7 @@ use crate::{
 pub(crate) async fn one(app: &App, head: &Parts, name: &str, incoming: Incoming) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::Create)?;
     MediaType::of(&head.headers, &[MediaType::Json])?;
-    let body = body::read(&head.headers, incoming, app.limits.max_body_bytes).await?;
+    let body = body::read(app, &head.headers, incoming, app.limits.max_body_bytes).await?;
     let document = input::document(&call, &body)?;
     let inserted = call.resource.collection.insert(document).await?;
     write::created(&call, &inserted.id, &inserted.document)

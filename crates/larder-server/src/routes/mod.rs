@@ -44,7 +44,7 @@ use hyper::{
 use tokio::time::timeout;
 
 use self::target::Target;
-pub(crate) use self::{refusal::Refusal, stats::sample, view::View};
+pub(crate) use self::{body::BodyRoom, refusal::Refusal, stats::sample, view::View};
 use crate::app::App;
 
 /// What is sent back. Bodies are whole: nothing here streams.

@@ -108,3 +108,36 @@ async fn a_body_over_the_limit_is_refused_whether_or_not_it_says_its_length() {
     assert!(chunked.starts_with("HTTP/1.1 413"), "{chunked}");
     assert_eq!(larder.post("/v1/items", r#"{"_id":1,"name":"small"}"#).await.status, 201);
 }
+
+#[tokio::test]
+async fn large_bodies_are_refused_while_others_have_the_room() {
+    let config = format!(
+        "{}\n[limits]\nmax_body_bytes = \"16KiB\"\nmax_bulk_bytes = \"16KiB\"\nmax_body_memory_bytes = \"20KiB\"",
+        crate::ITEMS
+    );
+    let larder = Larder::start(&config).await;
+    let large = format!(r#"{{"name":"{}"}}"#, "x".repeat(12_000));
+    assert_eq!(larder.put("/v1/items/1", &large).await.status, 201);
+    let half = "PUT /v1/items/2 HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 12000\r\n\r\n{";
+    let address = larder.url().trim_start_matches("http://");
+    let keeper = tokio::sync::Mutex::new(None);
+    larder_testkit::eventually("the room is taken", crate::larder::PATIENCE, || async {
+        // A new one each time: it may have come while the question below had the room, and was refused itself.
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
+        tokio::io::AsyncWriteExt::write_all(&mut stream, half.as_bytes()).await.expect("the server reads");
+        *keeper.lock().await = Some(stream);
+        let answer = larder.put("/v1/items/1", &large).await;
+        answer.status == 503 && answer.header("retry-after").is_some()
+    })
+    .await;
+    assert_eq!(
+        larder.put("/v1/items/1", r#"{"name":"small"}"#).await.status,
+        200,
+        "there is room for a small one"
+    );
+    drop(keeper);
+    larder_testkit::eventually("the room is free again", crate::larder::PATIENCE, || async {
+        larder.put("/v1/items/1", &large).await.status == 200
+    })
+    .await;
+}
