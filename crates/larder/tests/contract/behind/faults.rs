@@ -1,6 +1,6 @@
 //! Owners that are cut off or frozen, replies that vanish, a Redis that restarts.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
 use larder::{
     Cache,
@@ -9,10 +9,11 @@ use larder::{
 use larder_testkit::{
     eventually,
     proxy::{Fault, Proxy},
-    redis::{Options, Server},
+    redis::{Options, Reply, Server},
 };
 
 use super::{SOON, over, quick, read, table::Table};
+use crate::setup::{Backend, Setup, lasting};
 
 async fn through(proxy: &Proxy, deadline_ms: u64) -> Redis {
     let url = format!("redis://127.0.0.1:{}", proxy.port());
@@ -78,6 +79,48 @@ async fn an_owner_that_is_cut_off_loses_the_shard_and_cannot_strike_off_what_it_
         a.get("2").await.is_ok_and(|value| value.as_deref() == Some(&200)) && read(&b, "2").await == Some(200)
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_that_was_replaced_strikes_nothing_off_and_buries_nothing() {
+    for backend in Backend::SHARED {
+        for refused in [false, true] {
+            let (setup, table) = (Setup::new(backend), Table::new());
+            // So long a lease that only striking off shows that it is lost.
+            let settings = quick().lease(Duration::from_secs(60)).attempts(1);
+            let builder = setup.builder(lasting()).await.source(table.clone()).sink(table.clone());
+            let cache = builder.shards(NonZeroU16::MIN).write_behind(settings).build().unwrap();
+            let behind = cache.behind().unwrap();
+            table.hold();
+            if refused {
+                table.refuse("k");
+            }
+            cache.put(&"k".into(), &1).await.unwrap();
+            eventually("it has begun", SOON, || async { table.begun() > 0 }).await;
+            let owner = format!("{{larder.{}.00}}:v1:wb:own", setup.name);
+            assert_eq!(setup.ask(&["EXISTS", &owner]), Reply::Int(1), "{backend:?}: this is the key");
+            setup.ask(&[
+                "HSET",
+                &owner,
+                "node",
+                "another",
+                "fence",
+                "9999999999999",
+                "until",
+                "9999999999999",
+            ]);
+            table.release();
+            eventually("it notices", SOON, || async { behind.stats().await.unwrap().fenced > 0 }).await;
+            let stats = behind.stats().await.unwrap();
+            assert_eq!((stats.backlog, stats.dead_letters, stats.taken), (1, 0, 0), "{backend:?}");
+            table.accept("k");
+            setup.ask(&["HSET", &owner, "until", "0"]);
+            behind.flush().await.unwrap();
+            assert_eq!((table.row("k"), table.begun()), (Some(1), 2), "{backend:?}: it comes again");
+            let fence = setup.ask(&["HGET", &owner, "fence"]);
+            assert_eq!(fence.text(), Some("10000000000000"), "{backend:?}: fences grow");
+        }
+    }
 }
 
 /// At every place where the connection can break: between any two bytes of replies, more or less.
