@@ -12,7 +12,7 @@ use sha1::{Digest, Sha1};
 
 /// One Lua script. Meant for a `static`: the digest is computed once a process.
 ///
-/// ```ignore
+/// ```text
 /// static FILL: Script = Script::new("fill", include_str!("fill.lua"));
 /// ```
 pub(crate) struct Script {
