@@ -36,20 +36,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         redis_url: format!("redis://127.0.0.1:{}", redis.port),
     };
     documents::write(&lab.documents)?;
+    let run = run_folder(&plan)?;
     let samples = if plan.wants("http") { http(&plan, &lab)? } else { Vec::new() };
     let mut figures = Vec::new();
+    write(&run, &plan, &samples, &figures)?;
     for part in ["micro", "stampede", "memory", "import"].into_iter().filter(|part| plan.wants(part)) {
         figures.extend(program(part, &plan, &lab)?);
+        // After each part, so that a failure of the next does not lose it.
+        write(&run, &plan, &samples, &figures)?;
     }
-    let run = run_folder(&plan)?;
-    report::write_raw(&run.join("raw.csv"), &samples, &figures)?;
-    let summary = report::summary(&samples, &figures);
-    fs::write(run.join("summary.md"), &summary)?;
-    fs::write(run.join("README.md"), circumstances(&plan))?;
+    println!("\n{}\nwritten to {}", report::summary(&samples, &figures), run.display());
+    Ok(())
+}
+
+fn write(run: &Path, plan: &Plan, samples: &[Sample], figures: &[Figure]) -> io::Result<()> {
+    report::write_raw(&run.join("raw.csv"), samples, figures)?;
+    fs::write(run.join("summary.md"), report::summary(samples, figures))?;
+    fs::write(run.join("README.md"), circumstances(plan))?;
     if !samples.is_empty() {
-        fs::write(run.join("cpu.svg"), report::plot(&samples))?;
+        fs::write(run.join("cpu.svg"), report::plot(samples))?;
     }
-    println!("\n{summary}\nwritten to {}", run.display());
     Ok(())
 }
 

@@ -35,7 +35,9 @@ async fn near(entries: usize) -> Result<(), Box<dyn Error>> {
 }
 
 async fn shared(url: &str, entries: usize) -> Result<(), Box<dyn Error>> {
-    let mut admin = redis::Client::open(url)?.get_multiplexed_async_connection().await?;
+    // A million keys take Redis longer to count and to forget than a command of an application may take.
+    let patient = redis::AsyncConnectionConfig::new().set_response_timeout(None);
+    let mut admin = redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&patient).await?;
     let before = used_memory(&mut admin).await?;
     let redis = Redis::connect(url).await?;
     let cache = Cache::builder("memory-shared").redis(&redis).near_capacity(0).build()?;
