@@ -47,8 +47,6 @@ mod event;
 mod explain;
 mod fetch;
 mod flight;
-#[cfg(fuzzing)]
-pub mod fuzzing;
 mod guard;
 mod inner;
 mod invalidate;
