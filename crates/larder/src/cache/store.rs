@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// How long this node serves a copy that it could not store in Redis.
+const UNSHARED_NEAR_MS: u32 = 1_000;
+
 /// What one load is for.
 #[derive(Clone, Copy)]
 pub(crate) struct Load<'a, K> {
@@ -64,7 +67,8 @@ where
                 // Redis may have a write that the source does not.
                 return Ok(None);
             }
-            return Ok(Some(self.entry_of(value, life, 0, order.basis, &tags).await?));
+            let entry = self.entry_of(value, life, 0, order.basis, &tags).await?;
+            return Ok(Some(self.unless_shared(entry)));
         };
         let envelope = Envelope {
             payload: self.payload_of(value.as_deref(), order.policy)?,
@@ -97,6 +101,14 @@ where
                 Ok(None)
             }
         }
+    }
+
+    /// Beside Redis, a copy that Redis does not have is kept for a moment only, so that it is shared soon.
+    fn unless_shared(&self, mut entry: NearEntry<V>) -> NearEntry<V> {
+        if self.shared.is_some() {
+            entry.near_until_ms = entry.near_until_ms.min(UNSHARED_NEAR_MS);
+        }
+        entry
     }
 
     pub(crate) fn tags_of(&self, key: &K, given: &[u64], value: Option<&V>) -> Result<Vec<u64>> {
