@@ -168,8 +168,12 @@ async fn clearing_takes_everything_on_every_node() {
         if backend != Backend::Memory {
             eventually("the other node has heard", SOON, || async { value(&b, &origin).await == 2 }).await;
         }
-        assert_eq!(value(&a, &origin).await, 2, "{backend:?}: and it fills again");
-        assert_eq!(a.stats().near_hits, 1, "{backend:?}");
+        // A fill that meets the node's own clear on its way back is refused, once.
+        eventually("it fills again", SOON, || async {
+            assert_eq!(value(&a, &origin).await, 2, "{backend:?}");
+            a.stats().near_hits > 0
+        })
+        .await;
     }
 }
 
