@@ -164,8 +164,12 @@ where
             Action::RefuseFills => self.coherence.forget_shard(shard),
         }
         self.coherence.acknowledged(shard, at);
-        if let Some(follower) = &self.follower {
-            follower.took_part(shard, at);
+        if let Some(follower) = &self.follower
+            && !follower.took_part(shard, at).await
+            && action.is_broad()
+        {
+            // What is loaded from now on is to be stored, so its load must not begin at a number from before the purge.
+            let _ = follower.sync(shard).await;
         }
         Ok(Token::new(self.name_hash(), shard, at))
     }

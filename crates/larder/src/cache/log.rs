@@ -141,14 +141,15 @@ impl Follower {
     }
 
     /// This node made the invalidation with this number and has applied it. If it is the next one, there is no need to
-    /// hear of it; else the message, or the next look, will put things in order.
-    pub(crate) fn took_part(&self, shard: u16, at: Position) {
-        if let Ok(_one_at_a_time) = self.shards[usize::from(shard)].try_lock() {
-            let seen = self.coherence.position(shard);
-            if at.epoch == seen.epoch && at.seq == seen.seq + 1 {
-                self.coherence.advance(shard, at.seq);
-            }
+    /// hear of it. Returns false if something before it is not known here yet: the message, or the next look, will put
+    /// things in order. Waits while another thing is being applied.
+    pub(crate) async fn took_part(&self, shard: u16, at: Position) -> bool {
+        let _one_at_a_time = self.shards[usize::from(shard)].lock().await;
+        let seen = self.coherence.position(shard);
+        if at.epoch == seen.epoch && at.seq == seen.seq + 1 {
+            self.coherence.advance(shard, at.seq);
         }
+        self.coherence.has_applied(shard, at)
     }
 
     async fn beat(&self, shard: u16) -> Result<()> {

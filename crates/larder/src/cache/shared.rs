@@ -82,6 +82,13 @@ pub(crate) enum Action<'a> {
     RefuseFills,
 }
 
+impl Action<'_> {
+    /// Whether it concerns more than the keys it names.
+    pub(crate) fn is_broad(&self) -> bool {
+        !matches!(self, Self::Unlink(_) | Self::Block(..))
+    }
+}
+
 /// The slots of one cache in Redis.
 #[derive(Debug)]
 pub(crate) struct Shared {

@@ -86,9 +86,11 @@ where
         });
         match filled {
             Err(_) if self.behind.is_some() => Ok(None),
-            // The near copy is checked against the same marks. When Redis does not answer, it lives while they are known.
-            Ok(Filled::Stored) | Err(_) => {
-                Ok(self.entry_of(value, life, 0, order.basis, &envelope.tags).await.ok())
+            // The near copy is checked against the same marks.
+            Ok(Filled::Stored) => Ok(self.entry_of(value, life, 0, order.basis, &envelope.tags).await.ok()),
+            Err(_) => {
+                let entry = self.entry_of(value, life, 0, order.basis, &envelope.tags).await;
+                Ok(entry.ok().map(|entry| self.unless_shared(entry)))
             }
             // An invalidation came while we loaded: what we have may be older than it.
             Ok(Filled::LeaseLost) => Ok(None),

@@ -67,7 +67,7 @@ where
         behind.heard(shard);
         self.coherence.acknowledged(shard, acked.at);
         if let Some(follower) = &self.follower {
-            follower.took_part(shard, acked.at);
+            follower.took_part(shard, acked.at).await;
         }
         if let Some(shared) = &self.shared {
             if shared.unsent.len() > 0 {
