@@ -33,6 +33,8 @@ pub(crate) struct CacheSettings {
     pub compress_above_bytes: u64,
     /// The most time one load may take.
     pub load_deadline: Duration,
+    /// How long a reader waits for a load when there is something stale.
+    pub soft_deadline: Option<Duration>,
 }
 
 impl Default for CacheSettings {
@@ -50,6 +52,7 @@ impl Default for CacheSettings {
             max_entry_bytes: 1 << 20,
             compress_above_bytes: 4 << 10,
             load_deadline: Duration::from_secs(5),
+            soft_deadline: None,
         }
     }
 }
@@ -82,8 +85,12 @@ impl CacheSettings {
             .max_entry_bytes(self.max_entry_bytes as usize)
             .compress_above_bytes(Some(self.compress_above_bytes as usize))
             .load_deadline(self.load_deadline);
-        match self.near_ttl {
+        let policy = match self.near_ttl {
             Some(near_ttl) => policy.near_ttl(near_ttl),
+            None => policy,
+        };
+        match self.soft_deadline {
+            Some(deadline) => policy.soft_deadline(deadline),
             None => policy,
         }
     }
@@ -111,6 +118,7 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
         max_entry_bytes: table.get("max_entry_bytes", ByteSize(base.max_entry_bytes)).0,
         compress_above_bytes: table.get("compress_above_bytes", ByteSize(base.compress_above_bytes)).0,
         load_deadline: table.get("load_deadline", base.load_deadline),
+        soft_deadline: table.find("soft_deadline").or(base.soft_deadline),
     };
     if !(Duration::from_millis(20)..=Duration::from_secs(60)).contains(&settings.consistency_bound) {
         table.report("consistency_bound", "must be between 20ms and 60s");

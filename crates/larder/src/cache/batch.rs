@@ -13,7 +13,7 @@ use crate::{
         coherence::Basis,
         entry::{Freshness, Lease},
         fetch::{LoadFuture, while_renewing},
-        flight::Leader,
+        flight::{Leader, Spare},
         inner::Inner,
         near::NearEntry,
         shared::{Lookup, Shared},
@@ -31,7 +31,7 @@ pub(crate) struct Passenger<K: Hash + Eq, V> {
     pub(crate) text: String,
     pub(crate) basis: Basis,
     pub(crate) reason: MissReason,
-    pub(crate) spare: Option<(NearEntry<V>, Served)>,
+    pub(crate) spare: Option<Spare<V>>,
     /// Whether Redis granted the lease for this key.
     leased: bool,
     /// Whether a write is under way, so that nothing may be kept.
@@ -44,9 +44,16 @@ impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
         text: String,
         basis: Basis,
         reason: MissReason,
-        spare: Option<(NearEntry<V>, Served)>,
+        spare: Option<Spare<V>>,
     ) -> Self {
         Self { leader, text, basis, reason, spare, leased: false, blocked: false }
+    }
+
+    /// Shows the flight's readers what stale value there is, if they have a soft deadline.
+    pub(crate) fn offer_spare(&self, policy: &Policy) {
+        if let (Some(_), Some(spare)) = (policy.soft_deadline, &self.spare) {
+            self.leader.offer(spare);
+        }
     }
 }
 
@@ -187,6 +194,7 @@ where
             Some(entry) => {
                 passenger.reason = MissReason::Expired;
                 passenger.spare = Some((entry, Served::Shared));
+                passenger.offer_spare(&self.policy);
             }
             None => {
                 self.stats.count(Counter::Corrupt);

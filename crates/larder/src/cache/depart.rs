@@ -33,6 +33,7 @@ where
     /// takes longer becomes a task, which the caller's end does not touch.
     pub(crate) async fn depart(self: &Arc<Self>, parts: Parts<K, V>) -> Result<Read<V>> {
         let flight = parts.leader.flight();
+        let soft_deadline = parts.plan.policy.soft_deadline;
         let mut departure = Departure { inner: self.clone(), parts: Some(parts) };
         let first = match &mut departure.parts {
             Some(parts) if parts.plan.mode == ReadMode::Cached => self.first_look(&mut parts.plan).await,
@@ -51,7 +52,7 @@ where
             parts.plan.first = first;
         }
         drop(departure);
-        flight.wait().await
+        self.await_landing(&flight, soft_deadline).await
     }
 
     async fn first_look(&self, plan: &mut Plan<V>) -> Option<Result<Lookup>> {

@@ -12,7 +12,7 @@ use crate::{
         MissReason, Policy, Read, ReadMode, Served,
         coherence::Basis,
         entry::{Envelope, Freshness, Lease, Slot},
-        flight::Leader,
+        flight::{Leader, Spare},
         inner::{Inner, NearLook},
         near::NearEntry,
         shared::{LEASE, Lookup, Shared},
@@ -47,7 +47,7 @@ pub(crate) struct Plan<V> {
     /// What the first look found, if there was one.
     pub(crate) first: Option<Result<Lookup>>,
     /// Something past its time, and who has it, for the case that the source fails.
-    pub(crate) spare: Option<(NearEntry<V>, Served)>,
+    pub(crate) spare: Option<Spare<V>>,
 }
 
 /// What a flight brings home.
@@ -94,7 +94,7 @@ where
         load: Loader<Option<V>>,
     ) {
         let key = leader.key().clone();
-        let fetched = self.fetch(&key, &mut plan, load).await;
+        let fetched = self.fetch(&leader, &mut plan, load).await;
         if matches!(fetched.after, After::TooLarge(_)) {
             self.remember(&key, MissReason::TooLarge);
         }
@@ -172,8 +172,9 @@ where
         }
     }
 
-    async fn fetch(&self, key: &K, plan: &mut Plan<V>, load: Loader<Option<V>>) -> Fetched<V> {
-        let right = self.right_to_load(plan).await;
+    async fn fetch(&self, leader: &Leader<K, V>, plan: &mut Plan<V>, load: Loader<Option<V>>) -> Fetched<V> {
+        self.offer_spare(leader, plan);
+        let right = self.right_to_load(leader, plan).await;
         let blocked = matches!(right, Right::Blocked);
         let (lease, reason) = match right {
             Right::Found(entry) => return self.found(entry, Some(load)),
@@ -181,11 +182,12 @@ where
             Right::Blocked => (None, MissReason::Invalidated),
             Right::Leased(reason, spare) => {
                 plan.spare = spare.map(|entry| (entry, Served::Shared)).or(plan.spare.take());
+                self.offer_spare(leader, plan);
                 (Some(plan.lease), reason)
             }
         };
         let order = Load {
-            key,
+            key: leader.key(),
             text: &plan.text,
             basis: plan.basis,
             tags: &plan.tags,
@@ -211,14 +213,16 @@ where
         }
     }
 
-    /// A spare as an answer, if its window is still open and it was not invalidated.
+    /// A spare as an answer, if its window is still open and it was not invalidated. Always marked as stale: whatever its
+    /// age, it was not good enough to be the answer by itself.
     pub(crate) fn spare_read(&self, spare: &NearEntry<V>, served: Served) -> Option<Read<V>> {
         let now_ms = self.clock.monotonic_ms();
         let open = spare.life.at_age(spare.age_ms(now_ms)) != Freshness::Expired;
-        (open && spare.is_current(&self.coherence)).then(|| spare.read(served, now_ms))
+        (open && spare.is_current(&self.coherence))
+            .then(|| Read { stale: true, ..spare.read(served, now_ms) })
     }
 
-    async fn right_to_load(&self, plan: &mut Plan<V>) -> Right<V> {
+    async fn right_to_load(&self, leader: &Leader<K, V>, plan: &mut Plan<V>) -> Right<V> {
         let Some(shared) = &self.shared else { return Right::Unleased(plan.reason) };
         if !shared.unsent.trusts(&plan.text, self.clock.monotonic_ms()) {
             return Right::Unleased(MissReason::Invalidated);
@@ -240,7 +244,7 @@ where
                 Err(_) => self.unleased_by_error(),
             };
         }
-        self.look_until_decided(shared, plan).await
+        self.look_until_decided(shared, leader, plan).await
     }
 
     /// The value in the slot, if it is to be written behind and the source does not have it yet.
@@ -257,7 +261,12 @@ where
     }
 
     /// Looks at the slot until it has a value, or we have its lease, or we have waited long enough for another node.
-    async fn look_until_decided(&self, shared: &Shared, plan: &mut Plan<V>) -> Right<V> {
+    async fn look_until_decided(
+        &self,
+        shared: &Shared,
+        leader: &Leader<K, V>,
+        plan: &mut Plan<V>,
+    ) -> Right<V> {
         let give_up = Instant::now() + plan.policy.load_deadline;
         let mut pause = POLL.0;
         loop {
@@ -282,6 +291,7 @@ where
             if let Some(right) = decided {
                 return right;
             }
+            self.offer_spare(leader, plan);
             if Instant::now() >= give_up {
                 return Right::Unleased(plan.reason);
             }
@@ -292,7 +302,7 @@ where
     }
 
     /// Whether a value that was found can be served; one that is only good as a spare, or not at all, is replaced.
-    async fn judge(&self, shared: &Shared, plan: &Plan<V>, envelope: &Envelope) -> Option<Right<V>> {
+    async fn judge(&self, shared: &Shared, plan: &mut Plan<V>, envelope: &Envelope) -> Option<Right<V>> {
         if !self.coherence.is_after_clear(shared.shard_of(&plan.text), envelope.at) {
             return self.replace(shared, plan, MissReason::Purged, None).await;
         }
@@ -317,7 +327,7 @@ where
     }
 
     /// Something foreign or damaged is in the slot: count it, and replace it.
-    async fn take_over(&self, shared: &Shared, plan: &Plan<V>) -> Option<Right<V>> {
+    async fn take_over(&self, shared: &Shared, plan: &mut Plan<V>) -> Option<Right<V>> {
         self.stats.count(Counter::Corrupt);
         tracing::debug!(cache = %self.name, key = plan.text, "A stored value is foreign or damaged and will be replaced.");
         self.replace(shared, plan, MissReason::Corrupt, None).await
@@ -327,13 +337,16 @@ where
     async fn replace(
         &self,
         shared: &Shared,
-        plan: &Plan<V>,
+        plan: &mut Plan<V>,
         reason: MissReason,
         spare: Option<NearEntry<V>>,
     ) -> Option<Right<V>> {
         match shared.lease_refresh(&plan.text, &plan.lease).await {
             Ok(true) => Some(Right::Leased(reason, spare)),
-            Ok(false) => None,
+            Ok(false) => {
+                plan.spare = spare.map(|entry| (entry, Served::Shared)).or(plan.spare.take());
+                None
+            }
             Err(_) => Some(self.unleased_by_error()),
         }
     }

@@ -15,11 +15,14 @@ use std::{
 
 use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     Error, ErrorKind, Result,
-    cache::{Read, coherence::Stamp},
+    cache::{Read, Served, coherence::Stamp, near::NearEntry},
 };
 
 const SHARDS: usize = 64;
@@ -30,12 +33,31 @@ pub(crate) struct Flight<V> {
     /// What was known of invalidations when it began.
     stamp: Stamp,
     answer: OnceLock<Result<Read<V>>>,
+    /// Something stale, for those who do not wait for the answer. Boxed: few flights have one.
+    spare: OnceLock<Box<Spare<V>>>,
+    /// Told when either is there.
     landed: Notify,
+}
+
+/// Something past its time, and who has it.
+pub(crate) type Spare<V> = (NearEntry<V>, Served);
+
+/// What a reader with little patience got.
+pub(crate) enum Landing<'a, V> {
+    Answer(Result<Read<V>>),
+    /// No answer yet, but something stale.
+    Overdue(&'a Spare<V>),
 }
 
 impl<V> Flight<V> {
     fn new(stamp: Stamp, begun_ms: u64) -> Arc<Self> {
-        Arc::new(Self { begun_ms, stamp, answer: OnceLock::new(), landed: Notify::new() })
+        Arc::new(Self {
+            begun_ms,
+            stamp,
+            answer: OnceLock::new(),
+            spare: OnceLock::new(),
+            landed: Notify::new(),
+        })
     }
 
     pub(crate) fn stamp(&self) -> &Stamp {
@@ -55,6 +77,30 @@ impl<V> Flight<V> {
                 return answer.clone();
             }
             landed.await;
+        }
+    }
+
+    /// Waits for the answer until a moment, and from then on for the answer or something stale, whichever is there first.
+    pub(crate) async fn wait_patiently(&self, until: Instant) -> Landing<'_, V> {
+        if let Ok(answer) = timeout_at(until, self.wait()).await {
+            return Landing::Answer(answer);
+        }
+        loop {
+            let landed = self.landed.notified();
+            if let Some(answer) = self.answer.get() {
+                return Landing::Answer(answer.clone());
+            }
+            if let Some(spare) = self.spare.get() {
+                return Landing::Overdue(spare);
+            }
+            landed.await;
+        }
+    }
+
+    /// Gives those who do not wait for the answer something stale; only the first one counts.
+    pub(crate) fn offer(&self, spare: &Spare<V>) {
+        if self.spare.set(Box::new(spare.clone())).is_ok() {
+            self.landed.notify_waiters();
         }
     }
 
@@ -185,6 +231,11 @@ impl<K: Hash + Eq, V> Leader<K, V> {
 
     pub(crate) fn key(&self) -> &K {
         &self.key
+    }
+
+    /// See [`Flight::offer`].
+    pub(crate) fn offer(&self, spare: &Spare<V>) {
+        self.flight.offer(spare);
     }
 
     /// Gives the answer to all waiters. `keep` runs only if no invalidation came since the flight began, and no

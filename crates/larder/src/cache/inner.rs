@@ -285,7 +285,7 @@ where
         let basis = self.coherence.basis(&text);
         let joins = options.mode == ReadMode::Cached && self.is_at(&key, options);
         match self.flights.board(&key, basis.stamp, now_ms, |flight| joins && self.may_join(flight, now_ms)) {
-            Boarding::Join(flight) => flight.wait().await,
+            Boarding::Join(flight) => self.await_landing(&flight, policy.soft_deadline).await,
             Boarding::Lead(leader) => {
                 // Between the look at the near tier and here the key's last flight may have landed.
                 if joins && let NearLook::Fresh(entry) = self.look_near(&key) {
@@ -335,7 +335,11 @@ where
                     // As in `board`.
                     match self.look_near(key) {
                         NearLook::Fresh(entry) => leader.land(Ok(entry.read(Served::Near, now_ms)), || {}),
-                        _ => passengers.push(Passenger::new(leader, text, basis, reason, spare)),
+                        _ => {
+                            let passenger = Passenger::new(leader, text, basis, reason, spare);
+                            passenger.offer_spare(&self.policy);
+                            passengers.push(passenger);
+                        }
                     }
                     flight
                 }
@@ -349,7 +353,7 @@ where
         for answer in answers {
             let answer = match answer {
                 Answer::Here(read) => Ok(read),
-                Answer::Coming(flight) => flight.wait().await,
+                Answer::Coming(flight) => self.await_landing(&flight, self.policy.soft_deadline).await,
             };
             self.count_answer(&answer);
             values.push(answer.map(|read| read.value));

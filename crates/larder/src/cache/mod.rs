@@ -52,6 +52,7 @@ mod inner;
 mod invalidate;
 mod log;
 mod near;
+mod patience;
 mod policy;
 mod purge;
 mod read;

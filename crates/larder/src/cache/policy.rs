@@ -35,6 +35,7 @@ pub struct Policy {
     pub(crate) max_entry_bytes: usize,
     pub(crate) compress_above_bytes: Option<usize>,
     pub(crate) load_deadline: Duration,
+    pub(crate) soft_deadline: Option<Duration>,
 }
 
 impl Default for Policy {
@@ -49,6 +50,7 @@ impl Default for Policy {
             max_entry_bytes: 1 << 20,
             compress_above_bytes: Some(4 << 10),
             load_deadline: Duration::from_secs(5),
+            soft_deadline: None,
         }
     }
 }
@@ -110,10 +112,32 @@ impl Policy {
         self
     }
 
-    /// The most time one load may take, waiting for its turn included. Default: 5 s.
+    /// The most time one load may take, waiting for its turn included (the hard deadline). Then it is dropped where it
+    /// stands, its lease is given back, and its readers get something stale inside
+    /// [`stale_if_error`](Policy::stale_if_error) or `ErrorKind::Timeout`. Default: 5 s.
     #[must_use]
     pub fn load_deadline(mut self, deadline: Duration) -> Self {
         self.load_deadline = deadline;
+        self
+    }
+
+    /// How long a reader waits for a load when there is something stale inside [`stale_if_error`](Policy::stale_if_error):
+    /// then it gets that, marked as stale, and the load goes on for the readers after it. Counted from the load's begin,
+    /// so who joins a slow load late does not wait at all. Never serves what was invalidated as far as the node knows, nor
+    /// from a node that is out of step. Default: readers wait for the load.
+    ///
+    /// ```
+    /// use larder::cache::Policy;
+    /// use std::time::Duration;
+    /// let policy = Policy::ttl(Duration::from_secs(60))
+    ///     .stale_if_error(Duration::from_secs(3600))
+    ///     .soft_deadline(Duration::from_millis(100))
+    ///     .load_deadline(Duration::from_secs(2));
+    /// assert!(policy.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn soft_deadline(mut self, deadline: Duration) -> Self {
+        self.soft_deadline = Some(deadline);
         self
     }
 
@@ -142,6 +166,17 @@ impl Policy {
         }
         if self.load_deadline.is_zero() || self.load_deadline > Duration::from_secs(3600) {
             return wrong("load_deadline", "must be longer than zero and at most an hour");
+        }
+        if let Some(soft) = self.soft_deadline {
+            if soft.is_zero() || soft >= self.load_deadline {
+                return wrong("soft_deadline", "must be longer than zero and shorter than load_deadline");
+            }
+            if self.stale_if_error.is_zero() {
+                return wrong(
+                    "soft_deadline",
+                    "needs stale_if_error, which says how stale a value may be served",
+                );
+            }
         }
         Ok(())
     }

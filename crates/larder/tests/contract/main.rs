@@ -3,6 +3,7 @@
 mod behind;
 mod cache;
 mod coherence;
+mod deadlines;
 mod document;
 mod outage;
 mod redis;

@@ -1,0 +1,54 @@
+//! How long a reader waits for a load when something stale is at hand (the soft deadline).
+
+use std::{fmt, hash::Hash, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    Result,
+    cache::{
+        Read,
+        fetch::Plan,
+        flight::{Flight, Landing, Leader},
+        inner::Inner,
+    },
+};
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Waits for a flight. Past the soft deadline, counted from the flight's begin, a value that its window still allows is
+    /// the answer; the flight goes on.
+    pub(crate) async fn await_landing(
+        &self,
+        flight: &Flight<V>,
+        soft_deadline: Option<Duration>,
+    ) -> Result<Read<V>> {
+        let Some(soft_deadline) = soft_deadline else { return flight.wait().await };
+        let waited = Duration::from_millis(flight.age_ms(self.clock.monotonic_ms()));
+        let until = Instant::now() + soft_deadline.saturating_sub(waited);
+        match flight.wait_patiently(until).await {
+            Landing::Answer(answer) => answer,
+            Landing::Overdue((spare, served)) => {
+                // A node that is out of step does not know what was invalidated; only a failed load excuses that.
+                if let Some(follower) = &self.follower {
+                    let _ = follower.ensure_synced(self.coherence.shard_of_stamp(&spare.stamp)).await;
+                }
+                let synced = self.coherence.is_stamp_synced(&spare.stamp, self.clock.monotonic_ms());
+                match self.spare_read(spare, *served).filter(|_| synced) {
+                    Some(read) => Ok(read),
+                    None => flight.wait().await,
+                }
+            }
+        }
+    }
+
+    /// Shows the flight's readers what stale value there is, if they have a soft deadline.
+    pub(crate) fn offer_spare(&self, leader: &Leader<K, V>, plan: &Plan<V>) {
+        if let (Some(_), Some(spare)) = (plan.policy.soft_deadline, &plan.spare) {
+            leader.offer(spare);
+        }
+    }
+}
