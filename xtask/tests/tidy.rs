@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Tasks outlive the call that starts them, so each file that starts one is listed with the task's owner.
-const SPAWNERS: [(&str, &str); 4] = [
+const SPAWNERS: [(&str, &str); 5] = [
     (
         "crates/larder/src/redis/link.rs",
         "the link: its supervisor is aborted when the last handle is dropped",
@@ -15,6 +15,10 @@ const SPAWNERS: [(&str, &str); 4] = [
     (
         "crates/larder/src/redis/push.rs",
         "the subscriber: what follows its channels is aborted when it is dropped",
+    ),
+    (
+        "crates/larder/src/document/watch/handle.rs",
+        "the watch: its watchers are aborted with the last handle",
     ),
     ("crates/larder-server/src/commands/serve.rs", "the command: its sampler is aborted when serving ends"),
 ];

@@ -13,9 +13,11 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::timeout};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Error, ErrorKind, Result,
@@ -249,6 +251,18 @@ where
                 || token.shard() != self.coherence.shard_of(&key.to_string())
                 || self.coherence.has_applied(token.shard(), token.position())
         })
+    }
+
+    /// One number for the epochs of all shards, each looked at if it is out of step.
+    pub(crate) async fn histories(&self) -> Result<u64> {
+        let shards = 0..self.coherence.shards();
+        if let Some(follower) = &self.follower {
+            let synced = join_all(shards.clone().map(|shard| follower.ensure_synced(shard))).await;
+            synced.into_iter().collect::<Result<()>>()?;
+        }
+        let epochs: Vec<u8> =
+            shards.flat_map(|shard| self.coherence.position(shard).epoch.to_le_bytes()).collect();
+        Ok(xxh3_64(&epochs))
     }
 
     pub(crate) fn token(&self, text: &str) -> Option<Token> {

@@ -66,6 +66,7 @@ use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 
 use futures_util::future::join_all;
 
+pub(crate) use self::shared::Shared;
 use self::{batch::BatchLoader, coherence::tag_hash, fetch::Loader, inner::Inner};
 pub use self::{
     behind::{Behind, BehindStats, DeadLetter, Replayed, WriteBehind},
@@ -366,6 +367,19 @@ where
             stats.invalidations_owed = shared.unsent.len() as u64;
         }
         stats
+    }
+
+    pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {
+        self.inner.shared.as_ref()
+    }
+
+    /// Stands for the histories of all shards: another number after Redis lost something. No round trip while this node is in
+    /// step.
+    ///
+    /// # Errors
+    /// If Redis cannot be asked.
+    pub(crate) async fn histories(&self) -> Result<u64> {
+        self.inner.histories().await
     }
 
     /// The name it was built with.

@@ -426,6 +426,14 @@ impl Collection {
         self.cache.close().await;
     }
 
+    pub(super) fn cache(&self) -> &Cache<Id, StoredDocument> {
+        &self.cache
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn check_id(&self, id: &Id) -> Result<()> {
         let wanted = self.schema().id_type();
         if id.id_type() == wanted {

@@ -81,6 +81,8 @@ mod sqlite;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod store;
 mod stored;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
+mod watch;
 mod write;
 
 #[cfg(feature = "mongo")]
@@ -91,6 +93,7 @@ pub(crate) use self::store::Store;
 pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
     database::Database,
+    watch::{ChangeKind, Watch, WatchBuilder, WatchRole, WatchStats},
 };
 pub use self::{
     cursor::CursorKey,

@@ -9,3 +9,4 @@ mod outage;
 mod redis;
 mod setup;
 mod stale_set;
+mod watch;

@@ -33,7 +33,12 @@ impl MongoCollection {
         &self.0.schema
     }
 
-    pub(super) fn driver(&self) -> &Collection<RawDocumentBuf> {
+    /// The time a call may take.
+    pub(in crate::document) fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
+    pub(in crate::document) fn driver(&self) -> &Collection<RawDocumentBuf> {
         &self.0.driver
     }
 

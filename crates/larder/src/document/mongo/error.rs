@@ -38,7 +38,7 @@ impl Cause {
 }
 
 /// The error as the caller sees it, with what the driver said as its source.
-pub(super) fn from_driver(error: &mongodb::error::Error) -> Error {
+pub(in crate::document) fn from_driver(error: &mongodb::error::Error) -> Error {
     let translated = match error.kind.as_ref() {
         Driver::Command(error) => from_code(error.code, &error.code_name, &error.message),
         Driver::Write(WriteFailure::WriteError(error)) => from_write_error(error.code, &error.message),

@@ -20,6 +20,7 @@ mod read;
 mod write;
 
 pub use self::config::MongoConfig;
+pub(super) use self::error::from_driver;
 pub(crate) use self::{client::MongoDatabase, collection::MongoCollection};
 
 #[cfg(test)]

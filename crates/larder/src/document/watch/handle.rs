@@ -1,0 +1,142 @@
+//! The watch as its user holds it, and its settings.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+
+use super::{
+    seat::Seat,
+    shared::Lease,
+    stats::{Figures, WatchStats},
+    watcher::Watcher,
+};
+use crate::{Error, ErrorKind, Result, document::Collection};
+
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+
+/// A running watch. Cheap to clone; dropping the last clone ends it, and the other nodes notice when the lease runs out.
+///
+/// # Examples
+/// ```no_run
+/// # async fn run() -> larder::Result<()> {
+/// use larder::{document::{Database, IdType, Schema, Watch}, redis::Redis};
+///
+/// let redis = Redis::connect("redis://localhost").await?;
+/// let database = Database::mongo("mongodb://localhost/shop?replicaSet=rs0").await?;
+/// let products = database.collection(Schema::new("products", IdType::Int)).redis(&redis).build()?;
+///
+/// let watch = Watch::builder([&products]).start()?;
+/// // From now on a write of any program to `shop.products` is seen by `products.get`, on every node.
+/// for collection in watch.stats() {
+///     println!("{}: {}, {:?} behind", collection.collection, collection.role.name(), collection.lag);
+/// }
+/// watch.stop().await;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Watch {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    watched: Vec<(String, Arc<Figures>)>,
+    stop: CancellationToken,
+    /// Own the watchers.
+    tasks: Mutex<Vec<AbortOnDropHandle<()>>>,
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.inner.watched.iter().map(|(name, _)| &**name).collect();
+        f.debug_struct("Watch").field("collections", &names).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Begins a watch of these collections. Those that share a Redis are watched by one node of all that do.
+    pub fn builder<'a>(collections: impl IntoIterator<Item = &'a Collection>) -> WatchBuilder {
+        WatchBuilder {
+            collections: collections.into_iter().cloned().collect(),
+            lease: Duration::from_secs(5),
+            margin: Duration::from_secs(30),
+            poll_interval: Duration::from_secs(1),
+        }
+    }
+
+    /// Where each collection stands, in the order in which they were given. No I/O.
+    pub fn stats(&self) -> Vec<WatchStats> {
+        self.inner.watched.iter().map(|(name, figures)| figures.snapshot(name)).collect()
+    }
+
+    /// Stops watching and lets another node lead at once. Returns when everything has ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the tasks to end by themselves, or with the last handle.
+    pub async fn stop(&self) {
+        self.inner.stop.cancel();
+        let tasks = std::mem::take(&mut *self.inner.tasks.lock());
+        join_all(tasks).await;
+    }
+}
+
+/// Puts a [`Watch`] together; made by [`Watch::builder`].
+#[derive(Debug)]
+#[must_use]
+pub struct WatchBuilder {
+    collections: Vec<Collection>,
+    lease: Duration,
+    margin: Duration,
+    poll_interval: Duration,
+}
+
+impl WatchBuilder {
+    /// For how long a leader that is not heard of stays the leader: the longest time for which a crash of it holds changes
+    /// up. Renewed three times in its length. Default: 5 s.
+    pub fn lease(mut self, length: Duration) -> Self {
+        self.lease = length;
+        self
+    }
+
+    /// After Redis came back with another history, changes are applied again from this long before the old one was last
+    /// seen: longer than the replicas of Redis ever lag behind. Points are kept for two minutes. Default: 30 s.
+    pub fn rewind_margin(mut self, margin: Duration) -> Self {
+        self.margin = margin;
+        self
+    }
+
+    /// Starts watching. Does no I/O: a database or a Redis that is away is found when it comes. Must be called inside a Tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` if there is no collection, or the lease is shorter than 100 ms.
+    pub fn start(self) -> Result<Watch> {
+        if self.collections.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "a watch needs a collection"));
+        }
+        if self.lease < SHORTEST_LEASE {
+            return Err(Error::new(ErrorKind::Config, "the lease of a watch must be 100 ms or longer"));
+        }
+        let stop = CancellationToken::new();
+        let (mut watched, mut tasks) = (Vec::new(), Vec::new());
+        for collection in &self.collections {
+            let figures = Arc::new(Figures::default());
+            let seat = match collection.cache().shared() {
+                Some(shared) => Seat::Shared(Lease::new(shared.clone(), rand::random(), self.lease)),
+                None => Seat::Own(Mutex::default()),
+            };
+            let watcher = Watcher {
+                collection: collection.clone(),
+                seat,
+                lease: self.lease,
+                margin: self.margin,
+                poll_interval: self.poll_interval,
+                figures: figures.clone(),
+            };
+            watched.push((collection.schema().name().to_owned(), figures));
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(watcher.run(stop.clone()))));
+        }
+        Ok(Watch { inner: Arc::new(Inner { watched, stop, tasks: Mutex::new(tasks) }) })
+    }
+}

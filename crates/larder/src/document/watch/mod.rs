@@ -1,0 +1,49 @@
+//! Changes made past Larder: a change stream of the database invalidates what it touches.
+//!
+//! A [`Watch`] follows the change streams of some collections. Whoever writes to the database, by whatever way, the cached
+//! documents that it touched are forgotten on every node, usually within milliseconds. Without a watch such a write shows
+//! when the copies expire.
+//!
+//! One node at a time *leads* the watch of a collection, by a lease in Redis; the others stand by and take over when the
+//! lease runs out. The leader reads a batch of changes, invalidates their documents by `documentKey` alone, and then, after
+//! Redis has acknowledged that, stores the point behind them. A crash in between applies them once more, which costs a
+//! miss. Only the present leader can store a point: a fence that grows with every leader refuses a node that was frozen in
+//! the meantime. Without Redis each process watches for itself, with the point in its memory.
+//!
+//! | what happens | what follows |
+//! |---|---|
+//! | insert, update, replace, delete | the document is invalidated |
+//! | drop, rename, drop of the database | the cache of the collection is cleared, and the stream opened again |
+//! | the first start | the stream's point is taken, then the cache is cleared |
+//! | the database has lost the history (286 and its kin) | the cache is cleared, a warning logged, and watching goes on from now |
+//! | Redis may have lost acknowledged invalidations (a failover, a restart) | the stream is rewound to before it; without a point old enough the cache is cleared |
+//! | something else | counted, and nothing else |
+//!
+//! Cost of a batch, of up to 1,000 changes: one round trip to Redis for each shard that its documents fall into, all at the
+//! same time, and one to store the point. A leader without changes renews its lease three times in its length; a node that
+//! stands by asks as often.
+//!
+//! # When Redis is down
+//! Nothing is stored, so nothing is lost: when Redis is back the changes since the last stored point are applied, after the
+//! invalidations that this node owes.
+//!
+//! # When MongoDB is down
+//! The stream goes on where it was when MongoDB is back. What is cached is served as the policy says.
+
+mod change;
+mod feed;
+mod handle;
+#[cfg(feature = "mongo")]
+mod mongo;
+mod seat;
+mod shared;
+mod start;
+mod stats;
+mod trouble;
+mod watcher;
+
+pub use self::{
+    change::ChangeKind,
+    handle::{Watch, WatchBuilder},
+    stats::{WatchRole, WatchStats},
+};

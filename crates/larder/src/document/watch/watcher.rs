@@ -1,0 +1,264 @@
+//! The task that watches one collection: to lead, to read the feed, to invalidate, to remember how far it came.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    WatchRole,
+    change::Batch,
+    feed::Feed,
+    seat::{Asked, Seat, Term},
+    start::{Start, Why, decide},
+    stats::Figures,
+    trouble::Trouble,
+};
+use crate::{Result, document::Collection};
+
+/// The first and the longest pause after a failure.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long a database without change streams is left alone.
+const UNSUPPORTED_PAUSE: Duration = Duration::from_secs(30);
+/// How often a database may refuse to go on before its history counts as lost.
+const MOST_REFUSALS: u32 = 3;
+
+/// Watches one collection.
+pub(super) struct Watcher {
+    pub(super) collection: Collection,
+    pub(super) seat: Seat,
+    pub(super) lease: Duration,
+    /// How far back Redis may lose what it had acknowledged.
+    pub(super) margin: Duration,
+    pub(super) poll_interval: Duration,
+    pub(super) figures: Arc<Figures>,
+}
+
+/// What a watcher remembers between rounds.
+#[derive(Default)]
+struct Desk {
+    failures: u32,
+    refusals: u32,
+    /// To be given up at the end.
+    term: Option<Term>,
+}
+
+impl Watcher {
+    /// Watches until it is told to stop, and lets another node go on then.
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut desk = Desk::default();
+        while let Some(pause) = stop.run_until_cancelled(self.round(&mut desk)).await {
+            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
+                break;
+            }
+        }
+        self.figures.become_(WatchRole::Stopped);
+        if let Some(term) = &desk.term {
+            // If it fails the lease runs out by itself.
+            let _ = self.seat.give_up(term).await;
+        }
+    }
+
+    /// Tries to lead, and leads as long as it goes well. Returns how long to wait before the next try.
+    async fn round(&self, desk: &mut Desk) -> Duration {
+        let term = match self.claim().await {
+            Ok(Asked::Leads(term)) => term,
+            Ok(Asked::Held(left)) => {
+                desk.term = None;
+                self.figures.become_(WatchRole::Standby);
+                return left.min(self.lease / 3);
+            }
+            Err(error) => return self.failed(desk, &error.to_string()),
+        };
+        let claimed = Instant::now();
+        let term = &*desk.term.insert(term);
+        let trouble = tokio::select! {
+            // The lease first: a process that was frozen must notice before it goes on.
+            biased;
+            trouble = self.until_over(term, claimed) => trouble,
+            trouble = self.lead(term, &mut desk.refusals) => trouble,
+        };
+        match trouble {
+            Trouble::Replaced => {
+                self.figures.replaced.fetch_add(1, Relaxed);
+                self.figures.become_(WatchRole::Standby);
+                desk.term = None;
+                Duration::ZERO
+            }
+            Trouble::HistoryChanged => Duration::ZERO,
+            Trouble::Unsupported(error) => {
+                self.figures.become_(WatchRole::Unsupported);
+                if self.figures.failed(&error.to_string()) {
+                    tracing::warn!(
+                        collection = self.name(), %error,
+                        "The database has no change streams: changes past Larder show when entries expire."
+                    );
+                }
+                UNSUPPORTED_PAUSE
+            }
+            Trouble::Failed(error) | Trouble::Refused(error) | Trouble::HistoryLost(error) => {
+                self.failed(desk, &error.to_string())
+            }
+        }
+    }
+
+    async fn claim(&self) -> Result<Asked> {
+        let histories = self.collection.cache().histories().await?;
+        self.seat.claim(histories).await
+    }
+
+    fn failed(&self, desk: &mut Desk, what: &str) -> Duration {
+        if self.figures.failed(what) {
+            tracing::warn!(collection = self.name(), error = what, "Watching is interrupted; trying again.");
+            desk.failures = 0;
+        }
+        desk.failures += 1;
+        PAUSE.0.saturating_mul(1 << desk.failures.min(10)).min(PAUSE.1)
+    }
+
+    /// Returns when the term is over, or may be, or stands on a history that Redis does not have any more.
+    async fn until_over(&self, term: &Term, claimed: Instant) -> Trouble {
+        let mut until = claimed + self.lease;
+        loop {
+            let asked = tokio::select! {
+                biased;
+                () = self.until_due(until) => return Trouble::Replaced,
+                asked = async {
+                    sleep(self.lease / 3).await;
+                    let asked = Instant::now();
+                    let histories = self.collection.cache().histories().await?;
+                    if histories != term.histories {
+                        return Ok(None);
+                    }
+                    self.seat.keep(term).await.map(|kept| Some((asked, kept)))
+                } => asked,
+            };
+            match asked {
+                Ok(Some((asked, true))) => until = asked + self.lease,
+                Ok(Some((_, false))) => return Trouble::Replaced,
+                Ok(None) => return Trouble::HistoryChanged,
+                // Redis does not answer: the lease stands until its time runs out.
+                Err::<_, crate::Error>(_) => {}
+            }
+        }
+    }
+
+    /// A process alone is never replaced.
+    async fn until_due(&self, until: Instant) {
+        match &self.seat {
+            Seat::Own(_) => std::future::pending().await,
+            Seat::Shared(_) => sleep_until(until).await,
+        }
+    }
+
+    /// Reads the feed from where the term found it, and from now on if that is lost.
+    async fn lead(&self, term: &Term, refusals: &mut u32) -> Trouble {
+        let mut start = decide(&term.found, self.margin);
+        loop {
+            let trouble = match self.follow(term, start, refusals).await {
+                Err(trouble) => trouble,
+                Ok(never) => match never {},
+            };
+            let lost = match trouble {
+                Trouble::HistoryLost(error) => error,
+                Trouble::Refused(error) => {
+                    *refusals += 1;
+                    if *refusals < MOST_REFUSALS {
+                        return Trouble::Refused(error);
+                    }
+                    error
+                }
+                other => return other,
+            };
+            if matches!(start, Start::Fresh(_)) {
+                return Trouble::Failed(lost);
+            }
+            self.figures.history_lost.fetch_add(1, Relaxed);
+            tracing::warn!(
+                collection = self.name(), error = %lost,
+                "The database has lost the history of its changes: everything cached is forgotten."
+            );
+            start = Start::Fresh(Why::HistoryLost);
+        }
+    }
+
+    async fn follow(
+        &self,
+        term: &Term,
+        start: Start,
+        refusals: &mut u32,
+    ) -> Result<std::convert::Infallible, Trouble> {
+        let mut feed = self.begin(term, start).await?;
+        self.figures.become_(feed.role());
+        self.figures.heard();
+        let mut stored = None;
+        loop {
+            let batch = feed.next().await?;
+            *refusals = 0;
+            self.apply(&batch).await?;
+            // After it was applied, so that a crash in between applies it again.
+            if batch.token != stored
+                && let Some(token) = &batch.token
+            {
+                if !self.seat.store(term, token).await? {
+                    return Err(Trouble::Replaced);
+                }
+                stored = batch.token.clone();
+            }
+            if batch.ended {
+                feed = Feed::open(&self.collection, batch.token.as_ref(), self.poll_interval).await?;
+            }
+        }
+    }
+
+    async fn begin(&self, term: &Term, start: Start) -> Result<Feed, Trouble> {
+        let open = |place: usize| {
+            let after = term.found.tokens.get(place).map(|kept| &kept.token);
+            Feed::open(&self.collection, after, self.poll_interval)
+        };
+        let (feed, is_ours) = match start {
+            Start::Resume => (open(0).await?, true),
+            Start::Rewind(place) => {
+                let is_ours = self.seat.rewind(term, place).await?;
+                self.figures.rewinds.fetch_add(1, Relaxed);
+                tracing::warn!(
+                    collection = self.name(),
+                    "Redis may have lost invalidations: the changes of the last moments are applied again."
+                );
+                (open(place).await?, is_ours)
+            }
+            Start::Fresh(why) => {
+                // The point first, so that a change between the two is in the feed.
+                let feed = Feed::open(&self.collection, None, self.poll_interval).await?;
+                self.collection.clear().await?;
+                self.figures.clears.fetch_add(1, Relaxed);
+                tracing::info!(
+                    collection = self.name(),
+                    ?why,
+                    "Watching begins; everything cached before is forgotten."
+                );
+                let is_ours = self.seat.begin(term, feed.token()).await?;
+                (feed, is_ours)
+            }
+        };
+        if is_ours { Ok(feed) } else { Err(Trouble::Replaced) }
+    }
+
+    async fn apply(&self, batch: &Batch) -> Result<()> {
+        if batch.clears {
+            self.collection.clear().await?;
+        }
+        if !batch.ids.is_empty() {
+            self.collection.cache().invalidate_many(&batch.ids.iter().collect::<Vec<_>>()).await?;
+        }
+        self.figures.applied(batch);
+        Ok(())
+    }
+
+    fn name(&self) -> &str {
+        self.collection.schema().name()
+    }
+}

@@ -1,0 +1,103 @@
+//! Each kind of change.
+
+use bson::doc;
+use larder::document::{ChangeKind, WatchRole};
+
+use super::place::{Place, SOON, n, sees, stats, until, until_led, watch};
+use crate::setup::Backend;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_past_larder_is_seen_by_the_cached_reads_of_every_node() {
+    for backend in Backend::ALL {
+        let place = Place::new().await;
+        place.put(1, 10).await;
+        let nodes = place.nodes(backend).await;
+        let watches: Vec<_> = nodes.iter().map(|node| watch(node).start().unwrap()).collect();
+        until_led(&watches.iter().collect::<Vec<_>>()).await;
+        for round in 11..20 {
+            for node in &nodes {
+                n(node, 1).await;
+            }
+            let change = doc! { "$set": { "n": round } };
+            place.things.update_one(doc! { "_id": 1 }, change).await.expect("an update");
+            for node in &nodes {
+                sees(node, 1, Some(round)).await;
+            }
+        }
+        let hits: u64 = nodes.iter().map(|node| node.stats().near_hits).sum();
+        assert!(hits > 0, "{backend:?}: it is cached in between");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_change_of_a_document_is_seen_and_counted() {
+    let place = Place::new().await;
+    let node = place.node(None).await;
+    let watch = watch(&node).start().unwrap();
+    until_led(&[&watch]).await;
+    let id = doc! { "_id": 1 };
+
+    assert_eq!(n(&node, 1).await, None, "cached: there is none");
+    place.things.insert_one(doc! { "_id": 1, "n": 1_i64 }).await.expect("an insert");
+    sees(&node, 1, Some(1)).await;
+    place.things.update_one(id.clone(), doc! { "$inc": { "n": 1 } }).await.expect("an update");
+    sees(&node, 1, Some(2)).await;
+    place.things.replace_one(id.clone(), doc! { "n": 3_i64 }).await.expect("a replace");
+    sees(&node, 1, Some(3)).await;
+    place.things.delete_one(id).await.expect("a delete");
+    sees(&node, 1, None).await;
+    // Of an id that Larder cannot have.
+    place.things.insert_one(doc! { "_id": "a text" }).await.expect("an insert");
+
+    until(&watch, "all are counted", |stats| stats.foreign == 1).await;
+    let stats = stats(&watch);
+    for (kind, count) in
+        [(ChangeKind::Insert, 2), (ChangeKind::Update, 1), (ChangeKind::Replace, 1), (ChangeKind::Delete, 1)]
+    {
+        assert_eq!(stats.changes_of(kind), count, "{kind:?}");
+    }
+    assert_eq!((stats.role, stats.invalidated, stats.clears), (WatchRole::Leading, 4, 1));
+    assert!(stats.longest_lag < SOON && stats.lag.is_some(), "{stats:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_becomes_of_the_whole_collection_clears_it_and_the_watch_goes_on() {
+    for backend in [Backend::Memory, Backend::Redis] {
+        let place = Place::new().await;
+        let nodes = place.nodes(backend).await;
+        let watch = watch(&nodes[0]).start().unwrap();
+        until_led(&[&watch]).await;
+        for kind in [ChangeKind::Drop, ChangeKind::Rename, ChangeKind::DropDatabase] {
+            place.put(1, 1).await;
+            for node in &nodes {
+                sees(node, 1, Some(1)).await;
+            }
+            let database = place.things.client().database(&place.things.namespace().db);
+            match kind {
+                ChangeKind::Drop => place.things.drop().await.expect("a drop"),
+                ChangeKind::Rename => place.rename("elsewhere").await,
+                _ => database.drop().await.expect("a drop"),
+            }
+            for node in &nodes {
+                sees(node, 1, None).await;
+            }
+            // The stream of a collection is told of its database's end as of its own.
+            let (told, count) =
+                if kind == ChangeKind::DropDatabase { (ChangeKind::Drop, 2) } else { (kind, 1) };
+            until(&watch, "it is counted", |stats| stats.changes_of(told) == count).await;
+        }
+        until(&watch, "the last stream has ended", |stats| stats.changes_of(ChangeKind::Invalidate) == 3)
+            .await;
+        // And what comes after is seen as well.
+        place.put(2, 1).await;
+        for node in &nodes {
+            sees(node, 2, Some(1)).await;
+        }
+        place.put(2, 2).await;
+        for node in &nodes {
+            sees(node, 2, Some(2)).await;
+        }
+        let stats = stats(&watch);
+        assert_eq!((stats.history_lost, stats.failures), (0, 0), "{stats:?}");
+    }
+}

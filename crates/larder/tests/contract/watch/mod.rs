@@ -1,0 +1,4 @@
+//! Writes that go past Larder, straight to the database, and what cached reads see of them.
+
+mod changes;
+mod place;
