@@ -58,6 +58,17 @@ impl Time {
         }
     }
 
+    /// Microseconds since an arbitrary fixed point, for durations that are shorter than the steps of the coarse clock.
+    pub(crate) fn stopwatch_us(&self) -> u64 {
+        match self {
+            Self::System => {
+                let now = clock_gettime(ClockId::Monotonic);
+                now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
+            }
+            Self::Other(clock) => clock.monotonic_ms() * 1_000,
+        }
+    }
+
     pub(crate) fn unix_ms(&self) -> u64 {
         match self {
             Self::System => SystemClock.unix_ms(),

@@ -35,6 +35,8 @@ pub(crate) struct CacheSettings {
     pub load_deadline: Duration,
     /// How long a reader waits for a load when there is something stale.
     pub soft_deadline: Option<Duration>,
+    /// The beta with which hits refresh a document before it expires.
+    pub refresh_ahead: Option<f64>,
 }
 
 impl Default for CacheSettings {
@@ -53,6 +55,7 @@ impl Default for CacheSettings {
             compress_above_bytes: 4 << 10,
             load_deadline: Duration::from_secs(5),
             soft_deadline: None,
+            refresh_ahead: None,
         }
     }
 }
@@ -89,8 +92,12 @@ impl CacheSettings {
             Some(near_ttl) => policy.near_ttl(near_ttl),
             None => policy,
         };
-        match self.soft_deadline {
+        let policy = match self.soft_deadline {
             Some(deadline) => policy.soft_deadline(deadline),
+            None => policy,
+        };
+        match self.refresh_ahead {
+            Some(beta) => policy.refresh_ahead(beta),
             None => policy,
         }
     }
@@ -119,6 +126,7 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
         compress_above_bytes: table.get("compress_above_bytes", ByteSize(base.compress_above_bytes)).0,
         load_deadline: table.get("load_deadline", base.load_deadline),
         soft_deadline: table.find("soft_deadline").or(base.soft_deadline),
+        refresh_ahead: table.find("refresh_ahead").or(base.refresh_ahead),
     };
     if !(Duration::from_millis(20)..=Duration::from_secs(60)).contains(&settings.consistency_bound) {
         table.report("consistency_bound", "must be between 20ms and 60s");

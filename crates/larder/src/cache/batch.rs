@@ -234,7 +234,7 @@ where
         load: &BatchLoader<K, V>,
     ) {
         let keys: Vec<K> = passengers.iter().map(|passenger| passenger.leader.key().clone()).collect();
-        let (load, wanted) = (load.clone(), keys.len());
+        let (load, wanted, begun_us) = (load.clone(), keys.len(), self.clock.stopwatch_us());
         let loading = self.load(policy, Box::new(move || load(keys)));
         let leased: Vec<&str> = passengers
             .iter()
@@ -254,10 +254,11 @@ where
         });
         match values {
             Ok(values) => {
+                let load_us = self.clock.stopwatch_us().saturating_sub(begun_us);
                 let stores = passengers
                     .into_iter()
                     .zip(values)
-                    .map(|(passenger, value)| self.bring_home(passenger, value, lease, policy));
+                    .map(|(passenger, value)| self.bring_home(passenger, value, lease, policy, load_us));
                 join_all(stores).await;
             }
             Err(error) => {
@@ -267,10 +268,17 @@ where
         }
     }
 
-    async fn bring_home(&self, passenger: Passenger<K, V>, value: Option<V>, lease: &Lease, policy: &Policy) {
+    async fn bring_home(
+        &self,
+        passenger: Passenger<K, V>,
+        value: Option<V>,
+        lease: &Lease,
+        policy: &Policy,
+        load_us: u64,
+    ) {
         let value = value.map(Arc::new);
         let key = passenger.leader.key().clone();
-        let life = self.lifetime(policy, value.as_deref());
+        let life = self.lifetime(policy, value.as_deref(), load_us);
         let answer = Ok(loaded(value.clone(), life, passenger.reason));
         let order = Load {
             key: &key,
@@ -280,6 +288,7 @@ where
             policy,
             lease: passenger.leased.then_some(*lease),
             reason: passenger.reason,
+            load_us,
         };
         let keep = match life {
             Some(life) if !passenger.blocked => self.fill(&order, value, life).await,

@@ -19,6 +19,7 @@ use crate::{
     Clock, Error, ErrorKind, Result,
     cache::{
         Cache, Codec, Consistency, Json, MAX_LIFETIME, Policy, WriteBehind,
+        ahead::{Ahead, Draws},
         behind::{Behind, ParseKey, Worker},
         codec::SharedCodec,
         coherence::Coherence,
@@ -59,6 +60,7 @@ pub struct CacheBuilder<K, V> {
     consistency: Consistency,
     tags_of: Option<TagsOf<K, V>>,
     ttl_of: Option<TtlOf<V>>,
+    draws: Option<Draws>,
 }
 
 impl<K, V> fmt::Debug for CacheBuilder<K, V> {
@@ -94,6 +96,7 @@ where
             consistency: Consistency::default(),
             tags_of: None,
             ttl_of: None,
+            draws: None,
         }
     }
 
@@ -206,6 +209,13 @@ where
         self
     }
 
+    /// Where [`Policy::refresh_ahead`] takes its chances from: numbers from 0 to 1, evenly spread. For tests; it is called
+    /// by hits, so it must not wait. Default: the thread's own generator.
+    pub fn draws(mut self, draws: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
+        self.draws = Some(Arc::new(draws));
+        self
+    }
+
     /// Into how many shards the keys are cut; all nodes must agree. Default: 16.
     pub fn shards(mut self, shards: NonZeroU16) -> Self {
         self.shards = shards;
@@ -256,6 +266,10 @@ where
         };
         let near = (self.capacity > 0 && !near_ttl.is_zero())
             .then(|| Near::new(self.capacity, (self.capacity / self.expected_weight).min(1 << 24) as usize));
+        let ahead = self.policy.refresh_ahead.map(|beta| Ahead {
+            beta,
+            draws: self.draws.unwrap_or_else(|| Arc::new(|| rand::rng().random::<f64>())),
+        });
         Ok(Cache::from_inner(Inner {
             name: self.name,
             policy: self.policy,
@@ -275,6 +289,7 @@ where
             consistency: self.consistency,
             tags_of: self.tags_of,
             ttl_of: self.ttl_of,
+            ahead,
             flights: Arc::default(),
             stats: Stats::default(),
             clock: self.clock,

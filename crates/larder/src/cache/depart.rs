@@ -9,7 +9,7 @@ use crate::{
     cache::{
         Read, ReadMode, Served,
         entry::{Envelope, Freshness},
-        fetch::{Loader, Plan},
+        fetch::{Loader, Plan, RefreshOrder},
         flight::Leader,
         inner::Inner,
         near::NearEntry,
@@ -41,11 +41,16 @@ where
         };
         if let (Some(Ok(Lookup::Value(envelope))), Some(parts)) = (&first, &departure.parts)
             && let Some(entry) = self.fresh_at_hand(envelope, &parts.plan)
-            && let Some(Parts { leader, .. }) = departure.parts.take()
+            && let Some(Parts { leader, plan, load }) = departure.parts.take()
         {
             let read = entry.read(Served::Shared, self.clock.monotonic_ms());
             let key = leader.key().clone();
+            let ahead_of = self.drawn_ahead(&entry);
             leader.land(Ok(read.clone()), || self.keep_near(&key, Some(entry)));
+            if let Some(created_ms) = ahead_of {
+                let order = RefreshOrder::ahead(plan.policy, plan.tags, created_ms);
+                self.tasks.spawn(self.clone().refresh(key, order, load));
+            }
             return Ok(read);
         }
         if let Some(parts) = &mut departure.parts {

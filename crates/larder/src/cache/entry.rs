@@ -7,7 +7,7 @@
 //! lease:  'L' 0x01 | token 16
 //! blocked: 'L' 0x04
 //! value:  'L' kind flags codec | created_unix_ms 8 | fresh_ms 4 | stale_ms 4 | error_ms 4 | checksum 4
-//!         | epoch 8 | seq 8 | tag count 1 | tags 8 each | payload
+//!         | epoch 8 | seq 8 | tag count 1 | tags 8 each | load_us 4, if the flags say so | payload
 //! ```
 //! Integers are little-endian. The checksum is the low half of xxh3-64 over everything else, so a foreign or damaged
 //! value is noticed before its payload reaches a codec.
@@ -24,6 +24,8 @@ const KIND_PRESENT: u8 = 2;
 const KIND_ABSENT: u8 = 3;
 const KIND_TOMBSTONE: u8 = 4;
 const FLAG_LZ4: u8 = 1;
+/// Set only where a cache refreshes ahead, so that nodes of before this field read what all other caches write.
+const FLAG_LOAD_TIME: u8 = 2;
 const LEASE_BYTES: usize = 18;
 const FIXED_BYTES: usize = 28;
 
@@ -58,7 +60,7 @@ pub(crate) const PENDING: u64 = u64::MAX;
 /// What stands in a slot that must not be filled: somebody is about to write what it caches.
 pub(crate) const TOMBSTONE: [u8; 2] = [MAGIC, KIND_TOMBSTONE];
 
-/// How long an entry is good for what, counted from its creation. All in milliseconds.
+/// How long an entry is good for what, counted from its creation, in milliseconds; and what it took to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lifetime {
     /// Until the soft expiry.
@@ -67,6 +69,8 @@ pub(crate) struct Lifetime {
     pub(crate) stale_ms: u32,
     /// Past the soft expiry: may be served when the source fails.
     pub(crate) error_ms: u32,
+    /// How long its load took, in microseconds: decides how early it is refreshed ahead. Zero: not known.
+    pub(crate) load_us: u32,
 }
 
 /// What an entry's age allows.
@@ -149,17 +153,21 @@ impl Envelope {
             .filter(|&limit| raw.len() >= limit)
             .map(|_| lz4_flex::compress_prepend_size(raw))
             .filter(|packed| packed.len() < raw.len());
-        let (flags, payload) = match &packed {
+        let (mut flags, payload) = match &packed {
             Some(packed) => (FLAG_LZ4, packed.as_slice()),
             None => (0, raw),
         };
         let kind = if self.payload.is_some() { KIND_PRESENT } else { KIND_ABSENT };
-        let mut belongs = Vec::with_capacity(17 + self.tags.len() * 8);
+        let mut belongs = Vec::with_capacity(21 + self.tags.len() * 8);
         belongs.extend_from_slice(&self.at.epoch.to_le_bytes());
         belongs.extend_from_slice(&self.at.seq.to_le_bytes());
         belongs.push(self.tags.len() as u8);
         for tag in &self.tags {
             belongs.extend_from_slice(&tag.to_le_bytes());
+        }
+        if self.life.load_us > 0 {
+            flags |= FLAG_LOAD_TIME;
+            belongs.extend_from_slice(&self.life.load_us.to_le_bytes());
         }
         let mut bytes = Vec::with_capacity(FIXED_BYTES + belongs.len() + payload.len());
         bytes.extend_from_slice(&[MAGIC, kind, flags, self.codec]);
@@ -215,7 +223,14 @@ fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
     if word(24) != checksum(&[&header[..24], &header[28..], tags, payload]) {
         return Err(corrupt("a value whose checksum does not match"));
     }
-    let payload = match (header[1], header[2]) {
+    let (load_us, payload) = match header[2] & FLAG_LOAD_TIME {
+        0 => (0, payload),
+        _ => payload
+            .split_first_chunk()
+            .map(|(load_us, payload)| (u32::from_le_bytes(*load_us), payload))
+            .ok_or_else(short)?,
+    };
+    let payload = match (header[1], header[2] & !FLAG_LOAD_TIME) {
         (KIND_ABSENT, 0) if payload.is_empty() => None,
         (KIND_PRESENT, 0) => Some(bytes.slice(bytes.len() - payload.len()..)),
         (KIND_PRESENT, FLAG_LZ4) => Some(unpack(payload, max_bytes)?),
@@ -225,7 +240,7 @@ fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
         payload,
         codec: header[3],
         created_unix_ms: long(4),
-        life: Lifetime { fresh_ms: word(12), stale_ms: word(16), error_ms: word(20) },
+        life: Lifetime { fresh_ms: word(12), stale_ms: word(16), error_ms: word(20), load_us },
         at: Position { epoch: long(28), seq: long(36) },
         tags: tags.as_chunks::<8>().0.iter().map(|tag| u64::from_le_bytes(*tag)).collect(),
     })
@@ -265,13 +280,20 @@ mod tests {
     fn envelope() -> impl Strategy<Value = Envelope> {
         let payload = proptest::option::of(proptest::collection::vec(0_u8..4, 0..2_000));
         let belongs = (any::<[u64; 2]>(), proptest::collection::vec(any::<u64>(), 0..=MAX_TAGS));
-        (payload, any::<u8>(), any::<u64>(), any::<[u32; 3]>(), belongs).prop_map(
-            |(payload, codec, created_unix_ms, [fresh_ms, stale_ms, error_ms], ([epoch, seq], tags))| {
+        (payload, any::<u8>(), any::<u64>(), any::<[u32; 4]>(), belongs).prop_map(
+            |(
+                payload,
+                codec,
+                created_unix_ms,
+                [fresh_ms, stale_ms, error_ms, load_us],
+                ([epoch, seq], tags),
+            )| {
                 Envelope {
                     payload: payload.map(Bytes::from),
                     codec,
                     created_unix_ms,
-                    life: Lifetime { fresh_ms, stale_ms, error_ms },
+                    // Half of the caches do not measure it.
+                    life: Lifetime { fresh_ms, stale_ms, error_ms, load_us: load_us.saturating_sub(1 << 31) },
                     at: Position { epoch, seq },
                     tags,
                 }
@@ -330,7 +352,8 @@ mod tests {
 
         #[test]
         fn freshness_only_gets_worse_with_age(life: [u16; 3], age: u32, older: u16) {
-            let life = Lifetime { fresh_ms: life[0].into(), stale_ms: life[1].into(), error_ms: life[2].into() };
+            let [fresh_ms, stale_ms, error_ms] = life.map(u32::from);
+            let life = Lifetime { fresh_ms, stale_ms, error_ms, load_us: 0 };
             let rank = |age: u64| match life.at_age(age) {
                 Freshness::Fresh => 0,
                 Freshness::Stale => 1,
@@ -353,7 +376,7 @@ mod tests {
     #[test]
     fn a_compressed_value_that_claims_to_be_huge_is_refused_before_memory_is_taken() {
         let payload = Some(Bytes::from(vec![7; 4_000]));
-        let life = Lifetime { fresh_ms: 1, stale_ms: 0, error_ms: 0 };
+        let life = Lifetime { fresh_ms: 1, stale_ms: 0, error_ms: 0, load_us: 0 };
         let envelope =
             Envelope { payload, codec: 1, created_unix_ms: 0, life, at: Position::default(), tags: vec![] };
         let bytes = Bytes::from(envelope.encode(Some(0)));
@@ -365,7 +388,7 @@ mod tests {
     /// in the key.
     #[test]
     fn the_layout_of_a_value_does_not_change() {
-        let life = Lifetime { fresh_ms: 60_000, stale_ms: 1_000, error_ms: 2_000 };
+        let life = Lifetime { fresh_ms: 60_000, stale_ms: 1_000, error_ms: 2_000, load_us: 0 };
         let payload = Some(Bytes::from_static(b"hello"));
         let envelope = Envelope {
             payload,
@@ -375,10 +398,17 @@ mod tests {
             at: Position { epoch: 7, seq: 9 },
             tags: vec![3],
         };
-        let hex: String = envelope.encode(None).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, GOLDEN);
+        assert_eq!(hex(&envelope), GOLDEN);
+        let life = Lifetime { load_us: 258, ..life };
+        assert_eq!(hex(&Envelope { life, ..envelope }), GOLDEN_WITH_LOAD_TIME);
+    }
+
+    fn hex(envelope: &Envelope) -> String {
+        envelope.encode(None).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     const GOLDEN: &str = "4c020001007c291f9401000060ea0000e8030000d0070000529869720700000000000000\
                           090000000000000001030000000000000068656c6c6f";
+    const GOLDEN_WITH_LOAD_TIME: &str = "4c020201007c291f9401000060ea0000e8030000d00700003040efa4070000000000\
+                                         000009000000000000000103000000000000000201000068656c6c6f";
 }

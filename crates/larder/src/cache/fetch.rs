@@ -10,6 +10,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         MissReason, Policy, Read, ReadMode, Served,
+        ahead::is_newer,
         coherence::Basis,
         entry::{Envelope, Freshness, Lease, Slot},
         flight::{Leader, Spare},
@@ -61,12 +62,33 @@ pub(crate) struct Fetched<V> {
 /// What remains to be done once the readers have their answer.
 pub(crate) enum After<V> {
     Nothing,
-    /// The answer was stale: refresh it.
-    Refresh(Loader<Option<V>>),
+    /// The answer was stale, or drawn to be refreshed before it is, then with its creation: refresh it.
+    Refresh(Loader<Option<V>>, Option<u64>),
     /// The load brought nothing to store: let others try.
     Release(Lease),
     /// The same, because the value is too large.
     TooLarge(Lease),
+}
+
+/// What a refresh behind a reader is to do.
+pub(crate) struct RefreshOrder {
+    policy: Policy,
+    /// The tags that the call gave, by their hashes.
+    tags: Vec<u64>,
+    /// The creation of the entry that is to be refreshed before it expires; `None` if it has expired.
+    ahead_of: Option<u64>,
+}
+
+impl RefreshOrder {
+    /// Of an entry past its soft expiry.
+    pub(crate) fn late(policy: Policy, tags: Vec<u64>) -> Self {
+        Self { policy, tags, ahead_of: None }
+    }
+
+    /// Of one that is still fresh.
+    pub(crate) fn ahead(policy: Policy, tags: Vec<u64>, created_ms: u64) -> Self {
+        Self { policy, tags, ahead_of: Some(created_ms) }
+    }
 }
 
 /// What the look at Redis came to.
@@ -100,19 +122,21 @@ where
         }
         leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
         match fetched.after {
-            After::Refresh(load) => self.refresh(key, plan.policy, plan.tags, load).await,
+            After::Refresh(load, ahead_of) => {
+                let order = RefreshOrder { policy: plan.policy, tags: plan.tags, ahead_of };
+                self.refresh(key, order, load).await;
+            }
             after => self.clean_up(&plan.text, after).await,
         }
     }
 
-    /// Refreshes a stale value behind its readers, one refresh of a key at a time on this node, and one among all
+    /// Refreshes a value behind its readers, one refresh of a key at a time on this node, and one among all
     /// nodes by the lease beside the slot. One that comes to nothing stays registered for a moment, so that a failing
     /// source is not asked again by every reader.
     pub(crate) async fn refresh(
         self: Arc<Self>,
         key: K,
-        policy: Policy,
-        tags: Vec<u64>,
+        RefreshOrder { policy, tags, ahead_of }: RefreshOrder,
         load: Loader<Option<V>>,
     ) {
         let text = key.to_string();
@@ -121,12 +145,14 @@ where
             return;
         };
         // Between the caller's look and ours an earlier refresh may have landed.
-        if matches!(self.look_near(&key), NearLook::Fresh(_)) {
+        if let NearLook::Fresh(entry) = self.look_near(&key)
+            && is_newer(entry.created_ms, ahead_of)
+        {
             return leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
         }
         self.stats.count(Counter::Refreshes);
         let lease = Lease::random();
-        let right = self.right_to_refresh(&text, &lease, basis).await;
+        let right = self.right_to_refresh(&text, &lease, basis, ahead_of).await;
         let order = |lease, reason| Load {
             key: &key,
             text: &text,
@@ -135,6 +161,7 @@ where
             policy: &policy,
             lease,
             reason,
+            load_us: 0,
         };
         let fetched = match right {
             Some(Right::Found(entry)) => self.found(entry, None),
@@ -152,7 +179,7 @@ where
 
     async fn clean_up(&self, text: &str, after: After<V>) {
         match after {
-            After::Nothing | After::Refresh(_) => {}
+            After::Nothing | After::Refresh(..) => {}
             After::Release(lease) | After::TooLarge(lease) => self.give_back(text, &lease).await,
         }
     }
@@ -194,6 +221,7 @@ where
             policy: &plan.policy,
             lease,
             reason,
+            load_us: 0,
         };
         let mut fetched = self.load_and_fill(order, load).await;
         if blocked {
@@ -352,13 +380,21 @@ where
     }
 
     /// `None` when another node is at it, or Redis cannot say.
-    async fn right_to_refresh(&self, text: &str, lease: &Lease, basis: Basis) -> Option<Right<V>> {
+    async fn right_to_refresh(
+        &self,
+        text: &str,
+        lease: &Lease,
+        basis: Basis,
+        ahead_of: Option<u64>,
+    ) -> Option<Right<V>> {
         let Some(shared) = &self.shared else { return Some(Right::Unleased(MissReason::Expired)) };
         // Another node may have been faster.
         if let Ok(Some(Slot::Value(envelope))) = shared.peek(text).await
             && self.coherence.is_after_clear(shared.shard_of(text), envelope.at)
             && let Ok(Some(entry)) = self.entry_from(&envelope, basis).await
-            && (envelope.is_pending() || self.near_freshness(&entry) == Some(Freshness::Fresh))
+            && (envelope.is_pending()
+                || (self.near_freshness(&entry) == Some(Freshness::Fresh)
+                    && is_newer(entry.created_ms, ahead_of)))
         {
             return Some(Right::Found(entry));
         }
@@ -376,20 +412,23 @@ where
 
     fn found(&self, entry: NearEntry<V>, load: Option<Loader<Option<V>>>) -> Fetched<V> {
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
+        let ahead_of = self.drawn_ahead(&entry);
         let after = match load {
-            Some(load) if read.stale => After::Refresh(load),
+            Some(load) if read.stale || ahead_of.is_some() => After::Refresh(load, ahead_of),
             _ => After::Nothing,
         };
         Fetched { answer: Ok(read), keep: Some(entry), after }
     }
 
     /// Loads, and stores the value under the lease, if there is one.
-    async fn load_and_fill(&self, order: Load<'_, K>, load: Loader<Option<V>>) -> Fetched<V> {
+    async fn load_and_fill(&self, mut order: Load<'_, K>, load: Loader<Option<V>>) -> Fetched<V> {
+        let begun_us = self.clock.stopwatch_us();
         let loading = self.load(order.policy, load);
         let value = match (&self.shared, &order.lease) {
             (Some(shared), Some(lease)) => while_renewing(shared, &[order.text], lease, loading).await,
             _ => loading.await,
         };
+        order.load_us = self.clock.stopwatch_us().saturating_sub(begun_us);
         match value {
             Ok(value) => self.store(order, value.map(Arc::new)).await,
             Err(error) => {
@@ -420,7 +459,7 @@ where
 
     /// Fills Redis, and decides what the near tier may keep.
     async fn store(&self, order: Load<'_, K>, value: Option<Arc<V>>) -> Fetched<V> {
-        let life = self.lifetime(order.policy, value.as_deref());
+        let life = self.lifetime(order.policy, value.as_deref(), order.load_us);
         let answer = Ok(loaded(value.clone(), life, order.reason));
         let Some(life) = life else {
             let after = order.lease.map_or(After::Nothing, After::Release);

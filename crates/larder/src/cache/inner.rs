@@ -23,13 +23,14 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         Consistency, Explain, MissReason, Policy, Read, ReadMode, ReadOptions, Served, TierState, Token,
+        ahead::Ahead,
         batch::{BatchLoader, Passenger},
         behind::{Behind, ParseKey},
         codec::SharedCodec,
         coherence::{self, Coherence},
         depart::Parts,
         entry::{Freshness, Lease},
-        fetch::{Loader, Plan},
+        fetch::{Loader, Plan, RefreshOrder},
         flight::{Boarding, Flight, Flights},
         log::Follower,
         near::{Near, NearEntry},
@@ -78,6 +79,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) weigher: Arc<dyn Fn(&V) -> u32 + Send + Sync>,
     pub(crate) tags_of: Option<TagsOf<K, V>>,
     pub(crate) ttl_of: Option<TtlOf<V>>,
+    /// Set if hits refresh what is about to expire.
+    pub(crate) ahead: Option<Ahead>,
     /// The longest lifetime, stale windows included, that any call has asked for.
     pub(crate) longest_life_ms: AtomicU64,
 }
@@ -116,7 +119,7 @@ where
         let mut found = self.near.as_ref()?.get(key);
         let entry = found.as_mut()?;
         let now_ms = self.clock.monotonic_ms();
-        let fresh = entry.freshness(now_ms) == Freshness::Fresh
+        let fresh = entry.age_ms(now_ms) < u64::from(entry.plain_until_ms)
             && entry.is_current(&self.coherence)
             && self.coherence.is_stamp_synced(&entry.stamp, now_ms);
         if !fresh {
@@ -202,10 +205,16 @@ where
                         self.board(key, options, (MissReason::Invalidated, None), policy, load).await
                     }
                     ReadMode::Cached => match self.look_near(&key) {
-                        NearLook::Fresh(entry) => Ok(entry.read(Served::Near, self.clock.monotonic_ms())),
+                        NearLook::Fresh(entry) => {
+                            if let Some(created_ms) = self.drawn_ahead(&entry) {
+                                let order = RefreshOrder::ahead(policy, options.tag_hashes(), created_ms);
+                                self.tasks.spawn(self.clone().refresh(key, order, load));
+                            }
+                            Ok(entry.read(Served::Near, self.clock.monotonic_ms()))
+                        }
                         NearLook::Stale(entry) => {
-                            let tags = options.tag_hashes();
-                            self.tasks.spawn(self.clone().refresh(key, policy, tags, load));
+                            let order = RefreshOrder::late(policy, options.tag_hashes());
+                            self.tasks.spawn(self.clone().refresh(key, order, load));
                             Ok(entry.read(Served::Near, self.clock.monotonic_ms()))
                         }
                         NearLook::Miss(reason, spare) => {

@@ -35,6 +35,7 @@
 //! Every invalidation takes the next number of its shard's sequence, and every node applies them in order; see
 //! [`Consistency`]. A node that is cut off stops serving its own copies by itself.
 
+mod ahead;
 mod batch;
 mod behind;
 mod builder;

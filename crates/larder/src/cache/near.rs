@@ -27,6 +27,9 @@ pub(crate) struct NearEntry<V> {
     pub(crate) created_ms: u64,
     /// Since its creation: until when this node may serve it without asking Redis.
     pub(crate) near_until_ms: u32,
+    /// Since its creation: until when a hit has nothing to think about. Not past `near_until_ms` and the soft expiry, and
+    /// earlier if hits refresh ahead.
+    pub(crate) plain_until_ms: u32,
     pub(crate) life: Lifetime,
     pub(crate) weight: u32,
     pub(crate) stamp: Stamp,
@@ -50,6 +53,12 @@ impl<V> NearEntry<V> {
     pub(crate) fn is_current(&self, coherence: &Coherence) -> bool {
         coherence.is_current(&self.stamp)
             && self.tags.as_deref().is_none_or(|tags| tags.iter().all(TagStamp::is_current))
+    }
+
+    /// Shortens the time for which this node may serve it without asking Redis.
+    pub(crate) fn bound_near(&mut self, until_ms: u32) {
+        self.near_until_ms = self.near_until_ms.min(until_ms);
+        self.plain_until_ms = self.plain_until_ms.min(until_ms);
     }
 
     /// What may be done with this copy now. Past its near bound it is only a fallback: another node may know better.

@@ -36,6 +36,7 @@ pub struct Policy {
     pub(crate) compress_above_bytes: Option<usize>,
     pub(crate) load_deadline: Duration,
     pub(crate) soft_deadline: Option<Duration>,
+    pub(crate) refresh_ahead: Option<f64>,
 }
 
 impl Default for Policy {
@@ -51,6 +52,7 @@ impl Default for Policy {
             compress_above_bytes: Some(4 << 10),
             load_deadline: Duration::from_secs(5),
             soft_deadline: None,
+            refresh_ahead: None,
         }
     }
 }
@@ -73,6 +75,24 @@ impl Policy {
     #[must_use]
     pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
         self.stale_while_revalidate = window;
+        self
+    }
+
+    /// Has hits refresh a value behind them before it expires, so that readers of a key in demand never wait for its load
+    /// (XFetch). Each hit draws: it refreshes with the chance `exp(-remaining / (load time * beta))`, where the load time is
+    /// that of the entry's own load. A beta of 1 is the optimum where loads always take the same; a greater one refreshes
+    /// earlier. One refresh of a key runs at a time, among all nodes. A rule of the whole cache: a call's own policy does
+    /// not change it, and [`get_many`](crate::Cache::get_many) does not draw. Costs nothing until the expiry is about 20
+    /// load times away. Default: off.
+    ///
+    /// ```
+    /// use larder::cache::Policy;
+    /// use std::time::Duration;
+    /// assert!(Policy::ttl(Duration::from_secs(60)).refresh_ahead(1.0).check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn refresh_ahead(mut self, beta: f64) -> Self {
+        self.refresh_ahead = Some(beta);
         self
     }
 
@@ -167,6 +187,9 @@ impl Policy {
         if self.load_deadline.is_zero() || self.load_deadline > Duration::from_secs(3600) {
             return wrong("load_deadline", "must be longer than zero and at most an hour");
         }
+        if self.refresh_ahead.is_some_and(|beta| !(0.01..=100.0).contains(&beta)) {
+            return wrong("refresh_ahead", "must be between 0.01 and 100");
+        }
         if let Some(soft) = self.soft_deadline {
             if soft.is_zero() || soft >= self.load_deadline {
                 return wrong("soft_deadline", "must be longer than zero and shorter than load_deadline");
@@ -191,7 +214,7 @@ impl Policy {
     pub(crate) fn lifetime(&self, present: bool, own: Option<Duration>) -> Option<Lifetime> {
         if !present {
             let fresh_ms = self.shortened(self.negative_ttl);
-            return (fresh_ms > 0).then_some(Lifetime { fresh_ms, stale_ms: 0, error_ms: 0 });
+            return (fresh_ms > 0).then_some(Lifetime { fresh_ms, stale_ms: 0, error_ms: 0, load_us: 0 });
         }
         if own.is_some_and(|own| own.is_zero()) {
             return None;
@@ -201,6 +224,7 @@ impl Policy {
             fresh_ms: self.shortened(own.unwrap_or(self.ttl).min(self.ttl)).max(1),
             stale_ms: window_ms(self.stale_while_revalidate),
             error_ms: window_ms(self.stale_if_error),
+            load_us: 0,
         })
     }
 

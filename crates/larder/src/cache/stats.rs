@@ -148,7 +148,7 @@ pub struct CacheStats {
     pub load_errors: u64,
     /// Reads that returned an error.
     pub read_errors: u64,
-    /// Refreshes begun behind a stale value.
+    /// Refreshes begun behind a stale value, or ahead of an expiry.
     pub refreshes: u64,
     /// Values that Redis took.
     pub fills_accepted: u64,

@@ -30,6 +30,8 @@ pub(crate) struct Load<'a, K> {
     /// What it may fill under.
     pub(crate) lease: Option<Lease>,
     pub(crate) reason: MissReason,
+    /// How long it took, its turn included.
+    pub(crate) load_us: u64,
 }
 
 impl<K, V> Inner<K, V>
@@ -45,10 +47,13 @@ where
         Ok(self.coherence.basis(text))
     }
 
-    /// How long a value lives; `None` if it is not to be cached.
-    pub(crate) fn lifetime(&self, policy: &Policy, value: Option<&V>) -> Option<Lifetime> {
+    /// How long a value lives whose load took so long; `None` if it is not to be cached.
+    pub(crate) fn lifetime(&self, policy: &Policy, value: Option<&V>, load_us: u64) -> Option<Lifetime> {
         let own = value.and_then(|value| self.ttl_of.as_ref()?(value));
-        policy.lifetime(value.is_some(), own)
+        let life = policy.lifetime(value.is_some(), own)?;
+        // Stored only where it is used.
+        let load_us = if self.ahead.is_some() { load_us.min(u64::from(u32::MAX)) as u32 } else { 0 };
+        Some(Lifetime { load_us, ..life })
     }
 
     /// Fills Redis under the order's lease, if it has one, and returns what the near tier may keep.
@@ -108,7 +113,7 @@ where
     /// Beside Redis, a copy that Redis does not have is kept for a moment only, so that it is shared soon.
     fn unless_shared(&self, mut entry: NearEntry<V>) -> NearEntry<V> {
         if self.shared.is_some() {
-            entry.near_until_ms = entry.near_until_ms.min(UNSHARED_NEAR_MS);
+            entry.bound_near(UNSHARED_NEAR_MS);
         }
         entry
     }
@@ -190,10 +195,13 @@ where
         tags: Vec<TagStamp>,
     ) -> NearEntry<V> {
         let weight = value.as_deref().map_or(1, |value| (self.weigher)(value));
+        let near_until_ms = age_ms.saturating_add(self.near_ttl_ms).min(u64::from(u32::MAX)) as u32;
+        let calm_until_ms = self.ahead.as_ref().map_or(life.fresh_ms, |ahead| ahead.begins_ms(&life));
         NearEntry {
             value,
             created_ms: self.clock.monotonic_ms().saturating_sub(age_ms),
-            near_until_ms: age_ms.saturating_add(self.near_ttl_ms).min(u64::from(u32::MAX)) as u32,
+            near_until_ms,
+            plain_until_ms: near_until_ms.min(calm_until_ms),
             life,
             weight,
             stamp: basis.stamp,

@@ -7,6 +7,7 @@ mod deadlines;
 mod document;
 mod outage;
 mod redis;
+mod refresh_ahead;
 mod setup;
 mod stale_set;
 mod watch;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Of a value that the policy does not cache at all: it is served until the sink has it, and no longer.
-const SHORTEST: Lifetime = Lifetime { fresh_ms: 1, stale_ms: 0, error_ms: 0 };
+const SHORTEST: Lifetime = Lifetime { fresh_ms: 1, stale_ms: 0, error_ms: 0, load_us: 0 };
 
 impl<K, V> Inner<K, V>
 where
@@ -46,7 +46,7 @@ where
             payload: self.payload_of(value, &self.policy)?,
             codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
             created_unix_ms: self.clock.unix_ms(),
-            life: self.lifetime(&self.policy, value).unwrap_or(SHORTEST),
+            life: self.lifetime(&self.policy, value, 0).unwrap_or(SHORTEST),
             at: Position { epoch: 0, seq: PENDING },
             tags: self.tags_of(key, &[], value)?,
         };

@@ -1,0 +1,207 @@
+//! Hits that refresh what is about to expire.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use larder::{
+    Cache, Error, ErrorKind, Policy,
+    cache::{Read, ReadOptions, Served},
+};
+use larder_testkit::eventually;
+
+use crate::setup::{Backend, LoadOne, Origin, Setup};
+
+const KEY: &str = "k";
+/// How long the first load takes, by the test's clock.
+const LOAD: Duration = Duration::from_secs(3);
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn ahead() -> Policy {
+    Policy::ttl(secs(60)).jitter(0.0).load_deadline(secs(3600)).refresh_ahead(1.0)
+}
+
+/// What the next draws give.
+#[derive(Clone)]
+struct Draw(Arc<AtomicU64>);
+
+impl Draw {
+    fn of(draw: f64) -> Self {
+        Self(Arc::new(draw.to_bits().into()))
+    }
+
+    fn set(&self, draw: f64) {
+        self.0.store(draw.to_bits(), SeqCst);
+    }
+
+    async fn node(&self, setup: &Setup, policy: Policy) -> Cache<String, u64> {
+        let draw = self.0.clone();
+        setup.builder(policy).await.draws(move || f64::from_bits(draw.load(SeqCst))).build().unwrap()
+    }
+}
+
+/// Loads the key in [`LOAD`].
+async fn load_slowly(setup: &Setup, cache: &Cache<String, u64>, number: u64) {
+    let origin = Origin::held(number);
+    let reader = tokio::spawn({
+        let (cache, load) = (cache.clone(), origin.loader());
+        async move { cache.get_with(KEY, load).await }
+    });
+    origin.until_reading(1).await;
+    setup.clock.advance(LOAD);
+    origin.let_go(1);
+    reader.await.unwrap().unwrap();
+}
+
+async fn read(cache: &Cache<String, u64>, origin: &Origin) -> Read<u64> {
+    cache.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hit_refreshes_behind_it_when_the_draw_says_so_and_nobody_waits() {
+    for backend in Backend::ALL {
+        for near in [true, false] {
+            if !near && backend == Backend::Memory {
+                continue;
+            }
+            let (setup, draw) = (Setup::new(backend), Draw::of(0.5));
+            let policy = if near { ahead() } else { ahead().near_ttl(Duration::ZERO) };
+            let cache = draw.node(&setup, policy).await;
+            load_slowly(&setup, &cache, 1).await;
+            let next = Origin::open(2);
+            // Ten seconds before the expiry and with loads of three, the chance is 0.0357.
+            setup.clock.advance(secs(50));
+            for drawn in [0.5, 0.04] {
+                draw.set(drawn);
+                let hit = read(&cache, &next).await;
+                assert_eq!((hit.value.as_deref(), hit.stale), (Some(&1), false), "{backend:?}");
+            }
+            assert_eq!(cache.stats().refreshes, 0, "{backend:?}");
+            draw.set(0.03);
+            let hit = read(&cache, &next).await;
+            assert_eq!((hit.value.as_deref(), hit.stale), (Some(&1), false), "{backend:?}: nobody waits");
+            draw.set(1.0);
+            eventually("the refresh has landed", secs(10), || async {
+                read(&cache, &next).await.value.as_deref() == Some(&2)
+            })
+            .await;
+            assert_eq!((next.reads(), cache.stats().refreshes), (1, 1), "{backend:?}");
+            setup.clock.advance(secs(15));
+            let hit = read(&cache, &next).await;
+            assert_eq!((hit.age, hit.stale), (secs(15), false), "{backend:?}: its lifetime began anew");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_took_no_time_to_load_is_not_refreshed_early() {
+    for backend in Backend::ALL {
+        let (setup, draw) = (Setup::new(backend), Draw::of(0.0));
+        let cache = draw.node(&setup, ahead()).await;
+        // By the test's clock this one takes no time.
+        let next = Origin::open(2);
+        cache.get_with("quick", next.loader()).await.unwrap();
+        setup.clock.advance(secs(59));
+        cache.get_with("quick", next.loader()).await.unwrap();
+        assert_eq!(cache.stats().refreshes, 0, "{backend:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_nodes_know_how_long_the_load_took_and_one_of_them_refreshes() {
+    for backend in Backend::SHARED {
+        let (setup, draw) = (Setup::new(backend), Draw::of(1.0));
+        let (a, b) = (draw.node(&setup, ahead()).await, draw.node(&setup, ahead()).await);
+        load_slowly(&setup, &a, 1).await;
+        setup.clock.advance(secs(50));
+        draw.set(0.0);
+        let slow = Origin::held(2);
+        assert_eq!(read(&b, &slow).await.served, Served::Shared);
+        slow.until_reading(1).await;
+        assert_eq!(read(&a, &slow).await.value.as_deref(), Some(&1));
+        draw.set(1.0);
+        // It finds the other's lease, and leaves it at that.
+        a.close().await;
+        assert_eq!((a.stats().refreshes, slow.reads()), (1, 1), "{backend:?}");
+        assert_eq!(read(&b, &slow).await.value.as_deref(), Some(&1), "{backend:?}");
+        slow.let_go(1);
+        eventually("the refresh has landed", secs(10), || async {
+            read(&b, &slow).await.value.as_deref() == Some(&2)
+        })
+        .await;
+        assert_eq!((slow.reads(), a.stats().loads, b.stats().loads), (1, 1, 1), "{backend:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_ahead_finds_what_another_node_has_refreshed_already() {
+    for backend in Backend::SHARED {
+        let (setup, draw) = (Setup::new(backend), Draw::of(1.0));
+        let (a, b) = (draw.node(&setup, ahead()).await, draw.node(&setup, ahead()).await);
+        load_slowly(&setup, &a, 1).await;
+        read(&b, &Origin::open(9)).await;
+        setup.clock.advance(secs(50));
+        draw.set(0.0);
+        let next = Origin::open(2);
+        read(&a, &next).await;
+        eventually("the first node has refreshed", secs(10), || async { a.stats().fills_accepted == 2 })
+            .await;
+        read(&b, &next).await;
+        draw.set(1.0);
+        eventually("the second node has its value", secs(10), || async {
+            read(&b, &next).await.value.as_deref() == Some(&2)
+        })
+        .await;
+        assert_eq!((next.reads(), b.stats().loads), (1, 0), "{backend:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_ahead_loses_against_an_invalidation() {
+    for backend in Backend::ALL {
+        let (setup, draw) = (Setup::new(backend), Draw::of(0.0));
+        let cache = draw.node(&setup, ahead()).await;
+        load_slowly(&setup, &cache, 1).await;
+        setup.clock.advance(secs(50));
+        let slow = Origin::held(2);
+        read(&cache, &slow).await;
+        slow.until_reading(1).await;
+        cache.invalidate(KEY).await.unwrap();
+        assert_eq!(read(&cache, &Origin::open(3)).await.value.as_deref(), Some(&3));
+        slow.let_go(1);
+        cache.close().await;
+        assert_eq!(read(&cache, &Origin::open(4)).await.value.as_deref(), Some(&3), "{backend:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_ahead_that_fails_leaves_what_is_fresh_and_is_not_tried_by_every_hit() {
+    for backend in Backend::ALL {
+        let (setup, draw) = (Setup::new(backend), Draw::of(0.0));
+        let cache = draw.node(&setup, ahead()).await;
+        load_slowly(&setup, &cache, 1).await;
+        setup.clock.advance(secs(50));
+        let failing = || -> LoadOne { Box::pin(async { Err(Error::new(ErrorKind::Source, "on fire")) }) };
+        for _ in 0..20 {
+            let hit = cache.read_with(KEY, &ReadOptions::default(), failing).await.unwrap();
+            assert_eq!((hit.value.as_deref(), hit.stale), (Some(&1), false), "{backend:?}");
+        }
+        eventually("the refresh has failed", secs(10), || async { cache.stats().load_errors == 1 }).await;
+        assert_eq!(cache.stats().read_errors, 0, "{backend:?}");
+    }
+}
+
+#[test]
+fn a_beta_that_cannot_work_is_refused() {
+    for beta in [0.0, -1.0, f64::NAN, f64::INFINITY, 101.0] {
+        let error = Policy::default().refresh_ahead(beta).check().unwrap_err();
+        assert_eq!((error.kind(), error.field()), (ErrorKind::Config, Some("refresh_ahead")));
+    }
+}
