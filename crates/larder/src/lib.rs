@@ -38,6 +38,9 @@ pub mod cache;
 mod clock;
 pub mod document;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod redis;
 pub mod source;
 

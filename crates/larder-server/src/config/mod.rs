@@ -5,6 +5,8 @@
 
 mod access;
 mod collection;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod limits;
 mod policy;
 mod problem;

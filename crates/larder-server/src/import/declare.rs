@@ -1,6 +1,6 @@
 //! A declaration to begin with, for people who come with a file and no configuration.
 
-use std::fmt::Write;
+use std::{fmt::Write, io::BufRead};
 
 use larder::{Error, ErrorKind, Result};
 use serde_json::Value;
@@ -31,7 +31,11 @@ pub(crate) fn declare(args: &ImportArgs) -> Result<String> {
     let input = Input::open(args).map_err(|error| unreadable(args, error))?;
     let guess = |_: &str| Ok(Cell::Guess);
     let records = Records::new(input.reader, input.format, input.has_comments, guess);
-    let mut records = records.map_err(|error| unreadable(args, error))?;
+    declaration(args, records.map_err(|error| unreadable(args, error))?)
+}
+
+/// As [`declare`], from records.
+pub(super) fn declaration<R: BufRead>(args: &ImportArgs, mut records: Records<R>) -> Result<String> {
     let mut root = Fields::default();
     while root.documents < LOOKED_AT
         && let Some(record) = records.next().map_err(|error| unreadable(args, error))?

@@ -7,6 +7,8 @@ mod array;
 mod columns;
 mod declare;
 mod format;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod infer;
 mod input;
 mod lines;

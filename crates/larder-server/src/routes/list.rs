@@ -18,7 +18,7 @@ use crate::{
     routes::{Answer, Refusal, cache_status, call::Call, conditional, parameters, read::insert_common},
 };
 
-static PREFER: HeaderName = HeaderName::from_static("prefer");
+pub(super) static PREFER: HeaderName = HeaderName::from_static("prefer");
 static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Answers with one page: `items`, and `next` where it continues. Always asks the database.
@@ -101,7 +101,7 @@ fn write_page(
 }
 
 /// The address of the next page: this one's, continued behind the cursor.
-fn link_to(path: &str, parameters: &[(String, String)], next: &str) -> String {
+pub(super) fn link_to(path: &str, parameters: &[(String, String)], next: &str) -> String {
     let mut query = form_urlencoded::Serializer::new(String::new());
     let is_kept = |name: &str| name != "after" && name != "offset";
     query.extend_pairs(parameters.iter().filter(|(name, _)| is_kept(name)));
@@ -114,7 +114,7 @@ fn link_to(path: &str, parameters: &[(String, String)], next: &str) -> String {
 
 /// How the number of all documents that match is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Count {
+pub(super) enum Count {
     Exact,
     Estimated,
 }
@@ -129,7 +129,7 @@ impl Count {
 }
 
 /// The `count` of a `Prefer` header. Other preferences are ignored, as RFC 7240 has it.
-fn wanted_count(headers: &HeaderMap) -> Result<Option<Count>, Refusal> {
+pub(super) fn wanted_count(headers: &HeaderMap) -> Result<Option<Count>, Refusal> {
     for value in headers.get_all(&PREFER) {
         for preference in value.to_str().unwrap_or_default().split([',', ';']) {
             match preference.trim().strip_prefix("count=") {

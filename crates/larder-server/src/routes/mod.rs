@@ -10,6 +10,8 @@ mod call;
 mod conditional;
 mod create;
 mod explain;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod health;
 mod host;
 mod input;

@@ -48,6 +48,8 @@ mod event;
 mod explain;
 mod fetch;
 mod flight;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod inner;
 mod invalidate;

@@ -61,9 +61,19 @@ impl CursorKey {
             bson::serialize_to_vec(&doc! { "p": Bson::Array(position.0.clone()) }).map_err(|error| {
                 Error::new(ErrorKind::Invalid, "the position cannot be written as BSON").with_source(error)
             })?;
-        let seal = self.mac(collection, find, audience, &values)?.finalize().into_bytes();
+        self.seal_bytes(collection, find, audience, &values)
+    }
+
+    pub(super) fn seal_bytes(
+        &self,
+        collection: &str,
+        find: &Find,
+        audience: &[u8],
+        values: &[u8],
+    ) -> Result<String> {
+        let seal = self.mac(collection, find, audience, values)?.finalize().into_bytes();
         let mut bytes = seal[..SEAL_BYTES].to_vec();
-        bytes.extend_from_slice(&values);
+        bytes.extend_from_slice(values);
         let cursor = URL_SAFE_NO_PAD.encode(bytes);
         if cursor.len() > MAX_CURSOR_BYTES {
             return Err(Error::new(

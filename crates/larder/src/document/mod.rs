@@ -61,6 +61,8 @@ mod database;
 mod decimal;
 mod filter;
 mod find;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grammar;
 mod id;
 mod ingest;

@@ -9,6 +9,9 @@ use crate::{Error, ErrorKind};
 /// How deep a document may be nested before it counts as malformed. MongoDB's own limit is 100.
 pub(crate) const MAX_RAW_DEPTH: u32 = 128;
 
+/// The first generic subtype of binary data, from before 2010.
+const OLD_BINARY: u8 = 2;
+
 /// The bytes are not BSON. A unit, so that reading stays cheap; it becomes an [`Error`] at the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
@@ -161,11 +164,22 @@ impl<'a> Value<'a> {
         str::from_utf8(self.text_bytes()?).map_err(|_| Malformed)
     }
 
-    /// The subtype and the bytes of binary data.
+    /// The subtype and the bytes of binary data, as they are stored.
     pub(crate) fn binary(self) -> Result<(u8, &'a [u8]), Malformed> {
         match self.bytes {
             [_, _, _, _, subtype, bytes @ ..] if prefix(self.bytes)? == bytes.len() => Ok((*subtype, bytes)),
             _ => Err(Malformed),
+        }
+    }
+
+    /// The subtype and the bytes of binary data, without the second length that the old generic subtype stores in front.
+    pub(crate) fn binary_content(self) -> Result<(u8, &'a [u8]), Malformed> {
+        match self.binary()? {
+            (OLD_BINARY, bytes) => match bytes.split_at_checked(4) {
+                Some((_, content)) if prefix(bytes)? == content.len() => Ok((OLD_BINARY, content)),
+                _ => Err(Malformed),
+            },
+            other => Ok(other),
         }
     }
 
@@ -252,7 +266,7 @@ fn validate_level(document: &[u8], depth: u32) -> Result<(), Malformed> {
                 value.boolean()?;
             }
             ElementType::Binary => {
-                value.binary()?;
+                value.binary_content()?;
             }
             ElementType::RegularExpression => {
                 value.regex()?;

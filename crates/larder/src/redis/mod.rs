@@ -17,6 +17,8 @@ mod cluster;
 mod config;
 mod dial;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod greet;
 mod key;
 mod link;

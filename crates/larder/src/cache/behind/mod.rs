@@ -36,6 +36,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::op::Letter;
 use self::shared::Ledger;
 pub use self::{
     dead::{DeadLetter, Replayed},

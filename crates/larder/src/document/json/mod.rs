@@ -168,7 +168,7 @@ impl Writer<'_> {
     }
 
     fn binary(&mut self, value: Value<'_>) -> Result<(), Malformed> {
-        let (subtype, bytes) = value.binary()?;
+        let (subtype, bytes) = value.binary_content()?;
         self.push("{\"$binary\":{\"base64\":\"");
         self.push(&STANDARD.encode(bytes));
         let _ = write!(Text(self.json), "\",\"subType\":\"{subtype:02x}\"}}}}");

@@ -54,3 +54,13 @@ fn broken_bytes_are_corrupt() {
     let raw = RawDocumentBuf::from_bytes(bytes).unwrap();
     assert_eq!(to_json(&raw, JsonForm::Relaxed).unwrap_err().kind(), ErrorKind::Corrupt);
 }
+
+#[test]
+fn old_binary_data_keeps_its_length_on_the_way_through_json() {
+    let old = bson::Binary { subtype: bson::spec::BinarySubtype::BinaryOld, bytes: vec![1, 2, 3] };
+    let raw = bson::RawDocumentBuf::try_from(doc! { "b": old }).unwrap();
+    let json = to_json(&raw, JsonForm::Relaxed).unwrap();
+    assert_eq!(json, r#"{"b":{"$binary":{"base64":"AQID","subType":"02"}}}"#);
+    let open = crate::document::Schema::new("x", crate::document::IdType::Int).strict(false);
+    assert_eq!(open.read_raw(&json).unwrap().as_bytes(), raw.as_bytes());
+}

@@ -1,0 +1,121 @@
+//! Queries written out in the grammar that they were read from.
+
+use bson::Bson;
+
+use crate::document::{CompareOp, Direction, Filter, Query, SortKey};
+
+/// The pairs of a query string that ask for `query`; `None` for a value that has no text of its own.
+pub(super) fn pairs(query: &Query) -> Option<Vec<(String, String)>> {
+    let mut pairs = match &query.filter {
+        Filter::All => Vec::new(),
+        Filter::And(parts) if parts.len() > 1 => parts.iter().map(pair).collect::<Option<_>>()?,
+        one => vec![pair(one)?],
+    };
+    let mut add = |name: &str, value: String| pairs.push((name.to_owned(), value));
+    if !query.sort.is_empty() {
+        let key = |SortKey { path, direction }: &SortKey| match direction {
+            Direction::Ascending => path.clone(),
+            Direction::Descending => format!("-{path}"),
+        };
+        add("sort", query.sort.iter().map(key).collect::<Vec<_>>().join(","));
+    }
+    add("limit", query.limit.to_string());
+    add("offset", query.offset.to_string());
+    if let Some(after) = &query.after {
+        add("after", after.clone());
+    }
+    if let Some(fields) = &query.fields {
+        add("fields", fields.join(","));
+    }
+    Some(pairs)
+}
+
+fn pair(filter: &Filter) -> Option<(String, String)> {
+    Some(match filter {
+        Filter::And(parts) => ("and".to_owned(), list(parts)?),
+        Filter::Or(parts) => ("or".to_owned(), list(parts)?),
+        leaf => {
+            let (path, operator, operand) = leaf_of(leaf)?;
+            let value = match operand {
+                Operand::Word(text) | Operand::Text(text) => text,
+                Operand::List(items) => format!("({})", quoted(&items).join(",")),
+            };
+            (path.to_owned(), format!("{operator}.{value}"))
+        }
+    })
+}
+
+fn list(parts: &[Filter]) -> Option<String> {
+    let item = |part: &Filter| {
+        Some(match part {
+            Filter::And(parts) => format!("and{}", list(parts)?),
+            Filter::Or(parts) => format!("or{}", list(parts)?),
+            leaf => {
+                let (path, operator, operand) = leaf_of(leaf)?;
+                let value = match operand {
+                    Operand::Word(text) => text,
+                    Operand::Text(text) => quoted(&[text]).remove(0),
+                    Operand::List(items) => format!("({})", quoted(&items).join(",")),
+                };
+                format!("{path}.{operator}.{value}")
+            }
+        })
+    };
+    Some(format!("({})", parts.iter().map(item).collect::<Option<Vec<_>>>()?.join(",")))
+}
+
+enum Operand {
+    /// A word of the grammar.
+    Word(String),
+    /// A value, which a group quotes.
+    Text(String),
+    List(Vec<String>),
+}
+
+fn leaf_of(filter: &Filter) -> Option<(&str, &'static str, Operand)> {
+    let texts = |values: &[Bson]| values.iter().map(text).collect::<Option<Vec<_>>>().map(Operand::List);
+    Some(match filter {
+        Filter::Compare { path, op: CompareOp::Eq, value: Bson::Null } => {
+            (path, "is", Operand::Word("null".into()))
+        }
+        Filter::Compare { path, op: CompareOp::Ne, value: Bson::Null } => {
+            (path, "not", Operand::Word("null".into()))
+        }
+        Filter::Compare { path, op, value } => {
+            let operator = match op {
+                CompareOp::Eq => "eq",
+                CompareOp::Ne => "ne",
+                CompareOp::Gt => "gt",
+                CompareOp::Gte => "gte",
+                CompareOp::Lt => "lt",
+                CompareOp::Lte => "lte",
+            };
+            (path, operator, Operand::Text(text(value)?))
+        }
+        Filter::In { path, values } => (path, "in", texts(values)?),
+        Filter::NotIn { path, values } => (path, "nin", texts(values)?),
+        Filter::Exists { path, present } => (path, "exists", Operand::Word(present.to_string())),
+        Filter::Prefix { path, text } => (path, "prefix", Operand::Text(text.clone())),
+        Filter::All | Filter::And(_) | Filter::Or(_) => return None,
+    })
+}
+
+fn quoted(texts: &[String]) -> Vec<String> {
+    let quote = |text: &String| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    texts.iter().map(quote).collect()
+}
+
+fn text(value: &Bson) -> Option<String> {
+    Some(match value {
+        Bson::String(text) => text.clone(),
+        Bson::Int32(number) => number.to_string(),
+        Bson::Int64(number) => number.to_string(),
+        Bson::Double(number) => ryu::Buffer::new().format(*number).to_owned(),
+        Bson::Decimal128(number) => number.to_string(),
+        Bson::Boolean(truth) => truth.to_string(),
+        Bson::ObjectId(id) => id.to_hex(),
+        // An offset can lead out of the years that have four digits.
+        Bson::DateTime(instant) => instant.try_to_rfc3339_string().ok().filter(|text| text.len() < 28)?,
+        _ => return None,
+    })
+}

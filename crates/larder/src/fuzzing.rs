@@ -1,0 +1,53 @@
+//! What must hold of every input that comes from outside, whatever its bytes: one function for each reader.
+//!
+//! These are the targets of the fuzzer in `fuzz/`; a test below also holds them against the seeds that are kept there, so
+//! that they are compiled and run without it. No part of the public interface: this is compiled for the fuzzer and for
+//! tests alone.
+
+pub use crate::{
+    cache::fuzzing::{dead_letter, entry, log_event, token},
+    document::fuzzing::{bson, cursor, decimal, filter, ingest, instant, patch, pipeline},
+    redis::fuzzing::{redis_key, redis_url},
+};
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    type Property = fn(&[u8]);
+
+    const TARGETS: [(&str, Property); 14] = [
+        ("bson", super::bson),
+        ("cursor", super::cursor),
+        ("dead_letter", super::dead_letter),
+        ("decimal", super::decimal),
+        ("entry", super::entry),
+        ("filter", super::filter),
+        ("ingest", super::ingest),
+        ("instant", super::instant),
+        ("log_event", super::log_event),
+        ("patch", super::patch),
+        ("pipeline", super::pipeline),
+        ("redis_key", super::redis_key),
+        ("redis_url", super::redis_url),
+        ("token", super::token),
+    ];
+
+    #[test]
+    fn what_the_fuzzer_checks_holds_for_its_seeds() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+        for (name, property) in TARGETS {
+            let target = fuzz.join("fuzz_targets").join(name).with_extension("rs");
+            assert!(target.exists(), "{} is missing", target.display());
+            let folder = fuzz.join("seeds").join(name);
+            let seeds = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+            let seeds: Vec<Vec<u8>> = seeds.map(|seed| fs::read(seed.unwrap().path()).unwrap()).collect();
+            assert!(!seeds.is_empty(), "{name} has no seeds");
+            for seed in seeds {
+                property(&seed);
+                // Cut off anywhere, too: a reader meets more ends than a seed has.
+                (0..seed.len().min(200)).for_each(|end| property(&seed[..end]));
+            }
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What must hold of Redis URLs and of keys.
+
+use std::num::NonZeroU16;
+
+use super::{
+    key::{MAX_KEY_BYTES, Space},
+    slot::slot_of,
+    url::{Login, Target},
+};
+
+/// What a URL says does not depend on its password, and what it was understood as is a URL that says the same.
+pub fn redis_url(data: &[u8]) {
+    let Ok(url) = std::str::from_utf8(data) else { return };
+    let read = Target::parse(url);
+    if let Ok(target) = &read {
+        let shown = Target::parse(&target.to_string());
+        let expected = Target { login: Login::default(), ..target.clone() };
+        assert_eq!(shown.ok(), Some(expected), "{target}");
+    }
+    if let Some(other) = with_another_password(url) {
+        let shown = |read: &crate::Result<Target>| match read {
+            Ok(target) => format!("{target} {target:?}"),
+            Err(error) => format!("{error} {error:?}"),
+        };
+        let (shown, other) = (shown(&read), shown(&Target::parse(&other)));
+        let about_the_password = shown.contains("percent-encoded") || shown.contains("no options after");
+        assert!(shown == other || about_the_password, "{shown}\n{other}");
+    }
+}
+
+fn with_another_password(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (credentials, rest) = rest.rsplit_once('@')?;
+    let (user, _) = credentials.split_once(':')?;
+    Some(format!("{scheme}://{user}:another@{rest}"))
+}
+
+/// All keys of one key lie in one slot, and the entry's key leads back to it.
+pub fn redis_key(data: &[u8]) {
+    let mut parts = data.splitn(3, |byte| *byte == b'|');
+    let (Some(app), Some(name), Some(key)) = (parts.next(), parts.next(), parts.next()) else { return };
+    let (app, name) = (String::from_utf8_lossy(app), String::from_utf8_lossy(name));
+    let shards = NonZeroU16::MIN.saturating_add(key.first().copied().unwrap_or_default().into());
+    let Ok(space) = Space::new(&app, &name, shards, 1) else { return };
+    let Ok(entry) = space.entry(key) else {
+        assert!(key.is_empty() || key.len() > MAX_KEY_BYTES);
+        return;
+    };
+    let control = space.control(key).expect("what is a key for an entry is one for its lease");
+    assert_eq!(slot_of(&entry), slot_of(&control));
+    assert_eq!(slot_of(&entry), slot_of(&space.of_shard(space.shard_of(key), "log")));
+    assert_eq!(space.text_of_entry(&entry).as_deref(), std::str::from_utf8(key).ok());
+    assert_eq!(space.text_of_entry(&control), None);
+    // Whoever made this key, the answer is the end of it.
+    assert!(space.text_of_entry(key).is_none_or(|text| key.ends_with(text.as_bytes())));
+}
