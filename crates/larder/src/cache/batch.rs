@@ -235,7 +235,7 @@ where
     ) {
         let keys: Vec<K> = passengers.iter().map(|passenger| passenger.leader.key().clone()).collect();
         let (load, wanted, begun_us) = (load.clone(), keys.len(), self.clock.stopwatch_us());
-        let loading = self.load(policy, Box::new(move || load(keys)));
+        let loading = self.load(policy, move || load(keys));
         let leased: Vec<&str> = passengers
             .iter()
             .filter(|passenger| passenger.leased)

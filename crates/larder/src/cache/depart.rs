@@ -21,7 +21,7 @@ use crate::{
 pub(crate) struct Parts<K: Hash + Eq, V> {
     pub(crate) leader: Leader<K, V>,
     pub(crate) plan: Plan<V>,
-    pub(crate) load: Loader<Option<V>>,
+    pub(crate) load: Loader<V>,
 }
 
 impl<K, V> Inner<K, V>

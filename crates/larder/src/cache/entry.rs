@@ -146,6 +146,13 @@ impl Envelope {
         self.at.seq == PENDING
     }
 
+    /// The first [`HEADER_BYTES`] of [`encode`](Self::encode): with its checksum, a name for the whole.
+    pub(crate) fn header(&self, compress_above: Option<usize>) -> Vec<u8> {
+        let mut bytes = self.encode(compress_above);
+        bytes.truncate(HEADER_BYTES);
+        bytes
+    }
+
     /// The bytes for Redis; the payload is compressed from `compress_above` bytes on, if that makes it smaller.
     pub(crate) fn encode(&self, compress_above: Option<usize>) -> Vec<u8> {
         let raw = self.payload.as_deref().unwrap_or_default();

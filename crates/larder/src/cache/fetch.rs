@@ -12,6 +12,7 @@ use crate::{
         MissReason, Policy, Read, ReadMode, Served,
         ahead::is_newer,
         coherence::Basis,
+        confirm::{Loaded, Previous},
         entry::{Envelope, Freshness, Lease, Slot},
         flight::{Leader, Spare},
         inner::{Inner, NearLook},
@@ -27,8 +28,8 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two looks at another node's lease.
 const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
-/// A loader that is ready to be called once.
-pub(crate) type Loader<T> = Box<dyn FnOnce() -> LoadFuture<T> + Send>;
+/// A loader that is ready to be called once, with the previous value if there is one that it may confirm.
+pub(crate) type Loader<V> = Box<dyn FnOnce(Option<Arc<V>>) -> LoadFuture<Loaded<V>> + Send>;
 pub(crate) type LoadFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// What a flight knows when it begins.
@@ -63,7 +64,7 @@ pub(crate) struct Fetched<V> {
 pub(crate) enum After<V> {
     Nothing,
     /// The answer was stale, or drawn to be refreshed before it is, then with its creation: refresh it.
-    Refresh(Loader<Option<V>>, Option<u64>),
+    Refresh(Loader<V>, Option<u64>),
     /// The load brought nothing to store: let others try.
     Release(Lease),
     /// The same, because the value is too large.
@@ -96,7 +97,7 @@ enum Right<V> {
     /// Redis has the value.
     Found(NearEntry<V>),
     /// Load and fill under the flight's lease. Perhaps there is something stale for the case that the load fails.
-    Leased(MissReason, Option<NearEntry<V>>),
+    Leased(MissReason, Option<Previous<V>>),
     /// Load, and store nothing in Redis.
     Unleased(MissReason),
     /// Load, and keep it nowhere: a write is under way.
@@ -109,12 +110,7 @@ where
     V: Send + Sync + 'static,
 {
     /// Flies one key: fetches it, lands the flight, and does what is left.
-    pub(crate) async fn fly(
-        self: Arc<Self>,
-        leader: Leader<K, V>,
-        mut plan: Plan<V>,
-        load: Loader<Option<V>>,
-    ) {
+    pub(crate) async fn fly(self: Arc<Self>, leader: Leader<K, V>, mut plan: Plan<V>, load: Loader<V>) {
         let key = leader.key().clone();
         let fetched = self.fetch(&leader, &mut plan, load).await;
         if matches!(fetched.after, After::TooLarge(_)) {
@@ -137,7 +133,7 @@ where
         self: Arc<Self>,
         key: K,
         RefreshOrder { policy, tags, ahead_of }: RefreshOrder,
-        load: Loader<Option<V>>,
+        load: Loader<V>,
     ) {
         let text = key.to_string();
         let basis = self.coherence.basis(&text);
@@ -152,6 +148,13 @@ where
         }
         self.stats.count(Counter::Refreshes);
         let lease = Lease::random();
+        let near = match self.look_near(&key) {
+            NearLook::Fresh(entry) | NearLook::Stale(entry) | NearLook::Miss(_, Some((entry, _))) => {
+                Some(entry)
+            }
+            NearLook::Miss(_, None) => None,
+        };
+        let near = near.map(Previous::near);
         let right = self.right_to_refresh(&text, &lease, basis, ahead_of).await;
         let order = |lease, reason| Load {
             key: &key,
@@ -165,8 +168,10 @@ where
         };
         let fetched = match right {
             Some(Right::Found(entry)) => self.found(entry, None),
-            Some(Right::Leased(reason, _)) => self.load_and_fill(order(Some(lease), reason), load).await,
-            Some(Right::Unleased(reason)) => self.load_and_fill(order(None, reason), load).await,
+            Some(Right::Leased(reason, previous)) => {
+                self.load_and_fill(order(Some(lease), reason), previous.or(near), load).await
+            }
+            Some(Right::Unleased(reason)) => self.load_and_fill(order(None, reason), near, load).await,
             Some(Right::Blocked) | None => failed(Error::new(ErrorKind::Lost, "another node is at this key")),
         };
         if fetched.keep.is_some() {
@@ -199,20 +204,24 @@ where
         }
     }
 
-    async fn fetch(&self, leader: &Leader<K, V>, plan: &mut Plan<V>, load: Loader<Option<V>>) -> Fetched<V> {
+    async fn fetch(&self, leader: &Leader<K, V>, plan: &mut Plan<V>, load: Loader<V>) -> Fetched<V> {
         self.offer_spare(leader, plan);
         let right = self.right_to_load(leader, plan).await;
         let blocked = matches!(right, Right::Blocked);
-        let (lease, reason) = match right {
+        let (lease, reason, previous) = match right {
             Right::Found(entry) => return self.found(entry, Some(load)),
-            Right::Unleased(reason) => (None, reason),
-            Right::Blocked => (None, MissReason::Invalidated),
-            Right::Leased(reason, spare) => {
-                plan.spare = spare.map(|entry| (entry, Served::Shared)).or(plan.spare.take());
-                self.offer_spare(leader, plan);
-                (Some(plan.lease), reason)
+            Right::Unleased(reason) => (None, reason, None),
+            Right::Blocked => (None, MissReason::Invalidated, None),
+            Right::Leased(reason, previous) => {
+                if let Some(previous) = &previous {
+                    plan.spare = Some((previous.entry.clone(), Served::Shared));
+                    self.offer_spare(leader, plan);
+                }
+                (Some(plan.lease), reason, previous)
             }
         };
+        let near = || plan.spare.as_ref().map(|(entry, _)| Previous::near(entry.clone()));
+        let previous = previous.or_else(near).filter(|previous| previous.entry.is_current(&self.coherence));
         let order = Load {
             key: leader.key(),
             text: &plan.text,
@@ -223,7 +232,7 @@ where
             reason,
             load_us: 0,
         };
-        let mut fetched = self.load_and_fill(order, load).await;
+        let mut fetched = self.load_and_fill(order, previous, load).await;
         if blocked {
             fetched.keep = None;
         }
@@ -349,7 +358,8 @@ where
         match entry.life.at_age(entry.age_ms(self.clock.monotonic_ms())) {
             Freshness::Fresh | Freshness::Stale => Some(Right::Found(entry)),
             Freshness::Fallback | Freshness::Expired => {
-                self.replace(shared, plan, MissReason::Expired, Some(entry)).await
+                let previous = Previous { entry, stored: Some(envelope.clone()) };
+                self.replace(shared, plan, MissReason::Expired, Some(previous)).await
             }
         }
     }
@@ -367,12 +377,13 @@ where
         shared: &Shared,
         plan: &mut Plan<V>,
         reason: MissReason,
-        spare: Option<NearEntry<V>>,
+        previous: Option<Previous<V>>,
     ) -> Option<Right<V>> {
         match shared.lease_refresh(&plan.text, &plan.lease).await {
-            Ok(true) => Some(Right::Leased(reason, spare)),
+            Ok(true) => Some(Right::Leased(reason, previous)),
             Ok(false) => {
-                plan.spare = spare.map(|entry| (entry, Served::Shared)).or(plan.spare.take());
+                let spare = previous.map(|previous| (previous.entry, Served::Shared));
+                plan.spare = spare.or(plan.spare.take());
                 None
             }
             Err(_) => Some(self.unleased_by_error()),
@@ -388,18 +399,23 @@ where
         ahead_of: Option<u64>,
     ) -> Option<Right<V>> {
         let Some(shared) = &self.shared else { return Some(Right::Unleased(MissReason::Expired)) };
-        // Another node may have been faster.
+        let mut previous = None;
         if let Ok(Some(Slot::Value(envelope))) = shared.peek(text).await
             && self.coherence.is_after_clear(shared.shard_of(text), envelope.at)
             && let Ok(Some(entry)) = self.entry_from(&envelope, basis).await
-            && (envelope.is_pending()
-                || (self.near_freshness(&entry) == Some(Freshness::Fresh)
-                    && is_newer(entry.created_ms, ahead_of)))
         {
-            return Some(Right::Found(entry));
+            let freshness = self.near_freshness(&entry);
+            // Another node may have been faster.
+            let newer = freshness == Some(Freshness::Fresh) && is_newer(entry.created_ms, ahead_of);
+            if envelope.is_pending() || newer {
+                return Some(Right::Found(entry));
+            }
+            if freshness.is_some() {
+                previous = Some(Previous { entry, stored: Some(envelope) });
+            }
         }
         match shared.lease_refresh(text, lease).await {
-            Ok(true) => Some(Right::Leased(MissReason::Expired, None)),
+            Ok(true) => Some(Right::Leased(MissReason::Expired, previous)),
             Ok(false) => None,
             Err(_) => Some(self.unleased_by_error()),
         }
@@ -410,7 +426,7 @@ where
         Right::Unleased(MissReason::Error)
     }
 
-    fn found(&self, entry: NearEntry<V>, load: Option<Loader<Option<V>>>) -> Fetched<V> {
+    fn found(&self, entry: NearEntry<V>, load: Option<Loader<V>>) -> Fetched<V> {
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
         let ahead_of = self.drawn_ahead(&entry);
         let after = match load {
@@ -420,17 +436,25 @@ where
         Fetched { answer: Ok(read), keep: Some(entry), after }
     }
 
-    /// Loads, and stores the value under the lease, if there is one.
-    async fn load_and_fill(&self, mut order: Load<'_, K>, load: Loader<Option<V>>) -> Fetched<V> {
+    /// Loads, and stores the value under the lease, if there is one. The loader may find that the previous value stands.
+    async fn load_and_fill(
+        &self,
+        mut order: Load<'_, K>,
+        previous: Option<Previous<V>>,
+        load: Loader<V>,
+    ) -> Fetched<V> {
         let begun_us = self.clock.stopwatch_us();
-        let loading = self.load(order.policy, load);
+        let shown = previous.as_ref().and_then(|previous| previous.entry.value.clone());
+        let loading = self.load(order.policy, || load(shown));
         let value = match (&self.shared, &order.lease) {
             (Some(shared), Some(lease)) => while_renewing(shared, &[order.text], lease, loading).await,
             _ => loading.await,
         };
         order.load_us = self.clock.stopwatch_us().saturating_sub(begun_us);
         match value {
-            Ok(value) => self.store(order, value.map(Arc::new)).await,
+            Ok(Loaded::Value(value)) => self.store(order, Some(Arc::new(value))).await,
+            Ok(Loaded::Absent) => self.store(order, None).await,
+            Ok(Loaded::NotModified) => self.confirm(order, previous).await,
             Err(error) => {
                 Fetched { after: order.lease.map_or(After::Nothing, After::Release), ..failed(error) }
             }
@@ -438,7 +462,11 @@ where
     }
 
     /// One call of the source: its turn among the others and its work, under one deadline.
-    pub(crate) async fn load<T>(&self, policy: &Policy, load: Loader<T>) -> Result<T> {
+    pub(crate) async fn load<T>(
+        &self,
+        policy: &Policy,
+        load: impl FnOnce() -> LoadFuture<T> + Send,
+    ) -> Result<T> {
         let work = async {
             let _turn = self.loads.acquire().await.expect("the semaphore is never closed");
             self.stats.count(Counter::Loads);
@@ -458,7 +486,7 @@ where
     }
 
     /// Fills Redis, and decides what the near tier may keep.
-    async fn store(&self, order: Load<'_, K>, value: Option<Arc<V>>) -> Fetched<V> {
+    pub(crate) async fn store(&self, order: Load<'_, K>, value: Option<Arc<V>>) -> Fetched<V> {
         let life = self.lifetime(order.policy, value.as_deref(), order.load_us);
         let answer = Ok(loaded(value.clone(), life, order.reason));
         let Some(life) = life else {
@@ -507,6 +535,6 @@ pub(crate) async fn while_renewing<T>(
     }
 }
 
-fn failed<V>(error: Error) -> Fetched<V> {
+pub(crate) fn failed<V>(error: Error) -> Fetched<V> {
     Fetched { answer: Err(error), keep: None, after: After::Nothing }
 }

@@ -3,11 +3,13 @@
 -- KEYS[1] the entry's slot  KEYS[2] the refresh lease beside it  KEYS[3] sequence  KEYS[4] epoch  KEYS[5] mark of the last
 -- clear  KEYS[6] mark of the last purge by pattern  KEYS[7..] marks of its tags; all with one hash tag
 -- ARGV[1] the lease's bytes  ARGV[2] the envelope  ARGV[3] hard expiry, milliseconds  ARGV[4] epoch and ARGV[5] number of
--- the shard when the load began  ARGV[6] lifetime of a tag's mark, milliseconds
--- Returns 1 stored; 0 refused: the lease expired or an invalidation destroyed it; 2 refused: something was purged
+-- the shard when the load began  ARGV[6] lifetime of a tag's mark, milliseconds  ARGV[7] empty; or, if the load found that
+-- the value in the slot still stands, how that one begins: then ARGV[2] replaces its header only
+-- Returns 1 stored; 0 refused: the lease expired or an invalidation destroyed it; 2 refused: something was purged; 3 refused:
+-- the slot does not begin as ARGV[7] says, and the lease still stands
 -- Cost    O(tags), five calls of Redis and up to two for each tag        Clock  none
 -- Retry   safe: a repeat after an unknown outcome finds no lease and is refused; the value stands
-local lease, began = ARGV[1], tonumber(ARGV[5])
+local lease, began, renews = ARGV[1], tonumber(ARGV[5]), ARGV[7]
 -- A foreign type in the slot answers with an error table, which equals no lease.
 local held = redis.pcall('GETRANGE', KEYS[1], 0, #lease)
 if held ~= lease then
@@ -30,6 +32,9 @@ for i = 3, #marks do
     return 2
   end
 end
+if #renews > 0 and redis.pcall('GETRANGE', KEYS[1], 0, #renews - 1) ~= renews then
+  return 3
+end
 for i = 7, #KEYS do
   if marks[i - 2] then
     redis.call('PEXPIRE', KEYS[i], ARGV[6], 'GT')
@@ -37,6 +42,11 @@ for i = 7, #KEYS do
     redis.call('SET', KEYS[i], now, 'PX', ARGV[6])
   end
 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+if #renews > 0 then
+  redis.call('SETRANGE', KEYS[1], 0, ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
 redis.call('UNLINK', KEYS[2])
 return 1

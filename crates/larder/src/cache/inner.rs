@@ -28,6 +28,7 @@ use crate::{
         behind::{Behind, ParseKey},
         codec::SharedCodec,
         coherence::{self, Coherence},
+        confirm::{Loaded, not_asked},
         depart::Parts,
         entry::{Freshness, Lease},
         fetch::{Loader, Plan, RefreshOrder},
@@ -180,7 +181,14 @@ where
             Ok(source) => (source.clone(), key.clone()),
             Err(error) => return Box::pin(ready(Err(error))),
         };
-        let load: Loader<Option<V>> = Box::new(move || Box::pin(async move { source.load(&wanted).await }));
+        let load: Loader<V> = Box::new(move |previous| {
+            Box::pin(async move {
+                match previous {
+                    Some(previous) => source.reload(&wanted, &previous).await,
+                    None => source.load(&wanted).await.map(Loaded::from),
+                }
+            })
+        });
         self.read_slow(key, options, load)
     }
 
@@ -191,7 +199,7 @@ where
         self: &'a Arc<Self>,
         key: K,
         options: &'a ReadOptions,
-        load: Loader<Option<V>>,
+        load: Loader<V>,
     ) -> SlowRead<'a, V> {
         Box::pin(async move {
             let policy = self.policy_of(options)?;
@@ -248,8 +256,12 @@ where
         }
     }
 
-    async fn bypass(&self, policy: &Policy, load: Loader<Option<V>>) -> Result<Read<V>> {
-        let value = self.load(policy, load).await?.map(Arc::new);
+    async fn bypass(&self, policy: &Policy, load: Loader<V>) -> Result<Read<V>> {
+        let value = match self.load(policy, || load(None)).await? {
+            Loaded::Value(value) => Some(Arc::new(value)),
+            Loaded::Absent => None,
+            Loaded::NotModified => return Err(not_asked()),
+        };
         Ok(loaded(value, None, MissReason::Asked))
     }
 
@@ -301,7 +313,7 @@ where
         options: &ReadOptions,
         (reason, spare): (MissReason, Option<(NearEntry<V>, Served)>),
         policy: Policy,
-        load: Loader<Option<V>>,
+        load: Loader<V>,
     ) -> Result<Read<V>> {
         let now_ms = self.clock.monotonic_ms();
         let text = key.to_string();

@@ -41,6 +41,7 @@ mod behind;
 mod builder;
 mod codec;
 mod coherence;
+mod confirm;
 mod consistency;
 mod depart;
 mod entry;
@@ -70,11 +71,12 @@ use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 use futures_util::future::join_all;
 
 pub(crate) use self::shared::Shared;
-use self::{batch::BatchLoader, coherence::tag_hash, fetch::Loader, inner::Inner};
+use self::{batch::BatchLoader, coherence::tag_hash, confirm::unconditional, fetch::Loader, inner::Inner};
 pub use self::{
     behind::{Behind, BehindStats, DeadLetter, Replayed, WriteBehind},
     builder::CacheBuilder,
     codec::{Codec, Json, MessagePack, Raw},
+    confirm::Loaded,
     consistency::Consistency,
     explain::{Explain, TierState},
     policy::{MAX_LIFETIME, Policy},
@@ -171,7 +173,7 @@ where
         if let Some(value) = self.inner.near_hit(key, |entry, _| entry.value.take()) {
             return Ok(value);
         }
-        let load: Loader<Option<V>> = Box::new(move || Box::pin(load()));
+        let load = unconditional(load);
         Ok(self.inner.read_slow(key.to_owned(), &read::PLAIN, load).await?.value)
     }
 
@@ -191,7 +193,85 @@ where
         {
             return Ok(read);
         }
-        let load: Loader<Option<V>> = Box::new(move || Box::pin(load()));
+        let load = unconditional(load);
+        self.inner.read_slow(key.to_owned(), options, load).await
+    }
+
+    /// [`get_with`](Self::get_with) for a source that can tell whether anything changed: a loader that is shown the previous
+    /// value, if there is one past its time, may answer [`Loaded::NotModified`].
+    ///
+    /// Then the previous value is fresh again. In Redis only its times are written anew, under the same lease and the same
+    /// checks as any fill: one round trip, and the value does not travel to Redis. There is a previous value in a refresh
+    /// behind a reader, and in a load past the soft expiry while the value is kept for
+    /// [`stale_while_revalidate`](Policy::stale_while_revalidate) or [`stale_if_error`](Policy::stale_if_error); never one that
+    /// was invalidated.
+    ///
+    /// ```
+    /// # async fn run() -> larder::Result<()> {
+    /// use larder::cache::{Cache, Loaded};
+    /// # use serde::{Deserialize, Serialize};
+    ///
+    /// #[derive(Serialize, Deserialize)]
+    /// struct Page { etag: String, text: String }
+    /// # async fn fetch(etag: Option<String>) -> larder::Result<Option<Page>> {
+    /// #     Ok(Some(Page { etag: "1".into(), text: "hello".into() }))
+    /// # }
+    ///
+    /// let pages: Cache<String, Page> = Cache::builder("pages").build()?;
+    /// let page = pages
+    ///     .get_with_previous("/", |previous| async move {
+    ///         // Asks with If-None-Match: nothing comes back if the page is as it was.
+    ///         let etag = previous.as_ref().map(|page| page.etag.clone());
+    ///         let conditional = etag.is_some();
+    ///         Ok(match fetch(etag).await? {
+    ///             Some(page) => Loaded::Value(page),
+    ///             None if conditional => Loaded::NotModified,
+    ///             None => Loaded::Absent,
+    ///         })
+    ///     })
+    ///     .await?;
+    /// # assert_eq!(page.unwrap().text, "hello");
+    /// # Ok(()) }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get_with`](Self::get_with); `ErrorKind::Source` for `NotModified` where there was no previous value.
+    ///
+    /// # Cancel safety
+    /// As [`get_with`](Self::get_with).
+    pub async fn get_with_previous<Q, F, Fut>(&self, key: &Q, load: F) -> Result<Option<Arc<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce(Option<Arc<V>>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Loaded<V>>> + Send + 'static,
+    {
+        Ok(self.read_with_previous(key, &read::PLAIN, load).await?.value)
+    }
+
+    /// [`get_with_previous`](Self::get_with_previous) with options, and with the answer's origin, age and freshness.
+    ///
+    /// # Errors
+    /// As [`get_with_previous`](Self::get_with_previous); `ErrorKind::Timeout` if the options' deadline passed first.
+    pub async fn read_with_previous<Q, F, Fut>(
+        &self,
+        key: &Q,
+        options: &ReadOptions,
+        load: F,
+    ) -> Result<Read<V>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        F: FnOnce(Option<Arc<V>>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Loaded<V>>> + Send + 'static,
+    {
+        if options.may_be_near()
+            && let Some(read) = self.inner.near_hit(key, |entry, now_ms| entry.read(Served::Near, now_ms))
+        {
+            return Ok(read);
+        }
+        let load: Loader<V> = Box::new(move |previous| Box::pin(load(previous)));
         self.inner.read_slow(key.to_owned(), options, load).await
     }
 

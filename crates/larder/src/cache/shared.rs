@@ -56,6 +56,8 @@ pub(crate) enum Filled {
     LeaseLost,
     /// A tag, a pattern or the whole cache was purged since the load began.
     Purged,
+    /// Of a renewal: the slot has another value by now, or none. The lease still stands.
+    Other,
 }
 
 /// Where a shard stands, and its purges.
@@ -232,25 +234,52 @@ impl Shared {
         envelope: &Envelope,
         compress_above: Option<usize>,
     ) -> Result<Filled> {
+        let bytes = envelope.encode(compress_above);
+        self.fill_slot(key, lease, envelope, &bytes, None).await
+    }
+
+    /// Turns the value that stands in the slot into `renewed`, which differs in its header only, without sending the rest
+    /// of it; by the rules of [`fill`](Self::fill).
+    pub(crate) async fn renew_value(
+        &self,
+        key: &str,
+        lease: &Lease,
+        stored: &Envelope,
+        renewed: &Envelope,
+        compress_above: Option<usize>,
+    ) -> Result<Filled> {
+        let (stored, header) = (stored.header(compress_above), renewed.header(compress_above));
+        self.fill_slot(key, lease, renewed, &header, Some(&stored)).await
+    }
+
+    async fn fill_slot(
+        &self,
+        key: &str,
+        lease: &Lease,
+        envelope: &Envelope,
+        bytes: &[u8],
+        renews: Option<&[u8]>,
+    ) -> Result<Filled> {
         let shard = self.shard_of(key);
         let mut keys = vec![self.space.entry(key.as_bytes())?, self.space.control(key.as_bytes())?];
         keys.extend(["q", "ep", "g", "fe"].map(|name| self.space.of_shard(shard, name)));
         keys.extend(envelope.tags.iter().map(|tag| self.tag_key(shard, *tag)));
-        let bytes = envelope.encode(compress_above);
         let (epoch, seq) = (epoch_text(envelope.at.epoch), envelope.at.seq.to_string());
         let (life_ms, tag_ms) = (envelope.life.keep_ms().to_string(), self.keep_ms.to_string());
-        let args: [&[u8]; 6] = [
+        let args: [&[u8]; 7] = [
             lease.as_bytes(),
-            &bytes,
+            bytes,
             life_ms.as_bytes(),
             epoch.as_bytes(),
             seq.as_bytes(),
             tag_ms.as_bytes(),
+            renews.unwrap_or_default(),
         ];
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         Ok(match self.redis.eval(&FILL, &keys, &args).await? {
             Value::Int(1) => Filled::Stored,
             Value::Int(2) => Filled::Purged,
+            Value::Int(3) => Filled::Other,
             _ => Filled::LeaseLost,
         })
     }

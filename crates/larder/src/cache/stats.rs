@@ -19,6 +19,7 @@ pub(crate) enum Counter {
     SourceReads,
     Loads,
     LoadErrors,
+    NotModified,
     ReadErrors,
     Refreshes,
     FillsAccepted,
@@ -107,6 +108,7 @@ impl Stats {
             source_reads: of(Counter::SourceReads),
             loads: of(Counter::Loads),
             load_errors: of(Counter::LoadErrors),
+            not_modified: of(Counter::NotModified),
             read_errors: of(Counter::ReadErrors),
             refreshes: of(Counter::Refreshes),
             fills_accepted: of(Counter::FillsAccepted),
@@ -146,6 +148,8 @@ pub struct CacheStats {
     pub loads: u64,
     /// Of these, the ones that failed.
     pub load_errors: u64,
+    /// Of these, the ones that found the previous value to stand.
+    pub not_modified: u64,
     /// Reads that returned an error.
     pub read_errors: u64,
     /// Refreshes begun behind a stale value, or ahead of an expiry.

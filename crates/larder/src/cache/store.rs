@@ -84,28 +84,42 @@ where
             tags,
         };
         let filled = shared.fill(order.text, &lease, &envelope, order.policy.compress_above_bytes).await;
+        Ok(self.settle_fill(order, filled, value, life, &envelope.tags).await)
+    }
+
+    /// What the near tier may keep once Redis has said what became of a fill.
+    pub(crate) async fn settle_fill(
+        &self,
+        order: &Load<'_, K>,
+        filled: Result<Filled>,
+        value: Option<Arc<V>>,
+        life: Lifetime,
+        tags: &[u64],
+    ) -> Option<NearEntry<V>> {
         self.stats.count(match filled {
             Ok(Filled::Stored) => Counter::FillsAccepted,
-            Ok(Filled::LeaseLost | Filled::Purged) => Counter::FillsRefused,
+            Ok(Filled::LeaseLost | Filled::Purged | Filled::Other) => Counter::FillsRefused,
             Err(_) => Counter::SharedErrors,
         });
         match filled {
-            Err(_) if self.behind.is_some() => Ok(None),
+            Err(_) if self.behind.is_some() => None,
             // The near copy is checked against the same marks.
-            Ok(Filled::Stored) => Ok(self.entry_of(value, life, 0, order.basis, &envelope.tags).await.ok()),
+            Ok(Filled::Stored) => self.entry_of(value, life, 0, order.basis, tags).await.ok(),
             Err(_) => {
-                let entry = self.entry_of(value, life, 0, order.basis, &envelope.tags).await;
-                Ok(entry.ok().map(|entry| self.unless_shared(entry)))
+                let entry = self.entry_of(value, life, 0, order.basis, tags).await;
+                entry.ok().map(|entry| self.unless_shared(entry))
             }
             // An invalidation came while we loaded: what we have may be older than it.
-            Ok(Filled::LeaseLost) => Ok(None),
+            Ok(Filled::LeaseLost | Filled::Other) => None,
             Ok(Filled::Purged) => {
-                self.give_back(order.text, &lease).await;
+                if let Some(lease) = &order.lease {
+                    self.give_back(order.text, lease).await;
+                }
                 // Redis knows something that this node does not; with the next look it will.
                 if let Some(follower) = &self.follower {
                     let _ = follower.sync(self.coherence.shard_of(order.text)).await;
                 }
-                Ok(None)
+                None
             }
         }
     }

@@ -7,7 +7,7 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 pub use self::document::DocumentSource;
-use crate::Result;
+use crate::{Result, cache::Loaded};
 
 /// Where the truth lives: loads values by key.
 ///
@@ -19,6 +19,17 @@ use crate::Result;
 pub trait Source<K, V>: Send + Sync + 'static {
     /// Loads one value; `None` when there is none.
     fn load(&self, key: &K) -> impl Future<Output = Result<Option<V>>> + Send;
+
+    /// Loads a value again whose time has passed, if it changed: a source that can tell answers
+    /// [`Loaded::NotModified`] where the previous value still stands, and only its freshness is renewed. The default loads.
+    fn reload(&self, key: &K, previous: &Arc<V>) -> impl Future<Output = Result<Loaded<V>>> + Send
+    where
+        K: Sync,
+        V: Send + Sync,
+    {
+        let _ = previous;
+        async move { self.load(key).await.map(Loaded::from) }
+    }
 
     /// Loads several values, in the order of `keys` and exactly as many.
     fn load_many(&self, keys: &[K]) -> impl Future<Output = Result<Vec<Option<V>>>> + Send
@@ -95,12 +106,16 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The erased twin of [`Source`], so that handles carry no type parameter for it.
 pub(crate) trait ErasedSource<K, V>: Send + Sync {
     fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Option<V>>>;
+    fn reload<'a>(&'a self, key: &'a K, previous: &'a Arc<V>) -> BoxFuture<'a, Result<Loaded<V>>>;
     fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<Vec<Option<V>>>>;
 }
 
-impl<K: Sync + 'static, V: Send + 'static, S: Source<K, V>> ErasedSource<K, V> for S {
+impl<K: Sync + 'static, V: Send + Sync + 'static, S: Source<K, V>> ErasedSource<K, V> for S {
     fn load<'a>(&'a self, key: &'a K) -> BoxFuture<'a, Result<Option<V>>> {
         Box::pin(Source::load(self, key))
+    }
+    fn reload<'a>(&'a self, key: &'a K, previous: &'a Arc<V>) -> BoxFuture<'a, Result<Loaded<V>>> {
+        Box::pin(Source::reload(self, key, previous))
     }
     fn load_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Result<Vec<Option<V>>>> {
         Box::pin(Source::load_many(self, keys))

@@ -3,6 +3,7 @@
 mod behind;
 mod cache;
 mod coherence;
+mod conditional;
 mod deadlines;
 mod document;
 mod outage;
