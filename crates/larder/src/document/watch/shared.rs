@@ -143,3 +143,143 @@ fn number_of(value: &Value) -> Result<u64> {
 fn unexpected() -> Error {
     Error::new(ErrorKind::Corrupt, "redis answered something else than this script returns")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use larder_testkit::eventually;
+
+    use super::*;
+    use crate::redis::{DEFAULT_SHARDS, Redis, Space};
+
+    const LONG: Duration = Duration::from_secs(60);
+    const SHORT: Duration = Duration::from_millis(50);
+
+    struct Desk(Arc<Shared>);
+
+    impl Desk {
+        async fn new() -> Self {
+            static NEXT: AtomicU32 = AtomicU32::new(0);
+            let name = format!("seat{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
+            let redis = Redis::connect(&*larder_testkit::redis::single()).await.unwrap();
+            let space = Space::new("larder", &name, DEFAULT_SHARDS, 1).unwrap();
+            Self(Arc::new(Shared::new(redis, space, 1 << 20, 1_000, false)))
+        }
+
+        fn node(&self, node: u64, length: Duration) -> Lease {
+            Lease::new(self.0.clone(), node, length)
+        }
+
+        async fn lose(&self, name: &str) {
+            let key = self.0.space().of_shard(0, name);
+            let mut del = ::redis::cmd("DEL");
+            del.arg(&key);
+            assert_eq!(self.0.redis().command(&key, &del).await.unwrap(), Value::Int(1));
+        }
+    }
+
+    async fn lead(lease: &Lease, histories: u64) -> (Fence, Found) {
+        match lease.claim(histories).await.unwrap() {
+            Claim::Leads(fence, found) => (fence, found),
+            Claim::Held(left) => panic!("another node leads for {left:?}"),
+        }
+    }
+
+    async fn lead_in_time(lease: &Lease) -> (Fence, Found) {
+        let free = || async { matches!(lease.claim(1).await.unwrap(), Claim::Leads(..)) };
+        eventually("the lease runs out", Duration::from_secs(10), free).await;
+        lead(lease, 1).await
+    }
+
+    fn token(text: &str) -> ResumeToken {
+        ResumeToken(text.as_bytes().to_vec())
+    }
+
+    fn texts(found: &Found) -> Vec<&str> {
+        found.tokens.iter().map(|kept| std::str::from_utf8(&kept.token.0).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn one_node_leads_until_it_gives_up_or_its_lease_runs_out() {
+        let desk = Desk::new().await;
+        let (a, b) = (desk.node(1, LONG), desk.node(2, SHORT));
+        let (first, found) = lead(&a, 1).await;
+        assert!(found.tokens.is_empty());
+        assert_eq!(lead(&a, 1).await.0, first, "the leader stays it, under the same fence");
+        let Claim::Held(left) = b.claim(1).await.unwrap() else { panic!("two leaders") };
+        assert!(left <= LONG && left > LONG / 2, "{left:?}");
+        a.give_up(&first, 1).await.unwrap();
+        lead(&b, 1).await;
+        lead_in_time(&a).await;
+    }
+
+    #[tokio::test]
+    async fn who_led_before_can_store_strike_off_and_prolong_nothing() {
+        let desk = Desk::new().await;
+        let (a, b) = (desk.node(1, SHORT), desk.node(2, LONG));
+        let (old, _) = lead(&a, 1).await;
+        assert!(a.begin(&old, Some(&token("start")), 1).await.unwrap());
+        let (new, found) = lead_in_time(&b).await;
+        assert_eq!(texts(&found), ["start"]);
+        assert!(b.store(&new, &token("new")).await.unwrap());
+
+        assert!(!a.store(&old, &token("old")).await.unwrap());
+        assert!(!a.rewind(&old, 1, 1).await.unwrap());
+        assert!(!a.begin(&old, None, 1).await.unwrap());
+        assert!(!a.keep(&old, 1).await.unwrap());
+        assert!(matches!(a.claim(1).await.unwrap(), Claim::Held(_)));
+        assert_eq!(texts(&lead(&b, 1).await.1), ["new", "start"]);
+    }
+
+    #[tokio::test]
+    async fn a_fence_never_comes_again_even_if_the_last_one_is_lost() {
+        let desk = Desk::new().await;
+        let (a, b) = (desk.node(1, LONG), desk.node(2, LONG));
+        let (old, _) = lead(&a, 1).await;
+        assert!(a.begin(&old, Some(&token("kept")), 1).await.unwrap());
+        desk.lose("cs").await;
+        let number = |fence: &Fence| std::str::from_utf8(&fence.0).unwrap().parse::<u64>().unwrap();
+        eventually("the server's clock moves on", LONG, || async {
+            let (new, _) = lead(&b, 1).await;
+            b.give_up(&new, 1).await.unwrap();
+            desk.lose("cs").await;
+            number(&new) > number(&old)
+        })
+        .await;
+        let (_, found) = lead(&b, 1).await;
+        assert!(!found.is_same_history && found.seen_ms == 0, "nobody knows what the tokens stand on");
+        assert!(!a.store(&old, &token("old")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_newest_point_is_replaced_and_older_ones_are_steps_apart() {
+        let desk = Desk::new().await;
+        let a = desk.node(1, LONG);
+        let (fence, _) = lead(&a, 1).await;
+        assert!(a.begin(&fence, Some(&token("start")), 1).await.unwrap());
+        for text in ["1", "2", "3"] {
+            assert!(a.store(&fence, &token(text)).await.unwrap());
+        }
+        assert_eq!(texts(&lead(&a, 1).await.1), ["3", "start"]);
+    }
+
+    #[tokio::test]
+    async fn another_history_is_told_until_the_leader_has_begun_anew() {
+        let desk = Desk::new().await;
+        let a = desk.node(1, LONG);
+        let (fence, _) = lead(&a, 1).await;
+        assert!(a.begin(&fence, Some(&token("start")), 1).await.unwrap());
+        assert!(a.store(&fence, &token("new")).await.unwrap());
+        assert!(lead(&a, 1).await.1.is_same_history);
+        for _ in 0..2 {
+            let found = lead(&a, 2).await.1;
+            assert!(!found.is_same_history && found.seen_ms > 0, "a crash in between changes nothing");
+        }
+        assert!(a.rewind(&fence, 1, 2).await.unwrap());
+        let found = lead(&a, 2).await.1;
+        assert_eq!((texts(&found), found.is_same_history), (vec!["start"], true));
+        assert!(a.store(&fence, &token("again")).await.unwrap());
+        assert_eq!(texts(&lead(&a, 2).await.1), ["again", "start"], "the older one stays");
+    }
+}

@@ -194,19 +194,23 @@ impl Watcher {
         let mut feed = self.begin(term, start).await?;
         self.figures.become_(feed.role());
         self.figures.heard();
-        let mut stored = None;
+        let (mut stored, mut stored_at) = (None, Instant::now());
         loop {
             let batch = feed.next().await?;
             *refusals = 0;
             self.apply(&batch).await?;
+            // A point that only moved on, past changes of other collections, can wait: it is stored so that it does not get
+            // too old to be gone on from.
+            let is_due = batch.changes() > 0 || stored_at.elapsed() >= self.lease / 3;
             // After it was applied, so that a crash in between applies it again.
-            if batch.token != stored
+            if is_due
+                && batch.token != stored
                 && let Some(token) = &batch.token
             {
                 if !self.seat.store(term, token).await? {
                     return Err(Trouble::Replaced);
                 }
-                stored = batch.token.clone();
+                (stored, stored_at) = (batch.token.clone(), Instant::now());
             }
             if batch.ended {
                 feed = Feed::open(&self.collection, batch.token.as_ref(), self.poll_interval).await?;

@@ -71,6 +71,11 @@ impl Place {
         nodes
     }
 
+    /// One of the keys in Redis that belong to its watch.
+    pub(crate) fn key(&self, name: &str) -> String {
+        format!("{{larder.{}.00}}:v1:{name}", self.name)
+    }
+
     pub(crate) async fn rename(&self, to: &str) {
         let here = self.things.namespace();
         let command = doc! { "renameCollection": here.to_string(), "to": format!("{}.{to}", here.db) };
@@ -78,9 +83,18 @@ impl Place {
     }
 
     pub(crate) async fn put(&self, id: i64, n: i64) {
-        let replacing = self.things.replace_one(doc! { "_id": id }, doc! { "_id": id, "n": n }).upsert(true);
-        replacing.await.expect("a write");
+        let whole = doc! { "_id": id, "n": n };
+        // The first try after an outage may meet a connection from before it.
+        eventually("a write", SOON, || async {
+            self.things.replace_one(doc! { "_id": id }, &whole).upsert(true).await.is_ok()
+        })
+        .await;
     }
+}
+
+/// A handle of its own on a server of the test's own.
+pub(crate) async fn connect(server: &larder_testkit::redis::Server) -> Redis {
+    Redis::connect(&*server.url()).await.expect("the test server is up")
 }
 
 /// A watch with a short lease.
@@ -90,12 +104,18 @@ pub(crate) fn watch(node: &Collection) -> WatchBuilder {
 
 /// What a cached read answers.
 pub(crate) async fn n(node: &Collection, id: i64) -> Option<i64> {
-    let found = node.get(&Id::Int(id)).await.expect("a read");
-    found.map(|document| document.raw().get_i64("n").expect("a number"))
+    read(node, id).await.expect("a read")
 }
 
+async fn read(node: &Collection, id: i64) -> larder::Result<Option<i64>> {
+    let found = node.get(&Id::Int(id)).await?;
+    Ok(found.map(|document| document.raw().get_i64("n").expect("a number")))
+}
+
+/// Returns when cached reads answer this. The database may be away meanwhile.
 pub(crate) async fn sees(node: &Collection, id: i64, expected: Option<i64>) {
-    eventually("the change is seen", SOON, || async { n(node, id).await == expected }).await;
+    eventually("the change is seen", SOON, || async { read(node, id).await.is_ok_and(|n| n == expected) })
+        .await;
 }
 
 pub(crate) fn stats(watch: &Watch) -> WatchStats {

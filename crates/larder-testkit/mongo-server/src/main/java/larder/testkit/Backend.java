@@ -35,7 +35,8 @@ final class Backend extends H2Backend {
         super(store);
     }
 
-    private Storage storage() {
+    /** Made once, whichever of several clients comes first: a second one would have a history of its own. */
+    private synchronized Storage storage() {
         if (storage == null) {
             storage = new Storage(getMvStore(), getCursorRegistry());
         }

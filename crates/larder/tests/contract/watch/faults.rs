@@ -1,0 +1,200 @@
+//! What a watch makes of a database or a Redis that fails.
+
+use bson::doc;
+use larder::document::ChangeKind;
+use larder_testkit::{
+    mongo,
+    redis::{Monitor, Options, Reply, Server},
+};
+
+use super::place::{Place, connect, n, sees, stats, until, until_led, watch};
+use crate::setup::Backend;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_was_stopped_goes_on_where_it_was_and_forgets_nothing_else() {
+    for backend in Backend::SHARED {
+        let place = Place::new().await;
+        let nodes = place.nodes(backend).await;
+        let first = watch(&nodes[0]).start().unwrap();
+        until_led(&[&first]).await;
+        for id in 1..4 {
+            place.put(id, 1).await;
+            sees(&nodes[0], id, Some(1)).await;
+        }
+        until(&first, "all is applied", |stats| stats.changes_of(ChangeKind::Insert) == 3).await;
+        first.stop().await;
+
+        assert_eq!(n(&nodes[0], 1).await, Some(1), "{backend:?}: it is cached");
+        place.put(1, 2).await;
+        assert_eq!(n(&nodes[0], 1).await, Some(1), "{backend:?}: nobody watches");
+        let second = watch(&nodes[1]).start().unwrap();
+        for node in &nodes {
+            sees(node, 1, Some(2)).await;
+        }
+        let stats = stats(&second);
+        assert_eq!((stats.clears, stats.history_lost, stats.rewinds), (0, 0, 0), "{backend:?}: {stats:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_is_lost_clears_the_collection_and_is_counted() {
+    let server = mongo::shared();
+    for backend in Backend::SHARED {
+        let place = Place::new().await;
+        let nodes = place.nodes(backend).await;
+        let first = watch(&nodes[0]).start().unwrap();
+        until_led(&[&first]).await;
+        place.put(1, 1).await;
+        until(&first, "the insert is applied", |stats| stats.invalidated == 1).await;
+        for node in &nodes {
+            sees(node, 1, Some(1)).await;
+        }
+        first.stop().await;
+        place.put(1, 2).await;
+        if !server.forget_changes(&place.things.namespace().to_string()) {
+            return mongo::not_run("losing the change history on demand");
+        }
+        assert_eq!(n(&nodes[0], 1).await, Some(1));
+
+        let second = watch(&nodes[0]).start().unwrap();
+        for node in &nodes {
+            sees(node, 1, Some(2)).await;
+        }
+        until_led(&[&second]).await;
+        assert_eq!(stats(&second).history_lost, 1, "{backend:?}");
+        place.put(1, 3).await;
+        for node in &nodes {
+            sees(node, 1, Some(3)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mongodb_that_was_killed_is_followed_again_and_nothing_is_missed() {
+    for backend in [Backend::Memory, Backend::Redis] {
+        let server = mongo::Server::start();
+        let place = Place::on(&server).await;
+        let nodes = place.nodes(backend).await;
+        let watch = watch(&nodes[0]).start().unwrap();
+        until_led(&[&watch]).await;
+        place.put(1, 1).await;
+        for node in &nodes {
+            sees(node, 1, Some(1)).await;
+        }
+        until(&watch, "the insert is applied", |stats| stats.invalidated == 1).await;
+        place.put(1, 2).await;
+        server.kill();
+        until(&watch, "the outage is noticed", |stats| stats.trouble.is_some()).await;
+        server.restart();
+        for node in &nodes {
+            sees(node, 1, Some(2)).await;
+        }
+        place.put(1, 3).await;
+        for node in &nodes {
+            sees(node, 1, Some(3)).await;
+        }
+        until(&watch, "the trouble is over", |stats| stats.trouble.is_none()).await;
+        let stats = stats(&watch);
+        assert_eq!((stats.clears, stats.history_lost), (1, 0), "{backend:?}: {stats:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_during_an_outage_of_redis_are_applied_after_it() {
+    let redis = Server::start(&Options { append_only: true, ..Options::default() });
+    let place = Place::new().await;
+    let nodes =
+        [place.node(Some(&connect(&redis).await)).await, place.node(Some(&connect(&redis).await)).await];
+    let watch = watch(&nodes[0]).start().unwrap();
+    until_led(&[&watch]).await;
+    place.put(1, 1).await;
+    for node in &nodes {
+        sees(node, 1, Some(1)).await;
+    }
+    until(&watch, "the insert is applied", |stats| stats.invalidated == 1).await;
+    redis.freeze();
+    place.put(1, 2).await;
+    until(&watch, "Redis does not answer", |stats| stats.trouble.is_some()).await;
+    redis.thaw();
+    for node in &nodes {
+        sees(node, 1, Some(2)).await;
+    }
+    until(&watch, "the trouble is over", |stats| stats.trouble.is_none()).await;
+    let stats = stats(&watch);
+    assert_eq!((stats.clears, stats.rewinds), (1, 0), "nothing was lost: {stats:?}");
+}
+
+/// Redis comes back with another replication history, as after a failover: what it had acknowledged last may be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_redis_came_back_with_another_history_the_changes_before_are_applied_again() {
+    let redis = Server::start(&Options { append_only: true, ..Options::default() });
+    let place = Place::new().await;
+    let node = place.node(Some(&connect(&redis).await)).await;
+    let watch = watch(&node).start().unwrap();
+    until_led(&[&watch]).await;
+    // A point from long ago, at which nothing had been written yet.
+    let tokens = place.key("cs:t");
+    let age = "return redis.call('RPUSH', KEYS[1], '1:' .. string.match(redis.call('LINDEX', KEYS[1], 0), ':(.*)'))";
+    assert!(matches!(redis.ask(&["EVAL", age, "1", &tokens]), Reply::Int(2..)));
+    for id in 1..4 {
+        place.put(id, 1).await;
+    }
+    until(&watch, "all are applied", |stats| stats.changes_of(ChangeKind::Insert) == 3).await;
+
+    redis.restart();
+    until(&watch, "all are applied again", |stats| stats.changes_of(ChangeKind::Insert) == 6).await;
+    assert_eq!((stats(&watch).rewinds, stats(&watch).clears), (1, 1));
+    sees(&node, 1, Some(1)).await;
+    place.put(1, 2).await;
+    sees(&node, 1, Some(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_point_from_before_it_the_collection_is_cleared() {
+    let redis = Server::start(&Options { append_only: true, ..Options::default() });
+    let place = Place::new().await;
+    let node = place.node(Some(&connect(&redis).await)).await;
+    let watch = watch(&node).start().unwrap();
+    until_led(&[&watch]).await;
+    place.put(1, 1).await;
+    until(&watch, "it is applied", |stats| stats.invalidated == 1).await;
+    redis.restart();
+    until(&watch, "everything is forgotten", |stats| stats.clears == 2).await;
+    assert_eq!(stats(&watch).rewinds, 0);
+    place.put(1, 2).await;
+    sees(&node, 1, Some(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_costs_one_invalidation_and_one_stored_point_and_a_batch_one_point_too() {
+    let redis = Server::start(&Options::default());
+    let place = Place::new().await;
+    let node = place.node(Some(&connect(&redis).await)).await;
+    // So long that nothing is renewed meanwhile.
+    let watch = watch(&node).lease(std::time::Duration::from_secs(600)).start().unwrap();
+    until_led(&[&watch]).await;
+    // The first time, Redis has to be given each script.
+    place.put(1, 0).await;
+    until(&watch, "it is applied", |stats| stats.invalidated == 1).await;
+    let monitor = Monitor::start(&redis);
+    monitor.commands_until_quiet();
+    let count = |commands: &[Vec<String>], key: &str| {
+        let scripts = commands.iter().filter(|words| words[0].starts_with("EVAL"));
+        scripts.filter(|words| words[3].ends_with(key)).count()
+    };
+
+    place.put(1, 1).await;
+    until(&watch, "it is applied", |stats| stats.invalidated == 2).await;
+    let commands = monitor.commands_until_quiet();
+    assert_eq!((count(&commands, ":q"), count(&commands, ":cs")), (1, 1), "{commands:?}");
+
+    watch.stop().await;
+    let many = (100..900_i64).map(|id| doc! { "_id": id });
+    place.things.insert_many(many).await.expect("inserts");
+    monitor.commands_until_quiet();
+    let watch = super::place::watch(&node).lease(std::time::Duration::from_secs(600)).start().unwrap();
+    until(&watch, "all are applied", |stats| stats.invalidated == 800).await;
+    let commands = monitor.commands_until_quiet();
+    // To lead, and to store the point behind the one batch.
+    assert_eq!((count(&commands, ":q"), count(&commands, ":cs")), (16, 2), "{commands:?}");
+}
