@@ -39,7 +39,7 @@ impl MongoDatabase {
             Capability {
                 name: "change streams",
                 available: self.can(deadline, self.try_watch()).await?,
-                without: "changes made past Larder show only when cached copies expire",
+                without: "changes made past Larder show when cached copies expire, or by polling a field that dates them",
             },
             Capability {
                 name: "explain",

@@ -73,11 +73,18 @@ impl SqliteDatabase {
             topology: Topology::Embedded,
             wire_version: None,
             server_time: None,
-            capabilities: vec![Capability {
-                name: "shared",
-                available: false,
-                without: "one process holds the data; several nodes need MongoDB",
-            }],
+            capabilities: vec![
+                Capability {
+                    name: "shared",
+                    available: false,
+                    without: "one process holds the data; several nodes need MongoDB",
+                },
+                Capability {
+                    name: "change streams",
+                    available: false,
+                    without: "changes made past Larder show when cached copies expire, or by polling a field that dates them",
+                },
+            ],
         })
     }
 }

@@ -1,10 +1,14 @@
 //! Where changes come from.
 
-use std::time::Duration;
-
 #[cfg(feature = "mongo")]
 use super::mongo::MongoFeed;
-use super::{WatchRole, change::Batch, start::ResumeToken, trouble::Trouble};
+use super::{
+    WatchRole,
+    change::Batch,
+    poll::{PollFeed, Polling},
+    start::ResumeToken,
+    trouble::Trouble,
+};
 use crate::{
     Error, ErrorKind,
     document::{Collection, store::Store},
@@ -14,35 +18,39 @@ use crate::{
 pub(super) enum Feed {
     #[cfg(feature = "mongo")]
     Mongo(Box<MongoFeed>),
+    Poll(Box<PollFeed>),
 }
 
 impl Feed {
-    /// Opens the feed behind a token, or at this moment.
+    /// Opens the feed behind a token, or at this moment: the change stream, or where there is none the poll.
     pub(super) async fn open(
         collection: &Collection,
         after: Option<&ResumeToken>,
-        _poll_interval: Duration,
+        polling: Option<&Polling>,
     ) -> Result<Self, Trouble> {
-        match collection.store() {
-            #[cfg(feature = "mongo")]
-            Store::Mongo(mongo) => Ok(Self::Mongo(Box::new(MongoFeed::open(mongo, after).await?))),
-            #[cfg(feature = "sqlite")]
-            Store::Sqlite(_) => Err(Trouble::Unsupported(no_streams())),
-        }
+        let unsupported = match stream(collection, after).await {
+            Err(Trouble::Unsupported(error)) => error,
+            opened_or_failed => return opened_or_failed,
+        };
+        let Some(polling) = polling else { return Err(Trouble::Unsupported(unsupported)) };
+        let feed = PollFeed::open(collection.store().clone(), polling.clone(), after).await?;
+        Ok(Self::Poll(Box::new(feed)))
     }
 
     pub(super) fn role(&self) -> WatchRole {
         match self {
             #[cfg(feature = "mongo")]
             Self::Mongo(_) => WatchRole::Leading,
+            Self::Poll(_) => WatchRole::Polling,
         }
     }
 
     /// Where it stands.
-    pub(super) fn token(&self) -> Option<&ResumeToken> {
+    pub(super) fn token(&self) -> Option<ResumeToken> {
         match self {
             #[cfg(feature = "mongo")]
-            Self::Mongo(feed) => feed.token(),
+            Self::Mongo(feed) => feed.token().cloned(),
+            Self::Poll(feed) => Some(feed.token()),
         }
     }
 
@@ -51,11 +59,23 @@ impl Feed {
         match self {
             #[cfg(feature = "mongo")]
             Self::Mongo(feed) => feed.next().await,
+            Self::Poll(feed) => feed.next().await,
         }
     }
 }
 
-#[cfg(feature = "sqlite")]
-fn no_streams() -> Error {
-    Error::new(ErrorKind::Config, "SQLite has no change streams; declare the collection's updated_at field")
+#[cfg_attr(
+    not(feature = "mongo"),
+    expect(clippy::unused_async, unused_variables, reason = "only MongoDB is asked")
+)]
+async fn stream(collection: &Collection, after: Option<&ResumeToken>) -> Result<Feed, Trouble> {
+    match collection.store() {
+        #[cfg(feature = "mongo")]
+        Store::Mongo(mongo) => Ok(Feed::Mongo(Box::new(MongoFeed::open(mongo, after).await?))),
+        #[cfg(feature = "sqlite")]
+        Store::Sqlite(_) => Err(Trouble::Unsupported(Error::new(
+            ErrorKind::Config,
+            "SQLite has no change streams; a field that says when a document was changed can be polled",
+        ))),
+    }
 }

@@ -7,14 +7,19 @@ use parking_lot::Mutex;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{
+    poll::Polling,
     seat::Seat,
     shared::Lease,
     stats::{Figures, WatchStats},
     watcher::Watcher,
 };
-use crate::{Error, ErrorKind, Result, document::Collection};
+use crate::{
+    Error, ErrorKind, Result,
+    document::{Collection, FieldType},
+};
 
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+const SHORTEST_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running watch. Cheap to clone; dropping the last clone ends it, and the other nodes notice when the lease runs out.
 ///
@@ -61,6 +66,7 @@ impl Watch {
             collections: collections.into_iter().cloned().collect(),
             lease: Duration::from_secs(5),
             margin: Duration::from_secs(30),
+            updated_at: Vec::new(),
             poll_interval: Duration::from_secs(1),
         }
     }
@@ -88,6 +94,8 @@ pub struct WatchBuilder {
     collections: Vec<Collection>,
     lease: Duration,
     margin: Duration,
+    /// Collection and field.
+    updated_at: Vec<(String, String)>,
     poll_interval: Duration,
 }
 
@@ -106,18 +114,55 @@ impl WatchBuilder {
         self
     }
 
+    /// Names the field of a collection that says when a document was last changed. Where the database has no change streams it
+    /// is polled; where it has them this changes nothing. Whoever writes must set it, to the present time. It must be
+    /// declared as a date that can be sorted by, and needs an index. Default: none, and nothing is polled.
+    pub fn updated_at(mut self, collection: impl Into<String>, field: impl Into<String>) -> Self {
+        self.updated_at.push((collection.into(), field.into()));
+        self
+    }
+
+    /// How often such a field is polled. Default: 1 s.
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |what: String| Err(Error::new(ErrorKind::Config, what));
+        if self.collections.is_empty() {
+            return wrong("a watch needs a collection".into());
+        }
+        if self.lease < SHORTEST_LEASE || self.poll_interval < SHORTEST_POLL_INTERVAL {
+            return wrong("the lease of a watch must be 100 ms or longer, its poll interval 10 ms".into());
+        }
+        for (name, field) in &self.updated_at {
+            let Some(collection) = self.collections.iter().find(|it| it.schema().name() == name) else {
+                return wrong(format!(
+                    "the collection {name} is not watched, so its {field} cannot be polled"
+                ));
+            };
+            let declared = collection.schema().find_field(field);
+            if !declared.is_some_and(|it| it.is_sortable() && *it.field_type() == FieldType::Date) {
+                return wrong(format!("{name}.{field} must be declared as a date that can be sorted by"));
+            }
+        }
+        Ok(())
+    }
+
+    fn polling_of(&self, collection: &Collection) -> Option<Polling> {
+        let (_, field) = self.updated_at.iter().find(|(name, _)| name == collection.schema().name())?;
+        Some(Polling { field: field.clone(), interval: self.poll_interval })
+    }
+
     /// Starts watching. Does no I/O: a database or a Redis that is away is found when it comes. Must be called inside a Tokio
     /// runtime.
     ///
     /// # Errors
-    /// `ErrorKind::Config` if there is no collection, or the lease is shorter than 100 ms.
+    /// `ErrorKind::Config` if there is no collection, if the lease is shorter than 100 ms or the poll interval than 10 ms, or if
+    /// a field to be polled is not as [`updated_at`](Self::updated_at) says.
     pub fn start(self) -> Result<Watch> {
-        if self.collections.is_empty() {
-            return Err(Error::new(ErrorKind::Config, "a watch needs a collection"));
-        }
-        if self.lease < SHORTEST_LEASE {
-            return Err(Error::new(ErrorKind::Config, "the lease of a watch must be 100 ms or longer"));
-        }
+        self.check()?;
         let stop = CancellationToken::new();
         let (mut watched, mut tasks) = (Vec::new(), Vec::new());
         for collection in &self.collections {
@@ -131,7 +176,7 @@ impl WatchBuilder {
                 seat,
                 lease: self.lease,
                 margin: self.margin,
-                poll_interval: self.poll_interval,
+                polling: self.polling_of(collection),
                 figures: figures.clone(),
             };
             watched.push((collection.schema().name().to_owned(), figures));

@@ -23,18 +23,25 @@
 //! same time, and one to store the point. A leader without changes renews its lease three times in its length; a node that
 //! stands by asks as often.
 //!
+//! # Without change streams
+//! A MongoDB without a replica set has none, and neither has SQLite. A collection that declares a field for the time of its
+//! last change ([`WatchBuilder::updated_at`]) is polled there instead: one query each [interval](WatchBuilder::poll_interval).
+//! Deletions, and changes that leave the field alone, are not seen that way: they show when the copies expire.
+//!
 //! # When Redis is down
 //! Nothing is stored, so nothing is lost: when Redis is back the changes since the last stored point are applied, after the
 //! invalidations that this node owes.
 //!
 //! # When MongoDB is down
 //! The stream goes on where it was when MongoDB is back. What is cached is served as the policy says.
+#![cfg_attr(not(feature = "mongo"), expect(dead_code, reason = "polling alone needs only a part of it"))]
 
 mod change;
 mod feed;
 mod handle;
 #[cfg(feature = "mongo")]
 mod mongo;
+mod poll;
 mod seat;
 mod shared;
 mod start;

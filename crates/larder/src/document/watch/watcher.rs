@@ -12,6 +12,7 @@ use super::{
     WatchRole,
     change::Batch,
     feed::Feed,
+    poll::Polling,
     seat::{Asked, Seat, Term},
     start::{Start, Why, decide},
     stats::Figures,
@@ -33,7 +34,8 @@ pub(super) struct Watcher {
     pub(super) lease: Duration,
     /// How far back Redis may lose what it had acknowledged.
     pub(super) margin: Duration,
-    pub(super) poll_interval: Duration,
+    /// What is done where there is no change stream.
+    pub(super) polling: Option<Polling>,
     pub(super) figures: Arc<Figures>,
 }
 
@@ -94,7 +96,7 @@ impl Watcher {
                 if self.figures.failed(&error.to_string()) {
                     tracing::warn!(
                         collection = self.name(), %error,
-                        "The database has no change streams: changes past Larder show when entries expire."
+                        "Nothing can be watched: changes past Larder show when entries expire."
                     );
                 }
                 UNSUPPORTED_PAUSE
@@ -213,7 +215,7 @@ impl Watcher {
                 (stored, stored_at) = (batch.token.clone(), Instant::now());
             }
             if batch.ended {
-                feed = Feed::open(&self.collection, batch.token.as_ref(), self.poll_interval).await?;
+                feed = Feed::open(&self.collection, batch.token.as_ref(), self.polling.as_ref()).await?;
             }
         }
     }
@@ -221,7 +223,7 @@ impl Watcher {
     async fn begin(&self, term: &Term, start: Start) -> Result<Feed, Trouble> {
         let open = |place: usize| {
             let after = term.found.tokens.get(place).map(|kept| &kept.token);
-            Feed::open(&self.collection, after, self.poll_interval)
+            Feed::open(&self.collection, after, self.polling.as_ref())
         };
         let (feed, is_ours) = match start {
             Start::Resume => (open(0).await?, true),
@@ -236,7 +238,7 @@ impl Watcher {
             }
             Start::Fresh(why) => {
                 // The point first, so that a change between the two is in the feed.
-                let feed = Feed::open(&self.collection, None, self.poll_interval).await?;
+                let feed = Feed::open(&self.collection, None, self.polling.as_ref()).await?;
                 self.collection.clear().await?;
                 self.figures.clears.fetch_add(1, Relaxed);
                 tracing::info!(
@@ -244,7 +246,7 @@ impl Watcher {
                     ?why,
                     "Watching begins; everything cached before is forgotten."
                 );
-                let is_ours = self.seat.begin(term, feed.token()).await?;
+                let is_ours = self.seat.begin(term, feed.token().as_ref()).await?;
                 (feed, is_ours)
             }
         };

@@ -4,3 +4,4 @@ mod changes;
 mod faults;
 mod leader;
 mod place;
+mod poll;
