@@ -202,44 +202,48 @@ where
         load: Loader<V>,
     ) -> SlowRead<'a, V> {
         Box::pin(async move {
-            let policy = self.policy_of(options)?;
-            let answer = async {
-                match options.mode {
-                    ReadMode::Bypass => self.bypass(&policy, load).await,
-                    ReadMode::Refresh => {
-                        self.board(key, options, (MissReason::Asked, None), policy, load).await
-                    }
-                    ReadMode::Cached if !self.is_at(&key, options) => {
-                        self.board(key, options, (MissReason::Invalidated, None), policy, load).await
-                    }
-                    ReadMode::Cached => match self.look_near(&key) {
-                        NearLook::Fresh(entry) => {
-                            if let Some(created_ms) = self.drawn_ahead(&entry) {
-                                let order = RefreshOrder::ahead(policy, options.tag_hashes(), created_ms);
-                                self.tasks.spawn(self.clone().refresh(key, order, load));
-                            }
-                            Ok(entry.read(Served::Near, self.clock.monotonic_ms()))
-                        }
-                        NearLook::Stale(entry) => {
-                            let order = RefreshOrder::late(policy, options.tag_hashes());
-                            self.tasks.spawn(self.clone().refresh(key, order, load));
-                            Ok(entry.read(Served::Near, self.clock.monotonic_ms()))
-                        }
-                        NearLook::Miss(reason, spare) => {
-                            self.board(key, options, (reason, spare), policy, load).await
-                        }
-                    },
-                }
-            };
             let answer = match options.deadline {
-                None => answer.await,
-                Some(deadline) => timeout(deadline, answer).await.unwrap_or_else(|_| {
-                    Err(Error::new(ErrorKind::Timeout, "no answer before the call's deadline"))
-                }),
+                None => self.answer(key, options, load).await,
+                // In a box of its own: else every read would carry the room for two answers.
+                Some(deadline) => {
+                    timeout(deadline, Box::pin(self.answer(key, options, load))).await.unwrap_or_else(|_| {
+                        Err(Error::new(ErrorKind::Timeout, "no answer before the call's deadline"))
+                    })
+                }
             };
             self.count_answer(&answer);
             answer
         })
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        key: K,
+        options: &ReadOptions,
+        load: Loader<Option<V>>,
+    ) -> Result<Read<V>> {
+        let policy = self.policy_of(options)?;
+        let miss = match options.mode {
+            ReadMode::Bypass => return Box::pin(self.bypass(&policy, load)).await,
+            ReadMode::Refresh => (MissReason::Asked, None),
+            ReadMode::Cached if !self.is_at(&key, options) => (MissReason::Invalidated, None),
+            ReadMode::Cached => match self.look_near(&key) {
+                NearLook::Fresh(entry) => {
+                    if let Some(created_ms) = self.drawn_ahead(&entry) {
+                        let order = RefreshOrder::ahead(policy, options.tag_hashes(), created_ms);
+                        self.tasks.spawn(self.clone().refresh(key, order, load));
+                    }
+                    return Ok(entry.read(Served::Near, self.clock.monotonic_ms()));
+                }
+                NearLook::Stale(entry) => {
+                    let order = RefreshOrder::late(policy, options.tag_hashes());
+                    self.tasks.spawn(self.clone().refresh(key, order, load));
+                    return Ok(entry.read(Served::Near, self.clock.monotonic_ms()));
+                }
+                NearLook::Miss(reason, spare) => (reason, spare),
+            },
+        };
+        self.board(key, options, miss, policy, load).await
     }
 
     fn policy_of(&self, options: &ReadOptions) -> Result<Policy> {

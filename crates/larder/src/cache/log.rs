@@ -110,7 +110,8 @@ impl Follower {
         if self.coherence.is_synced(shard, self.clock.monotonic_ms()) {
             return Ok(());
         }
-        self.sync(shard).await
+        // Boxed, because every look at Redis has room for this call, and few make it.
+        Box::pin(self.sync(shard)).await
     }
 
     /// Reads where the shard stands and applies what is missing. One round trip, and one for each page of the log.

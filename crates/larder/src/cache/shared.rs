@@ -151,7 +151,7 @@ impl Shared {
         let slot = self.space.entry(key.as_bytes())?;
         match self.redis.command(&slot, &lookup_command(&slot, lease)).await {
             Ok(value) => self.found(value, lease),
-            Err(error) => self.look_without_lease(&slot, error).await,
+            Err(error) => Box::pin(self.look_without_lease(&slot, error)).await,
         }
     }
 
@@ -468,8 +468,9 @@ impl Shared {
 }
 
 fn lookup_command(slot: &[u8], lease: &Lease) -> Cmd {
-    let mut set = ::redis::cmd("SET");
-    set.arg(slot).arg(lease.as_bytes()).arg("NX").arg("GET").arg("PX").arg(LEASE.as_millis() as u64);
+    let mut set = Cmd::with_capacity(7, slot.len() + 48);
+    set.arg("SET").arg(slot).arg(lease.as_bytes()).arg("NX").arg("GET").arg("PX");
+    set.arg(LEASE.as_millis() as u64);
     set
 }
 

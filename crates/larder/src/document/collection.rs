@@ -148,9 +148,7 @@ impl Codec<StoredDocument> for BsonDocument {
         Ok(Bytes::copy_from_slice(document.raw().as_bytes()))
     }
     fn decode(&self, bytes: &Bytes) -> Result<StoredDocument> {
-        let raw = RawDocumentBuf::from_bytes(bytes.to_vec())
-            .map_err(|_| Error::new(ErrorKind::Corrupt, "the stored value is not BSON"))?;
-        StoredDocument::new(raw)
+        StoredDocument::from_bytes(bytes.clone()).map_err(|error| error.context("the stored value"))
     }
 }
 

@@ -6,15 +6,12 @@ use bson::{RawDocument, RawDocumentBuf};
 use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::{
-    json::{JsonForm, to_json},
-    raw,
-};
+use super::{json::json_of_checked, raw};
 use crate::Result;
 
 /// A document, immutable, shared by everyone who reads it.
 pub struct StoredDocument {
-    raw: RawDocumentBuf,
+    raw: Bytes,
     json: OnceLock<Bytes>,
     etag: OnceLock<Etag>,
 }
@@ -26,7 +23,15 @@ pub struct Etag(String);
 impl Etag {
     /// The tag of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(format!("\"{:032x}\"", xxh3_128(bytes)))
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut text = String::with_capacity(34);
+        text.push('"');
+        for byte in xxh3_128(bytes).to_be_bytes() {
+            text.push(HEX[usize::from(byte >> 4)].into());
+            text.push(HEX[usize::from(byte & 15)].into());
+        }
+        text.push('"');
+        Self(text)
     }
     /// A tag as a client sent it, with its quotes.
     pub fn from_text(text: impl Into<String>) -> Self {
@@ -50,27 +55,31 @@ impl StoredDocument {
     /// # Errors
     /// `ErrorKind::Corrupt` if the bytes are not BSON.
     pub fn new(raw: RawDocumentBuf) -> Result<Self> {
-        raw::validate(raw.as_bytes())?;
+        Self::from_bytes(Bytes::from(raw.into_bytes()))
+    }
+    /// The same, of bytes that are shared and not copied.
+    pub(crate) fn from_bytes(raw: Bytes) -> Result<Self> {
+        raw::validate(&raw)?;
         Ok(Self { raw, json: OnceLock::new(), etag: OnceLock::new() })
     }
     /// The raw BSON.
     pub fn raw(&self) -> &RawDocument {
-        &self.raw
+        RawDocument::from_bytes(&self.raw).expect("the bytes were checked when the document was made")
     }
     /// The strong entity tag of this state of the document.
     pub fn etag(&self) -> &Etag {
-        self.etag.get_or_init(|| Etag::of(self.raw.as_bytes()))
+        self.etag.get_or_init(|| Etag::of(&self.raw))
     }
     /// The document as relaxed Extended JSON, made once and shared by all later readers.
     pub fn json(&self) -> &Bytes {
         self.json.get_or_init(|| {
-            to_json(&self.raw, JsonForm::Relaxed).expect("the bytes were checked when the document was made")
+            json_of_checked(&self.raw).expect("the bytes were checked when the document was made")
         })
     }
 }
 
 impl fmt::Debug for StoredDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredDocument").field("bytes", &self.raw.as_bytes().len()).finish_non_exhaustive()
+        f.debug_struct("StoredDocument").field("bytes", &self.raw.len()).finish_non_exhaustive()
     }
 }

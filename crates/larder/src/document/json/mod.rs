@@ -35,7 +35,7 @@ pub enum JsonForm {
 /// # Errors
 /// `ErrorKind::Corrupt` if the bytes are not BSON or a text in them is not UTF-8.
 pub fn to_json(document: &RawDocument, form: JsonForm) -> Result<Bytes> {
-    let mut json = Vec::with_capacity(document.as_bytes().len() * 5 / 4 + 64);
+    let mut json = Vec::with_capacity(room_for(document.as_bytes()));
     write_document(document.as_bytes(), form, &mut json)?;
     Ok(Bytes::from(json))
 }
@@ -48,12 +48,28 @@ pub fn write_json(document: &RawDocument, form: JsonForm, json: &mut Vec<u8>) ->
     Ok(write_document(document.as_bytes(), form, json)?)
 }
 
+/// The relaxed form of bytes that [`raw::validate`] has seen: their texts are not checked once more.
+pub(crate) fn json_of_checked(document: &[u8]) -> Result<Bytes, Malformed> {
+    let mut json = Vec::with_capacity(room_for(document));
+    let mut writer = Writer { form: JsonForm::Relaxed, checked: true, json: &mut json };
+    writer.elements(Value { kind: ElementType::EmbeddedDocument, bytes: document }, 0)?;
+    Ok(Bytes::from(json))
+}
+
 fn write_document(document: &[u8], form: JsonForm, json: &mut Vec<u8>) -> Result<(), Malformed> {
-    Writer { form, json }.elements(Value { kind: ElementType::EmbeddedDocument, bytes: document }, 0)
+    let mut writer = Writer { form, checked: false, json };
+    writer.elements(Value { kind: ElementType::EmbeddedDocument, bytes: document }, 0)
+}
+
+/// Quotes and colons take about as much as the types and lengths that they stand for.
+fn room_for(document: &[u8]) -> usize {
+    document.len() * 5 / 4 + 64
 }
 
 struct Writer<'a> {
     form: JsonForm,
+    /// Whether the texts are known to be UTF-8.
+    checked: bool,
     json: &'a mut Vec<u8>,
 }
 
@@ -62,8 +78,12 @@ impl Writer<'_> {
         self.json.extend_from_slice(text.as_bytes());
     }
 
-    fn text(&mut self, text: &str) {
+    fn text(&mut self, text: &[u8]) -> Result<(), Malformed> {
+        if !self.checked {
+            str::from_utf8(text).map_err(|_| Malformed)?;
+        }
         write_text(text, self.json);
+        Ok(())
     }
 
     fn elements(&mut self, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
@@ -78,7 +98,7 @@ impl Writer<'_> {
                 self.json.push(b',');
             }
             if !array {
-                self.text(str::from_utf8(element.name).map_err(|_| Malformed)?);
+                self.text(element.name)?;
                 self.json.push(b':');
             }
             self.value(element.value, depth)?;
@@ -89,7 +109,7 @@ impl Writer<'_> {
 
     fn value(&mut self, value: Value<'_>, depth: u32) -> Result<(), Malformed> {
         match value.kind {
-            ElementType::String => self.text(value.text()?),
+            ElementType::String => self.text(value.text_bytes()?)?,
             ElementType::EmbeddedDocument | ElementType::Array => self.elements(value, depth + 1)?,
             ElementType::Double => self.double(value.double()?),
             ElementType::Int32 => self.integer("$numberInt", value.int32()?.into()),
@@ -180,21 +200,21 @@ impl Writer<'_> {
             ElementType::RegularExpression => {
                 let (pattern, options) = value.regex()?;
                 self.push("{\"$regularExpression\":{\"pattern\":");
-                self.text(pattern);
+                self.text(pattern.as_bytes())?;
                 self.push(",\"options\":");
-                self.text(options);
+                self.text(options.as_bytes())?;
                 self.push("}}");
             }
             ElementType::Timestamp => {
                 let (increment, time) = value.timestamp()?;
                 let _ = write!(Text(self.json), "{{\"$timestamp\":{{\"t\":{time},\"i\":{increment}}}}}");
             }
-            ElementType::JavaScriptCode => self.named_text("{\"$code\":", value.text()?),
-            ElementType::Symbol => self.named_text("{\"$symbol\":", value.text()?),
+            ElementType::JavaScriptCode => self.named_text("{\"$code\":", value.text_bytes()?)?,
+            ElementType::Symbol => self.named_text("{\"$symbol\":", value.text_bytes()?)?,
             ElementType::JavaScriptCodeWithScope => {
                 let (code, scope) = value.code_with_scope()?;
                 self.push("{\"$code\":");
-                self.text(code);
+                self.text(code.as_bytes())?;
                 self.push(",\"$scope\":");
                 self.elements(Value { kind: ElementType::EmbeddedDocument, bytes: scope }, depth + 1)?;
                 self.push("}");
@@ -202,7 +222,7 @@ impl Writer<'_> {
             ElementType::DbPointer => {
                 let (name, id) = value.db_pointer()?;
                 self.push("{\"$dbPointer\":{\"$ref\":");
-                self.text(name);
+                self.text(name.as_bytes())?;
                 self.push(",\"$id\":");
                 self.object_id(id);
                 self.push("}}");
@@ -214,10 +234,11 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn named_text(&mut self, open: &str, text: &str) {
+    fn named_text(&mut self, open: &str, text: &[u8]) -> Result<(), Malformed> {
         self.push(open);
-        self.text(text);
+        self.text(text)?;
         self.push("}");
+        Ok(())
     }
 }
 

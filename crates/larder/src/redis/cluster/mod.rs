@@ -59,7 +59,8 @@ impl Cluster {
         let until = Instant::now() + deadline;
         let reply = self.watched(self.owner(slot_key)?.command(cmd, deadline).await)?;
         let Some(redirect) = Redirect::in_reply(&reply) else { return Ok(reply) };
-        let mut replies = self.follow(&redirect, vec![cmd.clone()], until).await?;
+        // Boxed, because every command has room for this call, and few make it.
+        let mut replies = Box::pin(self.follow(&redirect, vec![cmd.clone()], until)).await?;
         replies.pop().ok_or_else(out_of_step)
     }
 
@@ -82,7 +83,7 @@ impl Cluster {
             }
         }
         let Some(redirect) = redirect else { return Ok(replies) };
-        let moved = self.follow(&redirect, again, until).await?;
+        let moved = Box::pin(self.follow(&redirect, again, until)).await?;
         for (place, reply) in places.into_iter().zip(moved) {
             replies[place] = reply;
         }
