@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use ::redis::{Cmd, Value, aio::MultiplexedConnection};
+use ::redis::{Cmd, Value};
 
 use super::{
     Redis,
     error::{from_driver, from_reply, timed_out},
+    wire::Wire,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -17,7 +18,7 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct BlockingReader {
     redis: Redis,
     slot_key: Vec<u8>,
-    connection: Option<MultiplexedConnection>,
+    connection: Option<Wire>,
 }
 
 impl BlockingReader {
@@ -42,7 +43,7 @@ impl BlockingReader {
             None => self.open().await?,
         };
         let deadline = wait + self.redis.deadline;
-        let reply = match tokio::time::timeout(deadline, connection.send_packed_command(cmd)).await {
+        let reply = match tokio::time::timeout(deadline, connection.send(cmd)).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(from_driver(&error).0),
             Err(_) => return Err(timed_out(deadline)),
@@ -57,7 +58,7 @@ impl BlockingReader {
         }
     }
 
-    async fn open(&self) -> Result<MultiplexedConnection> {
+    async fn open(&self) -> Result<Wire> {
         let ears = &self.redis.inner.ears;
         let primary = ears.topology.primary_of(&self.slot_key);
         let primary = primary.ok_or_else(|| Error::new(ErrorKind::Unavailable, "redis is not connected"))?;

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     breaker::Breaker,
-    dial::Certificates,
+    tls::Certificates,
     url::{Login, Target},
 };
 use crate::{Clock, Result, SystemClock};

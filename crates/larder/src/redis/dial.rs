@@ -1,19 +1,18 @@
 //! Opening one connection: resolve, connect, log in, check what answers.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use ::redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, IntoConnectionInfo, ProtocolVersion,
-    PushInfo, RedisConnectionInfo, RedisResult, TlsCertificates, aio::MultiplexedConnection,
-    io::tcp::TcpSettings,
+    AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, RedisResult,
 };
-
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     RedisConfig,
     error::from_connect,
+    tls::Tls,
     url::{Address, Login, Target},
+    wire::Wire,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -22,25 +21,8 @@ use crate::{Error, ErrorKind, Result};
 pub(crate) struct Dialer {
     target: Target,
     sentinel_login: Login,
-    certificates: Certificates,
+    tls: Option<Tls>,
     connect_deadline: Duration,
-}
-
-/// What TLS connections trust and show, all PEM. `Debug` shows none of it.
-#[derive(Clone, Default)]
-pub(crate) struct Certificates {
-    pub(crate) authority: Option<Vec<u8>>,
-    /// Certificate and key.
-    pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl fmt::Debug for Certificates {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificates")
-            .field("authority", &self.authority.is_some())
-            .field("client", &self.client.is_some())
-            .finish()
-    }
 }
 
 /// Requests that may wait for the socket at once. Past it callers wait, within their own deadlines.
@@ -48,23 +30,15 @@ const SEND_QUEUE: usize = 1_024;
 
 impl Dialer {
     /// # Errors
-    /// `Config` for certificates without TLS, and for an authority that is no PEM certificate.
+    /// `Config` for certificates without TLS, and for those that cannot be read.
     pub(crate) fn new(target: Target, config: &RedisConfig) -> Result<Self> {
         let RedisConfig { sentinel_login, certificates, connect_deadline, .. } = config.clone();
-        let wrong = |what: &'static str| Err(Error::new(ErrorKind::Config, what));
-        if target.tls {
-            // The driver takes the process's choice of cryptography. If the program has made one already, that stays.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        } else if certificates.authority.is_some() || certificates.client.is_some() {
-            return wrong("certificates are given, but the redis URL does not ask for TLS: use rediss://");
+        if !target.tls && (certificates.authority.is_some() || certificates.client.is_some()) {
+            let what = "certificates are given, but the redis URL does not ask for TLS: use rediss://";
+            return Err(Error::new(ErrorKind::Config, what));
         }
-        if let Some(pem) = &certificates.authority {
-            let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-            if found.is_ok_and(|certificates| certificates.is_empty()) {
-                return wrong("the certificate authority for redis holds no PEM certificate");
-            }
-        }
-        Ok(Self { target, sentinel_login, certificates, connect_deadline })
+        let tls = target.tls.then(|| Tls::new(&certificates)).transpose()?;
+        Ok(Self { target, sentinel_login, tls, connect_deadline })
     }
 
     pub(crate) fn connect_deadline(&self) -> Duration {
@@ -78,7 +52,7 @@ impl Dialer {
     ///
     /// # Errors
     /// `Unavailable` if nothing answers within the connect deadline, `Config` if the login or the protocol is refused.
-    pub(crate) async fn open<F>(&self, address: &Address, on_push: F) -> Result<MultiplexedConnection>
+    pub(crate) async fn open<F>(&self, address: &Address, on_push: F) -> Result<Wire>
     where
         F: Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
     {
@@ -90,16 +64,11 @@ impl Dialer {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub(crate) async fn open_sentinel(&self, address: &Address) -> Result<MultiplexedConnection> {
+    pub(crate) async fn open_sentinel(&self, address: &Address) -> Result<Wire> {
         self.connect(address, log_in(&self.sentinel_login), |_| Ok(())).await
     }
 
-    async fn connect<F>(
-        &self,
-        address: &Address,
-        login: RedisConnectionInfo,
-        on_push: F,
-    ) -> Result<MultiplexedConnection>
+    async fn connect<F>(&self, address: &Address, login: RedisConnectionInfo, on_push: F) -> Result<Wire>
     where
         F: Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
     {
@@ -109,11 +78,7 @@ impl Dialer {
             .set_pipeline_buffer_size(SEND_QUEUE)
             .set_push_sender(on_push);
         let name = address.to_string();
-        let client = self.client(address, login).map_err(|error| {
-            Error::new(ErrorKind::Config, error.to_string()).context(format!("redis at {name}"))
-        })?;
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        match tokio::time::timeout(self.connect_deadline, connecting).await {
+        match timeout(self.connect_deadline, self.wire(address, &login, config)).await {
             Ok(connected) => connected.map_err(|error| from_connect(&name, &error)),
             Err(_) => Err(Error::new(
                 ErrorKind::Unavailable,
@@ -123,19 +88,21 @@ impl Dialer {
         }
     }
 
-    fn client(&self, address: &Address, login: RedisConnectionInfo) -> RedisResult<Client> {
-        let Address { host, port } = address.clone();
-        let settings = TcpSettings::default().set_nodelay(true);
-        let info = |addr: ConnectionAddr| -> RedisResult<_> {
-            Ok(addr.into_connection_info()?.set_redis_settings(login).set_tcp_settings(settings))
-        };
-        if !self.target.tls {
-            return Client::open(info(ConnectionAddr::Tcp(host, port))?);
+    async fn wire(
+        &self,
+        Address { host, port }: &Address,
+        login: &RedisConnectionInfo,
+        config: AsyncConnectionConfig,
+    ) -> RedisResult<Wire> {
+        let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(RedisError::from)?;
+        stream.set_nodelay(true).map_err(RedisError::from)?;
+        match &self.tls {
+            None => Wire::over(stream, login, config).await,
+            Some(tls) => {
+                let stream = tls.greet(host, stream).await.map_err(RedisError::from)?;
+                Wire::over(stream, login, config).await
+            }
         }
-        let addr = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
-        let Certificates { authority, client } = self.certificates.clone();
-        let client_tls = client.map(|(client_cert, client_key)| ClientTlsConfig { client_cert, client_key });
-        Client::build_with_tls(info(addr)?, TlsCertificates { client_tls, root_cert: authority })
     }
 }
 

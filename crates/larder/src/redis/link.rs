@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Cmd, Pipeline, RedisResult, Value, aio::MultiplexedConnection};
+use ::redis::{Cmd, Pipeline, RedisResult, Value};
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
@@ -21,6 +21,7 @@ use super::{
     stats::Counters,
     supervisor::{self, Primary},
     url::Address,
+    wire::Wire,
 };
 use crate::{Clock, Error, ErrorKind, Result};
 
@@ -62,7 +63,7 @@ pub(super) struct Shared {
 
 /// A connection in use.
 pub(super) struct Live {
-    pub(super) connection: MultiplexedConnection,
+    pub(super) connection: Wire,
     pub(super) generation: u64,
 }
 
@@ -108,21 +109,15 @@ impl Link {
 
     /// Sends one command and waits for its reply, at most `deadline`. An error reply is a value.
     pub(crate) async fn command(&self, cmd: &Cmd, deadline: Duration) -> Result<Value> {
-        self.call(
-            deadline,
-            |mut connection| async move { connection.send_packed_command(cmd).await },
-            health_of,
-        )
-        .await
+        self.call(deadline, |mut connection| async move { connection.send(cmd).await }, health_of).await
     }
 
     /// Sends all of `pipeline` in one write and waits for all replies, at most `deadline`. Error replies stay in
     /// their places among the values.
     pub(crate) async fn pipeline(&self, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>> {
-        let count = pipeline.len();
         self.call(
             deadline,
-            |mut connection| async move { connection.send_packed_commands(pipeline, 0, count).await },
+            |mut connection| async move { connection.send_all(pipeline).await },
             |replies| replies.iter().map(health_of).max().unwrap_or(Health::Sound),
         )
         .await
@@ -156,7 +151,7 @@ impl Link {
     async fn call<T, F>(
         &self,
         deadline: Duration,
-        send: impl FnOnce(MultiplexedConnection) -> F,
+        send: impl FnOnce(Wire) -> F,
         judge: impl FnOnce(&T) -> Health,
     ) -> Result<T>
     where

@@ -32,8 +32,10 @@ mod stats;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod topology;
 mod url;
+mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
 

@@ -166,7 +166,7 @@ async fn hear(
         // One by one: channels of one command would have to share a slot.
         subscribe.cmd("SSUBSCRIBE").arg(&**channel);
     }
-    let confirmed = connection.send_packed_commands(&subscribe, 0, channels.len());
+    let confirmed = connection.send_all(&subscribe);
     match timeout(ears.dialer.connect_deadline(), confirmed).await {
         Ok(Ok(replies)) if !replies.iter().any(|reply| matches!(reply, Value::ServerError(_))) => {}
         _ => return Some("not subscribed"),
@@ -193,7 +193,7 @@ async fn hear(
             }
             () = sleep(ears.probe_interval) => {
                 let ping = ::redis::cmd("PING");
-                match timeout(ears.probe_interval, connection.send_packed_command(&ping)).await {
+                match timeout(ears.probe_interval, connection.send(&ping)).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(_)) | Err(_) => return Some("silent"),
                 }

@@ -25,7 +25,7 @@ async fn ask(dialer: &Dialer, sentinel: &Address, service: &str) -> Result<Addre
     let away = |what: &str| error(ErrorKind::Unavailable, what.to_owned());
     let mut connection = dialer.open_sentinel(sentinel).await?;
     let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service).take();
-    let reply = tokio::time::timeout(dialer.connect_deadline(), connection.send_packed_command(&question))
+    let reply = tokio::time::timeout(dialer.connect_deadline(), connection.send(&question))
         .await
         .map_err(|_| away("accepts connections but does not answer"))?
         .map_err(|failure| away(&failure.to_string()))?;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{PushInfo, PushKind, aio::MultiplexedConnection};
+use ::redis::{PushInfo, PushKind};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
@@ -18,6 +18,7 @@ use super::{
     sentinel::find_primary,
     stats::Counters,
     url::Address,
+    wire::Wire,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -57,7 +58,7 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
     }
 }
 
-async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(MultiplexedConnection, Address, SignOfLife)> {
+async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(Wire, Address, SignOfLife)> {
     let address = match &shared.primary {
         Primary::Fixed(address) => address.clone(),
         Primary::Watched { sentinels, service } => find_primary(&shared.dialer, sentinels, service).await?,
@@ -74,7 +75,7 @@ async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(MultiplexedConne
     Ok((connection, address, sign))
 }
 
-fn publish(shared: &Shared, connection: MultiplexedConnection, address: &Address) -> u64 {
+fn publish(shared: &Shared, connection: Wire, address: &Address) -> u64 {
     let generation = shared.state.borrow().generation + 1;
     shared.live.store(Some(Arc::new(Live { connection, generation })));
     Counters::add(&shared.counters.connects);
@@ -108,7 +109,7 @@ fn withdraw(shared: &Shared, why: Error) {
 /// Returns when the connection is of no more use, and why.
 async fn watch(
     shared: &Shared,
-    mut connection: MultiplexedConnection,
+    mut connection: Wire,
     sign: SignOfLife,
     generation: u64,
     gone: &Notify,
@@ -135,7 +136,7 @@ async fn watch(
             }
         }
         asked = Instant::now();
-        match timeout(shared.probe_interval, connection.send_packed_command(&question)).await {
+        match timeout(shared.probe_interval, connection.send(&question)).await {
             Ok(Ok(role)) if is_replica(&role) => return lost("the server is a replica now, not a primary"),
             // Any other reply will do, an error too: it shows that the server is there.
             Ok(Ok(_)) => {}

@@ -70,7 +70,7 @@ async fn ask_seed(dialer: &Dialer, seed: &Address) -> Result<Vec<Range>> {
     let question = cmd("CLUSTER").arg("SLOTS").take();
     let away =
         |what: &str| Error::new(ErrorKind::Unavailable, what.to_owned()).context(format!("redis at {seed}"));
-    let reply = timeout(dialer.connect_deadline(), connection.send_packed_command(&question))
+    let reply = timeout(dialer.connect_deadline(), connection.send(&question))
         .await
         .map_err(|_| away("accepts connections but does not answer"))?
         .map_err(|error| away(&error.to_string()))?;
