@@ -8,6 +8,7 @@ mod process;
 pub mod proxy;
 pub mod redis;
 mod report;
+pub mod seeds;
 pub mod tls;
 mod wait;
 

@@ -12,9 +12,7 @@ pub use crate::{
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
-
-    type Property = fn(&[u8]);
+    use larder_testkit::seeds::{self, Property};
 
     const TARGETS: [(&str, Property); 14] = [
         ("bson", super::bson),
@@ -35,19 +33,6 @@ mod tests {
 
     #[test]
     fn what_the_fuzzer_checks_holds_for_its_seeds() {
-        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
-        for (name, property) in TARGETS {
-            let target = fuzz.join("fuzz_targets").join(name).with_extension("rs");
-            assert!(target.exists(), "{} is missing", target.display());
-            let folder = fuzz.join("seeds").join(name);
-            let seeds = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-            let seeds: Vec<Vec<u8>> = seeds.map(|seed| fs::read(seed.unwrap().path()).unwrap()).collect();
-            assert!(!seeds.is_empty(), "{name} has no seeds");
-            for seed in seeds {
-                property(&seed);
-                // Cut off anywhere, too: a reader meets more ends than a seed has.
-                (0..seed.len().min(200)).for_each(|end| property(&seed[..end]));
-            }
-        }
+        seeds::check(&TARGETS, 200);
     }
 }

@@ -116,11 +116,15 @@ impl Address {
         let (host, port) = match text.strip_prefix('[') {
             Some(v6) => {
                 let (host, port) = v6.split_once(']').ok_or_else(wrong)?;
-                (host, port.strip_prefix(':'))
+                match port {
+                    "" => (host, None),
+                    port => (host, Some(port.strip_prefix(':').ok_or_else(wrong)?)),
+                }
             }
             None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
         };
-        if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        let misplaced = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']');
+        if host.is_empty() || host.chars().any(misplaced) {
             return Err(wrong());
         }
         let port = port.map_or(Ok(default_port), |port| port.parse().map_err(|_| wrong()))?;
@@ -219,6 +223,9 @@ mod tests {
             "redis-cluster://u:sesame@h/1",
             "redis-sentinel://u:sesame@h",
             "redis://u:sesame%ff@h",
+            "redis://u:sesame@[::1]7000",
+            "redis://u:sesame@[[h]",
+            "redis://u:sesame@h]",
         ] {
             let error = Target::parse(url).expect_err(url);
             assert_eq!(error.kind(), ErrorKind::Config, "{url}");

@@ -105,7 +105,12 @@ impl Decimal {
 
 fn add_finite(a: Finite, b: Finite) -> Decimal {
     if a.coefficient == 0 || b.coefficient == 0 {
-        let other = if a.coefficient == 0 { b } else { a };
+        let other = match (a.coefficient, b.coefficient) {
+            // Zeros of unlike signs make the positive one, in whichever order.
+            (0, 0) => Finite { negative: a.negative && b.negative, ..b },
+            (0, _) => b,
+            _ => a,
+        };
         return with_exponent_near(other, a.exponent.min(b.exponent));
     }
     let (high, mut low) = if a.exponent >= b.exponent { (a, b) } else { (b, a) };
@@ -275,6 +280,9 @@ mod tests {
         let cases = [
             (decimal("10.50").add(decimal("11.50")), "22.00"),
             (decimal("0.1").add(decimal("-0.10")), "0.00"),
+            (decimal("0").add(decimal("-0.0")), "0.0"),
+            (decimal("-0.0").add(decimal("0")), "0.0"),
+            (decimal("-0").add(decimal("-0")), "-0"),
             (decimal("1E+40").add(decimal("1")), "1.000000000000000000000000000000000E+40"),
             (
                 decimal("9999999999999999999999999999999999").add(decimal("1")),
