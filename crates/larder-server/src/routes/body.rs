@@ -99,6 +99,20 @@ impl Deref for Body<'_> {
     }
 }
 
+/// Reads the body of a request for one document, which must be of this type.
+///
+/// # Errors
+/// As [`MediaType::of`] and [`read`].
+pub(crate) async fn read_one<'a>(
+    app: &'a App,
+    headers: &HeaderMap,
+    body: Incoming,
+    media_type: MediaType,
+) -> Result<Body<'a>, Refusal> {
+    MediaType::of(headers, &[media_type])?;
+    read(app, headers, body, app.limits.max_body_bytes).await
+}
+
 /// Reads a whole body of at most `max_bytes`. Nothing is kept of a body that says it is larger.
 ///
 /// # Errors

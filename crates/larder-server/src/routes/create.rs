@@ -19,8 +19,7 @@ use crate::{
 /// 400 naming the field that is wrong, 409 if the id is taken, 415 and 413 for the body.
 pub(crate) async fn one(app: &App, head: &Parts, name: &str, incoming: Incoming) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::Create)?;
-    MediaType::of(&head.headers, &[MediaType::Json])?;
-    let body = body::read(app, &head.headers, incoming, app.limits.max_body_bytes).await?;
+    let body = body::read_one(app, &head.headers, incoming, MediaType::Json).await?;
     let document = input::document(&call, &body)?;
     let inserted = call.resource.collection.insert(document).await?;
     write::created(&call, &inserted.id, &inserted.document)

@@ -43,8 +43,7 @@ pub(crate) async fn put(
     let call = Call::enter(app, head, name, Verb::Replace)?;
     let id = call.parse_id(id)?;
     let must_be_new = conditional::must_be_new(&head.headers)?;
-    MediaType::of(&head.headers, &[MediaType::Json])?;
-    let body = body::read(app, &head.headers, incoming, app.limits.max_body_bytes).await?;
+    let body = body::read_one(app, &head.headers, incoming, MediaType::Json).await?;
     let mut document = input::document(&call, &body)?;
     let collection = &call.resource.collection;
     if must_be_new {
@@ -85,8 +84,7 @@ pub(crate) async fn patch(
 ) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::Patch)?;
     let id = call.parse_id(id)?;
-    MediaType::of(&head.headers, &[MediaType::MergePatch])?;
-    let body = body::read(app, &head.headers, incoming, app.limits.max_body_bytes).await?;
+    let body = body::read_one(app, &head.headers, incoming, MediaType::MergePatch).await?;
     let patch = input::patch(&call, &body)?;
     let expect = expect_of(&call, &id).await?;
     let written = call.resource.collection.patch(&id, &patch, &expect).await?;
