@@ -97,14 +97,18 @@ impl<R: BufRead> Elements<R> {
     fn rest(&mut self) -> io::Result<Option<Record>> {
         self.closed = true;
         skip_space(&mut self.input)?;
-        let piece = self.input.fill_buf()?;
-        if piece.is_empty() {
-            return Ok(None);
-        }
-        let text = piece[..piece.len().min(KEPT_BYTES)].to_vec();
-        while !self.input.fill_buf()?.is_empty() {
-            let length = self.input.fill_buf()?.len();
+        let mut text = Vec::new();
+        loop {
+            let piece = self.input.fill_buf()?;
+            let length = piece.len();
+            if length == 0 {
+                break;
+            }
+            text.extend_from_slice(&piece[..length.min(KEPT_BYTES - text.len())]);
             self.input.consume(length);
+        }
+        if text.is_empty() {
+            return Ok(None);
         }
         let reason = "there is text behind the end of the array; only its beginning is kept here";
         Ok(Some(Record { number: self.number + 1, text, content: Content::Fault(reason.to_owned()) }))
@@ -187,7 +191,8 @@ mod tests {
     fn an_array_that_is_cut_off_says_so() {
         let found = elements(r#"[{"a":1},{"b":"#, 1000);
         assert_eq!(found[1].json(), Err("the input ends inside the array"));
-        assert_eq!(elements("[{}] more", 1000)[1].number, 2);
+        let behind = &elements("[{}] more of it", 1000)[1];
+        assert_eq!((behind.number, behind.text.as_slice()), (2, b"more of it".as_slice()));
     }
 
     #[test]

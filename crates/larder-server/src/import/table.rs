@@ -16,14 +16,30 @@ const MAX_COLUMNS: usize = 4096;
 pub(super) struct Table<R> {
     input: R,
     reader: Reader,
-    /// Line ends behind us.
-    lines: u64,
+    lines: LineCount,
     /// The longest row that is read whole.
     limit: usize,
     columns: Columns,
     header: Vec<u8>,
     has_comments: bool,
     row: Row,
+}
+
+/// Counts line ends as they pass by: `\n`, `\r`, or both as one.
+#[derive(Clone, Copy, Default)]
+struct LineCount {
+    lines: u64,
+    after_return: bool,
+}
+
+impl LineCount {
+    fn pass(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let ends = *byte == b'\r' || (*byte == b'\n' && !self.after_return);
+            self.lines += u64::from(ends);
+            self.after_return = *byte == b'\r';
+        }
+    }
 }
 
 /// The row that was read last. Its buffers are used again for the next.
@@ -60,7 +76,7 @@ impl<R: BufRead> Table<R> {
         let mut table = Self {
             input,
             reader,
-            lines: 0,
+            lines: LineCount::default(),
             limit: MAX_RECORD_BYTES,
             columns,
             header: Vec::new(),
@@ -83,14 +99,14 @@ impl<R: BufRead> Table<R> {
 
     /// The next row. A row over the limit is passed over piece by piece, never held.
     pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
-        let lines_before = self.lines;
+        let mut before = self.lines;
         if !self.read()? {
             return Ok(None);
         }
         // The reader leaves the second half of `\r\n`, and blank lines, to the row that follows.
         let space = self.leading();
-        let skipped = self.row.text[..space].iter().filter(|byte| **byte == b'\n').count() as u64;
-        let number = lines_before + skipped + 1;
+        before.pass(&self.row.text[..space]);
+        let number = before.lines + 1;
         let text = self.row.text[space..].trim_ascii_end().to_vec();
         if self.row.too_long {
             return Ok(Some(Record::too_long(number, text)));
@@ -141,7 +157,7 @@ impl<R: BufRead> Table<R> {
                 self.reader.read_record(piece, &mut row.cells[used..], &mut row.ends[row.count..]);
             let kept = if row.too_long { KEPT_BYTES.saturating_sub(row.text.len()) } else { read };
             row.text.extend_from_slice(&piece[..read.min(kept)]);
-            self.lines += piece[..read].iter().filter(|byte| **byte == b'\n').count() as u64;
+            self.lines.pass(&piece[..read]);
             self.input.consume(read);
             (used, row.count) = (used + written, row.count + ended);
             match result {
@@ -219,6 +235,14 @@ mod tests {
     fn the_line_of_a_row_counts_the_lines_inside_of_quotes_and_the_blank_ones() {
         let found = rows("_id,name\n1,\"two\nlines\"\n\n2,b\n");
         assert_eq!(found.iter().map(|row| row.0).collect::<Vec<_>>(), [2, 5]);
+    }
+
+    #[test]
+    fn a_line_may_end_in_any_of_the_three_ways() {
+        for end in ["\n", "\r\n", "\r"] {
+            let found = rows(&["_id,name", "1,a", "", "2,b"].join(end));
+            assert_eq!(found.iter().map(|row| row.0).collect::<Vec<_>>(), [2, 4], "{end:?}");
+        }
     }
 
     #[test]

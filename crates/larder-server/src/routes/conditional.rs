@@ -69,13 +69,13 @@ pub(crate) fn must_be_new(headers: &HeaderMap) -> Result<bool, Refusal> {
 fn read(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<Tags>, Refusal> {
     let wrong = || Refusal::invalid(shown, "must be \"*\" or quoted entity tags joined by commas");
     let mut tags = Vec::new();
-    let mut any = false;
+    let mut stars = 0;
     for value in headers.get_all(name) {
         for item in value.to_str().map_err(|_| wrong())?.split(',') {
             let item = item.trim();
             let opaque = item.strip_prefix("W/").unwrap_or(item);
             match item {
-                "*" => any = true,
+                "*" => stars += 1,
                 _ if opaque.len() >= 2 && opaque.starts_with('"') && opaque.ends_with('"') => {
                     tags.push(item.to_owned())
                 }
@@ -83,11 +83,11 @@ fn read(headers: &HeaderMap, name: &HeaderName, shown: &str) -> Result<Option<Ta
             }
         }
     }
-    match (any, tags.is_empty()) {
-        (false, true) => Ok(None),
-        (true, true) => Ok(Some(Tags::Any)),
-        (false, false) => Ok(Some(Tags::List(tags))),
-        (true, false) => Err(wrong()),
+    match (stars, tags.is_empty()) {
+        (0, true) => Ok(None),
+        (1, true) => Ok(Some(Tags::Any)),
+        (0, false) => Ok(Some(Tags::List(tags))),
+        _ => Err(wrong()),
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
         assert!(tags.contains_strong("\"b\""));
         assert_eq!(if_match(&headers(IF_MATCH, "*")).unwrap(), Some(Tags::Any));
         assert_eq!(if_match(&HeaderMap::new()).unwrap(), None);
-        for wrong in ["a", "\"a", "\"a\", *", "\""] {
+        for wrong in ["a", "\"a", "\"a\", *", "\"", "*, *"] {
             assert!(if_match(&headers(IF_MATCH, wrong)).is_err(), "{wrong}");
         }
     }
