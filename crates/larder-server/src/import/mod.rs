@@ -27,7 +27,10 @@ mod tests;
 use std::{fmt, io, path::PathBuf, time::Duration};
 
 use indicatif::HumanCount;
-use larder::{Error, ErrorKind, Result, document::Collection};
+use larder::{
+    Error, ErrorKind, Result,
+    document::{Collection, Schema},
+};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 pub(crate) use self::{args::ImportArgs, declare::declare};
@@ -92,7 +95,8 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
     })?;
     let elapsed = progress.elapsed();
     // An empty collection is filled first and indexed afterwards, which is several times faster.
-    progress.finish_with("Making the indexes");
+    let indexes = indexes_of(collection.schema());
+    progress.finish_with(format!("Making {indexes} indexes; the documents are all there"));
     if !args.dry_run {
         collection.ensure_indexes().await.map_err(|error| error.context("make the indexes"))?;
     }
@@ -104,6 +108,11 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
         indexing: progress.elapsed() - elapsed,
         dry_run: args.dry_run,
     })
+}
+
+/// How many indexes the declaration asks for, at the most.
+fn indexes_of(schema: &Schema) -> usize {
+    schema.fields().iter().filter(|field| field.is_filterable() || field.is_sortable()).count()
 }
 
 fn unreadable(args: &ImportArgs, error: io::Error) -> Error {

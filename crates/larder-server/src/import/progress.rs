@@ -66,7 +66,7 @@ impl Progress {
     }
 
     /// Leaves only these words, until this is dropped.
-    pub(super) fn finish_with(&self, words: &'static str) {
+    pub(super) fn finish_with(&self, words: String) {
         self.bar.set_style(ProgressStyle::with_template("{spinner}  {msg}").expect("the template is sound"));
         self.bar.set_message(words);
     }

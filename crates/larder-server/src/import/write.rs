@@ -59,15 +59,15 @@ impl<'a> Writer<'a> {
                 Err(reason) => outcomes.rejected.push((parsed, reason)),
             }
         }
-        let results = match self.mode {
-            Mode::Check => documents.iter().map(|document| self.check(document)).collect(),
-            Mode::Insert => self.insert(documents).await?,
-            Mode::Upsert => self.upsert(documents).await?,
+        let refusals: Vec<Option<Error>> = match self.mode {
+            Mode::Check => documents.iter().map(|document| self.check(document).err()).collect(),
+            Mode::Insert => refusals(self.collection.insert_many_raw(documents).await?),
+            Mode::Upsert => refusals(self.collection.put_many_raw(documents).await?),
         };
-        for (parsed, result) in sound.into_iter().zip(results) {
-            match result {
-                Ok(()) => outcomes.written += 1,
-                Err(error) => outcomes.rejected.push((parsed, error.to_string())),
+        for (parsed, refusal) in sound.into_iter().zip(refusals) {
+            match refusal {
+                None => outcomes.written += 1,
+                Some(error) => outcomes.rejected.push((parsed, error.to_string())),
             }
         }
         outcomes.rejected.sort_by_key(|(parsed, _)| parsed.number);
@@ -77,33 +77,6 @@ impl<'a> Writer<'a> {
     /// What inserting would say about the id; whether the id is taken is left for then.
     fn check(&self, document: &RawDocumentBuf) -> Result<()> {
         self.id(document).map(|_| ())
-    }
-
-    async fn insert(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<()>>> {
-        let inserted = self.collection.insert_many_raw(documents).await?;
-        Ok(inserted.into_iter().map(|result| result.map(|_| ())).collect())
-    }
-
-    /// Inserts all of them, then puts those whose id is taken, one by one: most imports bring new documents.
-    async fn upsert(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<()>>> {
-        let mut results = self.insert(documents.clone()).await?;
-        for (result, document) in results.iter_mut().zip(documents) {
-            if result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict) {
-                let put = async {
-                    let id = self.id(&document)?.ok_or_else(|| Error::invalid("_id", "is missing"))?;
-                    let document =
-                        document.try_into().map_err(|_| Error::new(ErrorKind::Invalid, "is not BSON"))?;
-                    self.collection.put(&id, document).await
-                };
-                *result = match put.await {
-                    Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
-                        return Err(error);
-                    }
-                    other => other.map(|_| ()),
-                };
-            }
-        }
-        Ok(results)
     }
 
     /// The document's id; `None` if it has none and will be given one.
@@ -119,4 +92,8 @@ impl<'a> Writer<'a> {
             None => Err(Error::invalid("_id", "is missing")),
         }
     }
+}
+
+fn refusals(written: Vec<Result<Id>>) -> Vec<Option<Error>> {
+    written.into_iter().map(Result::err).collect()
 }

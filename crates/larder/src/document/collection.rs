@@ -309,29 +309,35 @@ impl Collection {
         self.insert_identified(documents.into_iter().map(|document| self.identified_raw(document))).await
     }
 
+    /// Inserts several documents, or puts each in the place of the one that has its id; says for each, in their order,
+    /// what became of it. One that fails leaves the others alone. Of two with the same id the last one stays.
+    ///
+    /// Like every write here it is guarded: nothing older can be cached in between.
+    ///
+    /// Cost: with SQLite one transaction. With MongoDB one command for those that are new, then one for each that is there,
+    /// several at a time. With Redis, a block before and an invalidation after, each one round trip for each shard.
+    ///
+    /// # Errors
+    /// As [`insert_many`](Self::insert_many).
+    /// # Cancel safety
+    /// Dropping the future leaves some of the documents written, and all of them invalidated.
+    pub async fn put_many_raw(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<Id>>> {
+        let (ids, sound) = apart(documents.into_iter().map(|document| self.identified_raw(document)));
+        let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
+        let known: Vec<&Id> = known.iter().collect();
+        let written = self.guarded(&known, self.store.put_many(sound)).await?;
+        Ok(together(ids, written))
+    }
+
     async fn insert_identified(
         &self,
         documents: impl ExactSizeIterator<Item = Result<(Id, RawDocumentBuf)>>,
     ) -> Result<Vec<Result<Id>>> {
-        let mut ids = Vec::with_capacity(documents.len());
-        let mut sound = Vec::with_capacity(documents.len());
-        for document in documents {
-            ids.push(document.map(|(id, raw)| {
-                sound.push((id.clone(), raw));
-                id
-            }));
-        }
+        let (ids, sound) = apart(documents);
         let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
         let written = self.store.insert_many(sound).await;
         self.forget(&known.iter().collect::<Vec<_>>(), touched(&written)).await;
-        let mut written = written?.into_iter();
-        Ok(ids
-            .into_iter()
-            .map(|id| match id {
-                Ok(id) => written.next().unwrap_or(Ok(())).map(|()| id),
-                Err(error) => Err(error),
-            })
-            .collect())
+        Ok(together(ids, written?))
     }
 
     /// Replaces the document `id`.
@@ -340,7 +346,7 @@ impl Collection {
     /// `ErrorKind::Invalid` if the document has another `_id`; as [`find`](Self::find) for the database.
     pub async fn replace(&self, id: &Id, document: Document, expect: &Expect) -> Result<Written> {
         self.check_id(id)?;
-        let replaced = self.guarded(id, self.store.replace(id, document, expect, false)).await;
+        let replaced = self.guarded(&[id], self.store.replace(id, document, expect, false)).await;
         Ok(replaced?.written)
     }
 
@@ -350,7 +356,7 @@ impl Collection {
     /// As [`replace`](Self::replace).
     pub async fn put(&self, id: &Id, document: Document) -> Result<Put> {
         self.check_id(id)?;
-        let replaced = self.guarded(id, self.store.replace(id, document, &Expect::Any, true)).await;
+        let replaced = self.guarded(&[id], self.store.replace(id, document, &Expect::Any, true)).await;
         let replaced = replaced?;
         match replaced.written {
             Written::Done(document) => Ok(Put { document, created: replaced.inserted }),
@@ -367,7 +373,7 @@ impl Collection {
     /// As [`replace`](Self::replace).
     pub async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
         self.check_id(id)?;
-        self.guarded(id, self.store.patch(id, patch, expect)).await
+        self.guarded(&[id], self.store.patch(id, patch, expect)).await
     }
 
     /// Deletes the document `id` and returns it as it was.
@@ -376,7 +382,7 @@ impl Collection {
     /// As [`find`](Self::find).
     pub async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
         self.check_id(id)?;
-        self.guarded(id, self.store.delete(id, expect)).await
+        self.guarded(&[id], self.store.delete(id, expect)).await
     }
 
     /// Makes every tier forget the document `id`, after a write that did not go through this collection.
@@ -474,10 +480,10 @@ impl Collection {
         Ok((id, raw))
     }
 
-    /// Writes while nothing can fill the document, and invalidates it. That Redis could not be told is no failure of the
+    /// Writes while nothing can fill the documents, and invalidates them. That Redis could not be told is no failure of the
     /// write: the cache keeps what it owes, and counts it.
-    async fn guarded<T>(&self, id: &Id, write: impl Future<Output = Result<T>>) -> Result<T> {
-        let (written, invalidated) = self.cache.guarded_write(&[id], write).await?;
+    async fn guarded<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
+        let (written, invalidated) = self.cache.guarded_write(ids, write).await?;
         if let Err(error) = invalidated {
             tracing::warn!(collection = self.cache.name(), %error, "A write is done, but Redis could not be told.");
         }
@@ -491,6 +497,30 @@ impl Collection {
             tracing::warn!(collection = self.cache.name(), %error, "A write is done, but Redis could not be told.");
         }
     }
+}
+
+/// Documents that are to be written, with their ids.
+type Identified = Vec<(Id, RawDocumentBuf)>;
+
+/// For each document its id, or why it cannot be written; and those that can.
+fn apart(
+    documents: impl ExactSizeIterator<Item = Result<(Id, RawDocumentBuf)>>,
+) -> (Vec<Result<Id>>, Identified) {
+    let mut sound = Vec::with_capacity(documents.len());
+    let ids = documents.map(|document| {
+        document.map(|(id, raw)| {
+            sound.push((id.clone(), raw));
+            id
+        })
+    });
+    (ids.collect(), sound)
+}
+
+/// What became of all documents, from what became of those that were written.
+fn together(ids: Vec<Result<Id>>, written: Vec<Result<()>>) -> Vec<Result<Id>> {
+    let mut written = written.into_iter();
+    let outcome = |id: Result<Id>| id.and_then(|id| written.next().unwrap_or(Ok(())).map(|()| id));
+    ids.into_iter().map(outcome).collect()
 }
 
 /// Whether a write may have changed something: it did, or nobody knows.

@@ -83,6 +83,11 @@ impl Store {
         on!(self, collection => collection.insert_many(documents).await)
     }
 
+    /// As [`insert_many`](Self::insert_many), but a document whose id is taken replaces the one that has it.
+    pub(crate) async fn put_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
+        on!(self, collection => collection.put_many(documents).await)
+    }
+
     /// Replaces the document; with `upsert` and [`Expect::Any`] makes it if it is missing.
     pub(crate) async fn replace(
         &self,

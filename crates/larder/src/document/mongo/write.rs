@@ -8,6 +8,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use bson::{Document, RawDocumentBuf, doc};
+use futures_util::{StreamExt, stream};
 use mongodb::{
     error::{ErrorKind as Driver, InsertManyError},
     options::ReturnDocument,
@@ -25,6 +26,9 @@ use crate::{
 
 /// How often a read-then-write is tried when others write the same document in between.
 const ATTEMPTS: usize = 16;
+
+/// How many documents of one call are put at the same time; the driver's pool has ten connections for each server.
+const PUTS_AT_ONCE: usize = 8;
 
 /// What a condition says about the document that is there.
 enum Found {
@@ -61,6 +65,38 @@ impl MongoCollection {
             Some(error) => Err(error),
             None => Ok(outcomes),
         }
+    }
+
+    /// Inserts the documents in one command, then puts those whose id is taken in the place of what is there, several at
+    /// a time. Each of these calls has its deadline.
+    pub(crate) async fn put_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
+        let mut outcomes = self.insert_many(documents.clone()).await?;
+        let is_taken = |error: &Error| error.kind() == ErrorKind::Conflict && error.field() == Some("_id");
+        let mut seen = HashMap::new();
+        for (at, (id, raw)) in documents.iter().enumerate() {
+            if outcomes[at].as_ref().is_err_and(is_taken) {
+                // Of two with the same id the last one stays; the earlier one was written and is gone again.
+                if let Some((earlier, _)) = seen.insert(id, (at, raw)) {
+                    outcomes[earlier] = Ok(());
+                }
+            }
+        }
+        let put = |(id, (at, raw)): (&Id, (usize, &RawDocumentBuf))| {
+            let (id, raw) = (id.clone(), raw.clone());
+            async move { (at, self.upsert(&id, raw).await) }
+        };
+        let mut puts =
+            stream::iter(seen.into_iter().map(put).collect::<Vec<_>>()).buffer_unordered(PUTS_AT_ONCE);
+        while let Some((at, put)) = puts.next().await {
+            outcomes[at] = match put {
+                // About the database, not about the document: the others would fare no better.
+                Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
+                    return Err(error);
+                }
+                other => other.map(drop),
+            };
+        }
+        Ok(outcomes)
     }
 
     pub(crate) async fn replace(

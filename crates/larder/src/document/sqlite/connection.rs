@@ -18,8 +18,10 @@ use crate::{
 /// Looked at about every hundred microseconds of a busy query.
 const OPCODES_BETWEEN_DEADLINE_CHECKS: i32 = 2_000;
 const STATEMENTS_KEPT: usize = 64;
-/// Large enough that an index of a few hundred thousand documents is sorted in memory.
 const WRITER_CACHE_KIB: u32 = 64 * 1024;
+/// While an index is made. SQLite sorts as much in memory as it may cache, beside its cache, and merges the rest from a
+/// temporary file: with the writer's own size, the memory for it would grow with the collection up to twice that.
+const SORTER_CACHE_KIB: u32 = 8 * 1024;
 const READER_CACHE_KIB: u32 = 16 * 1024;
 
 /// A connection, used by one call at a time.
@@ -79,6 +81,18 @@ impl Connection {
     pub(super) fn set_filter(&self, filter: &Filter) -> Result<()> {
         *self.filter.lock() = Matcher::new(filter)?;
         Ok(())
+    }
+
+    /// Makes or drops indexes, in memory that does not depend on the number of documents.
+    pub(super) fn change_indexes(&self, sql: &str) -> Result<()> {
+        self.set_cache(SORTER_CACHE_KIB)?;
+        let changed = self.execute_batch(sql);
+        self.set_cache(WRITER_CACHE_KIB)?;
+        changed
+    }
+
+    fn set_cache(&self, kib: u32) -> Result<()> {
+        self.execute_batch(&format!("PRAGMA cache_size = -{kib};"))
     }
 
     pub(super) fn execute_batch(&self, sql: &str) -> Result<()> {

@@ -21,7 +21,7 @@ use std::{
 use bson::{Document, RawDocumentBuf};
 use tokio::{sync::OnceCell, time::timeout};
 
-use self::{pool::Pool, table::Table};
+use self::{pool::Pool, table::Table, write::OnTaken};
 use super::{
     Expect, Filter, Find, Id, Page, Written,
     aggregate::read_stages,
@@ -114,7 +114,7 @@ impl SqliteCollection {
     /// Makes the indexes as declared, if there are documents, and drops those that are no longer declared. Without a
     /// deadline: an index over existing documents takes as long as it takes.
     pub(crate) async fn ensure_indexes(&self) -> Result<()> {
-        if self.0.indexed.initialized() || self.estimated_count().await? == 0 {
+        if self.0.indexed.initialized() || self.read(read::is_empty).await? {
             return Ok(());
         }
         self.index().await
@@ -203,7 +203,19 @@ impl SqliteCollection {
     }
 
     pub(crate) async fn insert_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
-        self.write(move |connection, table| write::insert_many(connection, table, &documents)).await
+        self.write_many(documents, OnTaken::Refuse).await
+    }
+
+    pub(crate) async fn put_many(&self, documents: Vec<(Id, RawDocumentBuf)>) -> Result<Vec<Result<()>>> {
+        self.write_many(documents, OnTaken::Replace).await
+    }
+
+    async fn write_many(
+        &self,
+        documents: Vec<(Id, RawDocumentBuf)>,
+        on_taken: OnTaken,
+    ) -> Result<Vec<Result<()>>> {
+        self.write(move |connection, table| write::many(connection, table, &documents, on_taken)).await
     }
 
     pub(crate) async fn replace(

@@ -126,7 +126,7 @@ impl Table {
                 sql += &format!("DROP INDEX {};\n", quote(&name));
             }
         }
-        connection.execute_batch(&sql)
+        connection.change_indexes(&sql)
     }
 
     fn existing_indexes(&self, connection: &Connection) -> Result<Vec<String>> {

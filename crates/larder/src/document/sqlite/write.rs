@@ -14,16 +14,29 @@ use crate::{
     document::{Etag, Expect, Id, StoredDocument, Written, merge::MergePatch, raw, store::Replaced, write},
 };
 
-/// Inserts all documents in one transaction. One whose id is taken leaves the others alone.
-pub(super) fn insert_many(
+/// What becomes of a document whose id is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnTaken {
+    Refuse,
+    Replace,
+}
+
+/// Writes all documents in one transaction. One that is refused leaves the others alone.
+pub(super) fn many(
     connection: &mut Connection,
     table: &Table,
     documents: &[(Id, RawDocumentBuf)],
+    on_taken: OnTaken,
 ) -> Result<Vec<Result<()>>> {
     let transaction = connection.begin()?;
     let mut outcomes = Vec::with_capacity(documents.len());
     {
-        let sql = format!("INSERT INTO {} (id, doc) VALUES (?1, ?2) ON CONFLICT DO NOTHING", table.name);
+        let action = match on_taken {
+            OnTaken::Refuse => "NOTHING",
+            OnTaken::Replace => "UPDATE SET doc = excluded.doc",
+        };
+        let sql =
+            format!("INSERT INTO {} (id, doc) VALUES (?1, ?2) ON CONFLICT (id) DO {action}", table.name);
         let mut statement = transaction.prepare_cached(&sql)?;
         for (id, document) in documents {
             let outcome = match check(document.as_bytes()) {
@@ -83,17 +96,13 @@ pub(super) fn patch(
     patch: &MergePatch,
     expect: &Expect,
 ) -> Result<Written> {
-    let transaction = connection.begin()?;
-    let Some(current) = current(&transaction, table, id)? else { return Ok(Written::Missing) };
-    if !holds(expect, &current) {
-        return Ok(Written::Changed);
-    }
-    let raw = patch.apply(&current)?;
-    check(raw.as_bytes())?;
-    let sql = format!("UPDATE {} SET doc = ?2 WHERE id = ?1", table.name);
-    transaction.prepare_cached(&sql)?.execute(params![id_value(id), raw.as_bytes()])?;
-    transaction.commit()?;
-    done(raw)
+    change(connection, table, id, expect, |transaction, current| {
+        let raw = patch.apply(&current)?;
+        check(raw.as_bytes())?;
+        let sql = format!("UPDATE {} SET doc = ?2 WHERE id = ?1", table.name);
+        transaction.prepare_cached(&sql)?.execute(params![id_value(id), raw.as_bytes()])?;
+        Ok(raw)
+    })
 }
 
 pub(super) fn delete(
@@ -102,15 +111,29 @@ pub(super) fn delete(
     id: &Id,
     expect: &Expect,
 ) -> Result<Written> {
+    change(connection, table, id, expect, |transaction, current| {
+        let sql = format!("DELETE FROM {} WHERE id = ?1", table.name);
+        transaction.prepare_cached(&sql)?.execute(params![id_value(id)])?;
+        Ok(current)
+    })
+}
+
+/// Changes the document that is there if it is as expected. Answers with the document that `change` answers with.
+fn change(
+    connection: &mut Connection,
+    table: &Table,
+    id: &Id,
+    expect: &Expect,
+    change: impl FnOnce(&Transaction<'_>, RawDocumentBuf) -> Result<RawDocumentBuf>,
+) -> Result<Written> {
     let transaction = connection.begin()?;
     let Some(current) = current(&transaction, table, id)? else { return Ok(Written::Missing) };
     if !holds(expect, &current) {
         return Ok(Written::Changed);
     }
-    let sql = format!("DELETE FROM {} WHERE id = ?1", table.name);
-    transaction.prepare_cached(&sql)?.execute(params![id_value(id)])?;
+    let answer = change(&transaction, current)?;
     transaction.commit()?;
-    done(current)
+    done(answer)
 }
 
 fn current(transaction: &Transaction<'_>, table: &Table, id: &Id) -> Result<Option<RawDocumentBuf>> {

@@ -1,6 +1,6 @@
 //! Writing: inserts, replaces, patches and deletes, with and without a condition.
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use larder::{
     ErrorKind,
     document::{Collection, Etag, Expect, Id, MAX_DOCUMENT_BYTES, MergePatch, StoredDocument, Written},
@@ -66,6 +66,33 @@ async fn a_put_makes_what_is_missing_and_says_so() {
         let again = shop.put(&id, doc! { "name": "b", "_id": 500_i64 }).await.unwrap();
         assert!(!again.created, "{backend:?}");
         assert_eq!(again.document.raw().get_str("name").unwrap(), "b");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_puts_replace_what_is_there_even_in_the_cache_and_one_that_is_refused_leaves_the_others_alone() {
+    for backend in Backend::ALL {
+        let place = backend.place().await;
+        let shop = place.shop().await;
+        assert!(stored(&shop).await.is_some(), "the document is cached, {backend:?}");
+        let raw = |document: Document| RawDocumentBuf::try_from(document).unwrap();
+        let documents = vec![
+            raw(doc! { "_id": 600_i64, "name": "new" }),
+            raw(doc! { "_id": 3_i64, "name": "replaced" }),
+            raw(doc! { "_id": "text", "name": "of another kind" }),
+            raw(doc! { "_id": 601_i64, "name": "first" }),
+            raw(doc! { "_id": 601_i64, "name": "last" }),
+            raw(doc! { "_id": 3_i64, "name": "replaced again" }),
+        ];
+        let outcomes = shop.put_many_raw(documents).await.unwrap();
+        let kinds: Vec<_> =
+            outcomes.iter().map(|outcome| outcome.as_ref().err().map(larder::Error::kind)).collect();
+        assert_eq!(kinds, [None, None, Some(ErrorKind::Invalid), None, None, None], "{backend:?}");
+        for (id, name) in [(600, "new"), (3, "replaced again"), (601, "last")] {
+            let found = shop.get(&Id::Int(id)).await.unwrap().unwrap();
+            let expected = raw(doc! { "_id": id, "name": name });
+            assert_eq!(found.raw().as_bytes(), expected.as_bytes(), "{id}, {backend:?}");
+        }
     }
 }
 
