@@ -10,7 +10,7 @@ use std::{
 use futures_util::future::join_all;
 use larder::{
     Result,
-    document::{Collection, CursorKey, Database, QueryLimits},
+    document::{Collection, CursorKey, Database, QueryLimits, Watch},
     redis::{Redis, RedisConfig},
 };
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::{
     resource::Resource,
     routes::BodyRoom,
     telemetry::Telemetry,
+    watching,
 };
 
 /// The running server, apart from its listener.
@@ -37,6 +38,8 @@ pub(crate) struct App {
     pub redis: Option<Redis>,
     /// By the name in URLs.
     pub resources: BTreeMap<String, Resource>,
+    /// Follows what other programs write.
+    pub watch: Option<Watch>,
     pub telemetry: Telemetry,
     /// What all bodies together may take.
     pub body_room: BodyRoom,
@@ -81,6 +84,7 @@ impl App {
             gate,
             database,
             redis,
+            watch: watching::start(config, resources.values())?,
             resources,
             telemetry: Telemetry::new(config.limits.max_in_flight),
             body_room: BodyRoom::new(config.limits.max_body_memory_bytes),
@@ -100,8 +104,16 @@ impl App {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the loads and fills under way, so that none is cut off in the middle; at most `patience`.
+    /// Lets another node watch, and waits for the loads and fills under way, so that none is cut off in the middle; at most
+    /// `patience` each.
     pub(crate) async fn close(&self, patience: Duration) {
+        if let Some(watch) = &self.watch
+            && timeout(patience, watch.stop()).await.is_err()
+        {
+            tracing::warn!(
+                "The watch had not ended at the end; another node takes over when its lease runs out."
+            );
+        }
         let all = join_all(self.resources.values().map(|resource| resource.collection.close()));
         if timeout(patience, all).await.is_err() {
             tracing::warn!("Loads were still under way at the end.");

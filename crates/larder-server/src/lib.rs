@@ -20,6 +20,7 @@ mod routes;
 mod sample;
 mod serve;
 mod telemetry;
+mod watching;
 
 use std::{io, process::ExitCode};
 

@@ -18,6 +18,8 @@ pub(crate) struct CollectionConfig {
     pub schema: Schema,
     /// How it is cached.
     pub cache: CacheSettings,
+    /// The date field that is polled where there are no change streams.
+    pub poll_updated_at: Option<String>,
     /// What answers tell clients and the caches between about keeping them.
     pub cache_control: String,
     /// Who may do what with it.
@@ -33,7 +35,7 @@ impl CollectionConfig {
     /// A collection that the server itself declares, with the default cache and no grants.
     pub(crate) fn of_schema(schema: Schema, cache: CacheSettings) -> Self {
         let (name, cache_control) = (schema.name().to_owned(), DEFAULT_CACHE_CONTROL.to_owned());
-        Self { name, schema, cache, cache_control, grants: Vec::new(), line: 0 }
+        Self { name, schema, cache, poll_updated_at: None, cache_control, grants: Vec::new(), line: 0 }
     }
 }
 
@@ -53,6 +55,7 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
     if HeaderValue::from_str(&cache_control).is_err() {
         table.report("cache_control", "must be text that can stand in a header");
     }
+    let poll_updated_at: Option<String> = table.find("poll_updated_at");
     let line = table.line();
 
     let mut schema =
@@ -75,9 +78,18 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
         }
         schema = schema.pipeline(pipeline);
     }
+    if let Some(path) = &poll_updated_at {
+        let declared = schema.find_field(path);
+        if !declared.is_some_and(|field| field.is_sortable() && *field.field_type() == FieldType::Date) {
+            table.report(
+                "poll_updated_at",
+                format!("\"{path}\" must be declared as a field with type = \"date\" and sort = true"),
+            );
+        }
+    }
     let grants = table.tables("grant").into_iter().filter_map(read_grant).collect();
     table.finish();
-    Some(CollectionConfig { name: name?, schema, cache, cache_control, grants, line })
+    Some(CollectionConfig { name: name?, schema, cache, poll_updated_at, cache_control, grants, line })
 }
 
 fn is_collection_name(name: &str) -> bool {

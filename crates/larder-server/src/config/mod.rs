@@ -45,6 +45,8 @@ pub(crate) struct Config {
     pub cursor_secret: Option<Secret>,
     /// The database; without a URL it is SQLite in [`Config::data_dir`].
     pub mongo: MongoSettings,
+    /// Following what other programs write.
+    pub watch: WatchSettings,
     /// The shared tier; without a URL there is only the near tier.
     pub redis: RedisSettings,
     /// What every collection's cache begins from.
@@ -64,6 +66,16 @@ pub(crate) struct MongoSettings {
     pub url: Option<Secret>,
     /// The most time one operation may take, at the server too.
     pub deadline: Duration,
+}
+
+/// `[watch]`.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchSettings {
+    pub enabled: bool,
+    /// For how long a node that leads is not replaced although it is not heard of.
+    pub lease: Duration,
+    /// How often collections are asked that are polled.
+    pub poll_interval: Duration,
 }
 
 /// `[redis]`.
@@ -119,6 +131,19 @@ fn read(file: &mut Reader<'_>) -> Config {
         MongoSettings { url: table.find("url"), deadline: table.get("deadline", Duration::from_secs(2)) };
     table.finish();
 
+    let mut table = file.table("watch");
+    let watch = WatchSettings {
+        enabled: table.get("enabled", true),
+        lease: table.get("lease", Duration::from_secs(5)),
+        poll_interval: table.get("poll_interval", Duration::from_secs(1)),
+    };
+    for (key, least, value) in [("lease", 100, watch.lease), ("poll_interval", 10, watch.poll_interval)] {
+        if value < Duration::from_millis(least) {
+            table.report(key, format!("must be {least}ms or longer"));
+        }
+    }
+    table.finish();
+
     let mut table = file.table("redis");
     let redis = RedisSettings {
         url: table.find("url"),
@@ -140,7 +165,7 @@ fn read(file: &mut Reader<'_>) -> Config {
     let auth = access::read(file);
     let collections =
         file.tables("collection").into_iter().filter_map(|table| collection::read(table, &cache)).collect();
-    Config { listen, data_dir, cursor_secret, mongo, redis, cache, limits, auth, collections }
+    Config { listen, data_dir, cursor_secret, mongo, watch, redis, cache, limits, auth, collections }
 }
 
 fn describe_syntax_error(text: &str, error: &toml::de::Error) -> Problem {

@@ -66,6 +66,12 @@ fn a_typing_error_is_answered_with_the_nearest_key_and_its_line() {
         &["line 2: redis.urll: unknown key; did you mean \"url\"?"],
     );
     check("lisen = \"127.0.0.1:1\"", &["line 1: lisen: unknown key; did you mean \"listen\"?"]);
+    check("[watch]\nlese = \"5s\"", &["line 2: watch.lese: unknown key; did you mean \"lease\"?"]);
+    check("[watch]\nlease = \"5ms\"", &["watch.lease: must be 100ms or longer"]);
+    check(
+        "[[collection]]\nname = \"a\"\nid = \"int\"\npoll_updated_at = \"b\"",
+        &["collection[0].poll_updated_at: \"b\" must be declared as a field with type = \"date\""],
+    );
     check("[redsi]\n", &["line 1: redsi: unknown key; did you mean \"redis\"?"]);
     check(
         "[[collection]]\nname = \"a\"\nid = \"int\"\ntll = \"1s\"",

@@ -121,14 +121,22 @@ function showReasons(stats) {
   }));
 }
 
+/** How this node sees what other programs write. */
+function watched(watch) {
+  if (!watch) return "–";
+  if (watch.trouble) return `${watch.role}, in trouble`;
+  return watch.lag_ms === null ? watch.role : `${watch.role}, ${duration(watch.lag_ms * 1000)} behind`;
+}
+
 function showCollections(stats) {
-  byId("collections").tBodies[0].replaceChildren(...stats.collections.map(({ name, hits_near, hits_shared, misses: all, asked }) => {
+  byId("collections").tBodies[0].replaceChildren(...stats.collections.map(({ name, hits_near, hits_shared, misses: all, asked, watch }) => {
     const [hits, misses] = [hits_near + hits_shared, all - asked];
     const reads = hits + misses;
     const link = element("a", "", name);
     link.href = `/v1/${encodeURIComponent(name)}?limit=5`;
     return element("tr", "", element("td", "", link), element("td", "number", count(hits)),
-      element("td", "number", count(misses)), element("td", "number", reads ? percent(hits / reads) : "–"));
+      element("td", "number", count(misses)), element("td", "number", reads ? percent(hits / reads) : "–"),
+      element("td", "", watched(watch)));
   }));
 }
 

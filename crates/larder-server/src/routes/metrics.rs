@@ -13,6 +13,7 @@ use crate::{
     routes::{
         Answer, Refusal, fresh,
         stats::{redis_state, require_admin},
+        watched,
     },
     telemetry::Route,
 };
@@ -32,11 +33,12 @@ fn write_page(app: &App, page: &mut String) -> fmt::Result {
     write_requests(app, page)?;
     write_caches(app, page)?;
     write_redis(app, page)?;
+    watched::write(app, page)?;
     heading(page, "larder_uptime_seconds", "gauge", "Time since the server started.")?;
     writeln!(page, "larder_uptime_seconds {}", app.telemetry.uptime().as_secs())
 }
 
-fn heading(page: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
+pub(super) fn heading(page: &mut String, name: &str, kind: &str, help: &str) -> fmt::Result {
     writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 

@@ -26,6 +26,7 @@ mod refusal;
 mod stats;
 mod target;
 mod view;
+mod watched;
 mod write;
 
 use std::{

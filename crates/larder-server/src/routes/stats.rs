@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
-    routes::{Answer, Refusal, fresh},
+    routes::{Answer, Refusal, fresh, watched},
     telemetry::Sample,
 };
 
@@ -67,6 +67,7 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
                 "source_loads": stats.loads,
                 "near_entries": stats.near_entries,
                 "near_bytes": stats.near_weight,
+                "watch": watched::json(app, resource),
             })
         }).collect::<Vec<_>>(),
     });

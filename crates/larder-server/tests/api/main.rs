@@ -17,6 +17,7 @@ mod query;
 mod read;
 mod redis;
 mod stop;
+mod watch;
 mod write;
 
 use crate::{client::Answer, larder::Larder};

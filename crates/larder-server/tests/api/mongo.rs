@@ -5,10 +5,10 @@ use larder_testkit::{eventually, mongo};
 
 use crate::{ITEMS, Larder, assert_problem, larder::PATIENCE};
 
-/// A server over a database of its own on this MongoDB.
+/// A server over a database of its own on this MongoDB. It watches nothing, so that what is cached after a write stays.
 async fn items_on(server: &mongo::Server) -> Larder {
     let url = server.url(&mongo::database_name());
-    Larder::start_with(ITEMS, &["--mongo", &url]).await
+    Larder::start_with(&format!("{ITEMS}\n[watch]\nenabled = false"), &["--mongo", &url]).await
 }
 
 #[tokio::test]
@@ -72,8 +72,9 @@ async fn operators_do_not_reach_mongodb() {
 async fn without_mongodb_cached_reads_go_on_and_the_rest_is_told_to_come_back() {
     let server = mongo::Server::start();
     let url = server.url("shop");
-    let config =
-        format!("{ITEMS}\n[cache]\nttl = \"1s\"\nstale_if_error = \"10m\"\n[mongo]\ndeadline = \"1s\"");
+    let config = format!(
+        "{ITEMS}\n[cache]\nttl = \"1s\"\nstale_if_error = \"10m\"\n[mongo]\ndeadline = \"1s\"\n[watch]\nenabled = false"
+    );
     let larder = Larder::start_with(&config, &["--mongo", &url]).await;
     larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
     assert_eq!(larder.get("/v1/items/1").await.status, 200);

@@ -8,7 +8,8 @@ use crate::{ITEMS, Larder, larder::PATIENCE};
 async fn two_nodes(redis: &str) -> (Larder, Larder) {
     let database = mongo::database_name();
     let url = mongo::shared().url(&database);
-    let config = format!("{ITEMS}\n[redis]\napp = \"{database}\"");
+    // What is cached after a write has to stay: nothing is watched.
+    let config = format!("{ITEMS}\n[redis]\napp = \"{database}\"\n[watch]\nenabled = false");
     let arguments = ["--mongo", &url, "--redis", redis];
     (Larder::start_with(&config, &arguments).await, Larder::start_with(&config, &arguments).await)
 }

@@ -30,6 +30,7 @@ pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report
         }
     };
     report_probe(&place, config.mongo.url.is_none(), &probe, report);
+    check_watch(config, &probe, report);
     for declared in &config.collections {
         check_indexes(config, &database, declared, args, report).await;
     }
@@ -57,6 +58,35 @@ fn report_probe(place: &str, is_embedded: bool, probe: &DatabaseProbe, report: &
             report.add(Level::Note, *name, format!("no: {without}"));
         } else {
             report.warn(*name, "no", *without);
+        }
+    }
+}
+
+/// Says how changes are seen that other programs make.
+fn check_watch(config: &Config, probe: &DatabaseProbe, report: &mut Report) {
+    if !config.watch.enabled {
+        report.add(Level::Note, "watch", "off: changes by other programs show when cached copies expire");
+        return;
+    }
+    if probe.can("change streams") {
+        report.add(Level::Good, "watch", "changes by other programs are seen through change streams");
+        return;
+    }
+    if config.mongo.url.is_none() {
+        return;
+    }
+    for declared in &config.collections {
+        let what = format!("watch of {}", declared.name);
+        match &declared.poll_updated_at {
+            Some(field) => {
+                report.add(Level::Note, what, format!("{field} is polled: deletions show when copies expire"));
+            }
+            None => report.warn(
+                what,
+                "neither change streams nor poll_updated_at",
+                "changes by other programs show when cached copies expire; run MongoDB as a replica set, or declare \
+                 poll_updated_at",
+            ),
         }
     }
 }
