@@ -220,7 +220,7 @@ where
         self: &Arc<Self>,
         key: K,
         options: &ReadOptions,
-        load: Loader<Option<V>>,
+        load: Loader<V>,
     ) -> Result<Read<V>> {
         let policy = self.policy_of(options)?;
         let miss = match options.mode {
