@@ -127,3 +127,20 @@ impl Connection {
         Ok(self.sqlite.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_has_its_cache_back_whether_the_indexes_could_be_made_or_not() {
+        let connection = Connection::open_in_memory().unwrap();
+        let cache = || connection.first::<i64>("PRAGMA cache_size", &[]).unwrap();
+        let before = cache();
+        connection.execute_batch("CREATE TABLE things (a)").unwrap();
+        connection.change_indexes("CREATE INDEX one ON things (a)").unwrap();
+        assert_eq!(cache(), before);
+        assert!(connection.change_indexes("CREATE INDEX two ON nothing (a)").is_err());
+        assert_eq!(cache(), before);
+    }
+}
