@@ -177,5 +177,9 @@ pub(crate) fn open_collection(
     if let Some(redis) = redis {
         builder = builder.redis(redis);
     }
+    for (name, fields) in &config.partials {
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        builder = builder.partial(name, &fields);
+    }
     builder.build()
 }

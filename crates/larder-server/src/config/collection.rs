@@ -1,7 +1,7 @@
 //! `[[collection]]`: what the data API serves, and how it is cached.
 
 use hyper::header::HeaderValue;
-use larder::document::{Field, FieldType, IdType, Pipeline, Schema, Variable};
+use larder::document::{Field, FieldType, IdType, MAX_PARTIALS, Pipeline, Schema, Variable};
 
 use crate::config::{
     access::{Grant, read_grant},
@@ -20,6 +20,8 @@ pub(crate) struct CollectionConfig {
     pub cache: CacheSettings,
     /// The date field that is polled where there are no change streams.
     pub poll_updated_at: Option<String>,
+    /// The parts of documents that are cached by themselves, with their fields.
+    pub partials: Vec<(String, Vec<String>)>,
     /// What answers tell clients and the caches between about keeping them.
     pub cache_control: String,
     /// Who may do what with it.
@@ -35,7 +37,17 @@ impl CollectionConfig {
     /// A collection that the server itself declares, with the default cache and no grants.
     pub(crate) fn of_schema(schema: Schema, cache: CacheSettings) -> Self {
         let (name, cache_control) = (schema.name().to_owned(), DEFAULT_CACHE_CONTROL.to_owned());
-        Self { name, schema, cache, poll_updated_at: None, cache_control, grants: Vec::new(), line: 0 }
+        let partials = Vec::new();
+        Self {
+            name,
+            schema,
+            cache,
+            poll_updated_at: None,
+            partials,
+            cache_control,
+            grants: Vec::new(),
+            line: 0,
+        }
     }
 }
 
@@ -87,9 +99,42 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
             );
         }
     }
+    let partials = read_partials(&mut table);
     let grants = table.tables("grant").into_iter().filter_map(read_grant).collect();
     table.finish();
-    Some(CollectionConfig { name: name?, schema, cache, poll_updated_at, cache_control, grants, line })
+    Some(CollectionConfig {
+        name: name?,
+        schema,
+        cache,
+        poll_updated_at,
+        partials,
+        cache_control,
+        grants,
+        line,
+    })
+}
+
+fn read_partials(table: &mut Reader<'_>) -> Vec<(String, Vec<String>)> {
+    let mut partials: Vec<(String, Vec<String>)> = Vec::new();
+    for mut partial in table.tables("partial") {
+        let name: Option<String> = partial.require("name");
+        let fields: Vec<String> = partial.require("fields").unwrap_or_default();
+        if name.as_ref().is_some_and(|name| !is_collection_name(name)) {
+            partial.report("name", "must be letters, digits, \"-\" and \"_\", and not begin with \"_\"");
+        }
+        if fields.is_empty() || !fields.iter().all(|path| is_field_path(path)) {
+            partial.report("fields", "must be a list of field paths");
+        }
+        if partials.iter().any(|(other, _)| Some(other) == name.as_ref()) {
+            partial.report("name", "is declared twice");
+        }
+        partial.finish();
+        partials.extend(name.map(|name| (name, fields)));
+    }
+    if partials.len() > MAX_PARTIALS {
+        table.report("partial", format!("at most {MAX_PARTIALS} of them"));
+    }
+    partials
 }
 
 fn is_collection_name(name: &str) -> bool {

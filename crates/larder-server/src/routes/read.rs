@@ -31,7 +31,12 @@ pub(crate) async fn one(app: &App, head: &Parts, name: &str, id: &str) -> Result
     };
     let mode = call.read_mode();
     let options = ReadOptions { mode, at_least: call.at_least()?, ..ReadOptions::default() };
-    let read = call.resource.collection.read(&id, &options).await?;
+    let collection = &call.resource.collection;
+    let partial = asked.as_deref().and_then(|asked| collection.partial_with(asked));
+    let read = match partial {
+        None => collection.read(&id, &options).await?,
+        Some(partial) => collection.read_partial(partial, &id, &options).await?,
+    };
 
     let mut answer = match &read.value {
         Some(document) => represent(&call, document, asked.as_deref())?,

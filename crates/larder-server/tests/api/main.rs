@@ -13,6 +13,7 @@ mod larder;
 mod list;
 mod mongo;
 mod own;
+mod partial;
 mod query;
 mod read;
 mod redis;

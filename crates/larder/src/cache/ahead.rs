@@ -24,6 +24,11 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
+    /// The same for another cache.
+    pub(crate) fn share(&self) -> Self {
+        Self { beta: self.beta, draws: self.draws.clone() }
+    }
+
     /// The age from which on a hit draws.
     pub(crate) fn begins_ms(&self, life: &Lifetime) -> u32 {
         let reach_ms = f64::from(life.load_us) * self.beta * REACH / 1_000.0;

@@ -23,14 +23,14 @@ use crate::{
         behind::{Behind, ParseKey, Worker},
         codec::SharedCodec,
         coherence::Coherence,
-        inner::{Inner, TagsOf, TtlOf},
+        inner::{Inner, TagFromKey, TagsOf, TtlOf},
         log::Follower,
         near::Near,
         shared::Shared,
         stats::Stats,
     },
     clock::Time,
-    redis::{DEFAULT_SHARDS, Redis, Space},
+    redis::{DEFAULT_SHARDS, Kind, Redis, Space},
     source::{SharedSink, SharedSource, Sink, Source},
 };
 
@@ -61,6 +61,8 @@ pub struct CacheBuilder<K, V> {
     tags_of: Option<TagsOf<K, V>>,
     ttl_of: Option<TtlOf<V>>,
     draws: Option<Draws>,
+    parts: Vec<Kind>,
+    tag_from_key: Option<TagFromKey<K>>,
 }
 
 impl<K, V> fmt::Debug for CacheBuilder<K, V> {
@@ -97,6 +99,8 @@ where
             tags_of: None,
             ttl_of: None,
             draws: None,
+            parts: Vec::new(),
+            tag_from_key: None,
         }
     }
 
@@ -216,6 +220,18 @@ where
         self
     }
 
+    /// A tag that every entry of a key has, whatever its value.
+    pub(crate) fn tag_from_key(mut self, tag: impl Fn(&K) -> u64 + Send + Sync + 'static) -> Self {
+        self.tag_from_key = Some(Arc::new(tag));
+        self
+    }
+
+    /// Announces the parts of values that get caches of their own, see [`Cache::part`].
+    pub(crate) fn parts(mut self, parts: Vec<Kind>) -> Self {
+        self.parts = parts;
+        self
+    }
+
     /// Into how many shards the keys are cut; all nodes must agree. Default: 16.
     pub fn shards(mut self, shards: NonZeroU16) -> Self {
         self.shards = shards;
@@ -289,6 +305,7 @@ where
             consistency: self.consistency,
             tags_of: self.tags_of,
             ttl_of: self.ttl_of,
+            tag_from_key: self.tag_from_key,
             ahead,
             flights: Arc::default(),
             stats: Stats::default(),
@@ -337,6 +354,7 @@ where
             self.policy.max_entry_bytes,
             keep_ms,
             self.behind.is_some(),
+            self.parts.clone(),
         ))))
     }
 }

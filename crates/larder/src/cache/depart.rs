@@ -8,6 +8,7 @@ use crate::{
     Result,
     cache::{
         Read, ReadMode, Served,
+        coherence::Basis,
         entry::{Envelope, Freshness},
         fetch::{Loader, Plan, RefreshOrder},
         flight::Leader,
@@ -40,7 +41,7 @@ where
             _ => None,
         };
         if let (Some(Ok(Lookup::Value(envelope))), Some(parts)) = (&first, &departure.parts)
-            && let Some(entry) = self.fresh_at_hand(envelope, &parts.plan)
+            && let Some(entry) = self.fresh_at_hand(envelope, parts.plan.basis)
             && let Some(Parts { leader, plan, load }) = departure.parts.take()
         {
             let read = entry.read(Served::Shared, self.clock.monotonic_ms());
@@ -73,11 +74,11 @@ where
     }
 
     /// A copy of a value that was found, if it can be served as it is and without asking anybody anything more.
-    fn fresh_at_hand(&self, envelope: &Envelope, plan: &Plan<V>) -> Option<NearEntry<V>> {
-        if !self.coherence.is_after_clear(self.coherence.shard_of_stamp(&plan.basis.stamp), envelope.at) {
+    pub(crate) fn fresh_at_hand(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
+        if !self.coherence.is_after_clear(self.coherence.shard_of_stamp(&basis.stamp), envelope.at) {
             return None;
         }
-        let entry = self.entry_at_hand(envelope, plan.basis)?;
+        let entry = self.entry_at_hand(envelope, basis)?;
         let fresh = entry.life.at_age(entry.age_ms(self.clock.monotonic_ms())) == Freshness::Fresh;
         (fresh && entry.is_current(&self.coherence)).then_some(entry)
     }

@@ -45,6 +45,8 @@ use crate::{
 
 /// The tags of a loaded value.
 pub(crate) type TagsOf<K, V> = Arc<dyn Fn(&K, &V) -> Vec<String> + Send + Sync>;
+/// The hash of the tag that a key alone decides on.
+pub(crate) type TagFromKey<K> = Arc<dyn Fn(&K) -> u64 + Send + Sync>;
 /// The lifetime that a loaded value asks for.
 pub(crate) type TtlOf<V> = Arc<dyn Fn(&V) -> Option<Duration> + Send + Sync>;
 
@@ -80,6 +82,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) weigher: Arc<dyn Fn(&V) -> u32 + Send + Sync>,
     pub(crate) tags_of: Option<TagsOf<K, V>>,
     pub(crate) ttl_of: Option<TtlOf<V>>,
+    /// Set if the keys are of tenants.
+    pub(crate) tag_from_key: Option<TagFromKey<K>>,
     /// Set if hits refresh what is about to expire.
     pub(crate) ahead: Option<Ahead>,
     /// The longest lifetime, stale windows included, that any call has asked for.
@@ -216,12 +220,7 @@ where
         })
     }
 
-    async fn answer(
-        self: &Arc<Self>,
-        key: K,
-        options: &ReadOptions,
-        load: Loader<V>,
-    ) -> Result<Read<V>> {
+    async fn answer(self: &Arc<Self>, key: K, options: &ReadOptions, load: Loader<V>) -> Result<Read<V>> {
         let policy = self.policy_of(options)?;
         let miss = match options.mode {
             ReadMode::Bypass => return Box::pin(self.bypass(&policy, load)).await,

@@ -136,7 +136,7 @@ where
         }
         let mut calls = Vec::new();
         for (shard, texts) in &keys {
-            for texts in texts.chunks(KEYS_PER_SCRIPT) {
+            for texts in texts.chunks(KEYS_PER_SCRIPT / shared.kinds().len()) {
                 calls.push((*shard, Action::Unlink(texts), keys_change(texts)));
             }
         }

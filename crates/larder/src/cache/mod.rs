@@ -56,13 +56,16 @@ mod inner;
 mod invalidate;
 mod log;
 mod near;
+mod part;
 mod patience;
+mod peek;
 mod policy;
 mod purge;
 mod read;
 mod shared;
 mod stats;
 mod store;
+mod tenant;
 mod token;
 mod unsent;
 
@@ -70,6 +73,7 @@ use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 
 use futures_util::future::join_all;
 
+pub(crate) use self::part::Part;
 pub(crate) use self::shared::Shared;
 use self::{batch::BatchLoader, coherence::tag_hash, confirm::unconditional, fetch::Loader, inner::Inner};
 pub use self::{
@@ -82,6 +86,7 @@ pub use self::{
     policy::{MAX_LIFETIME, Policy},
     read::{MissReason, Read, ReadMode, ReadOptions, Served},
     stats::CacheStats,
+    tenant::{MAX_TENANT_BYTES, Tenant, TenantKey},
     token::Token,
 };
 use crate::{Error, ErrorKind, Result};
@@ -433,6 +438,30 @@ where
     /// writes included. `None` without Redis, or before it was first heard of.
     pub fn token(&self, key: &K) -> Option<Token> {
         self.inner.token(&key.to_string())
+    }
+
+    /// What a cache has of `key` that is fresh, near or in Redis; `None` if a read would have to load. Loads nothing, waits
+    /// for no load, and is not counted. Cost: one round trip unless it is near.
+    ///
+    /// ```
+    /// # async fn run() -> larder::Result<()> {
+    /// let users: larder::Cache<String, String> = larder::Cache::builder("users").build()?;
+    /// assert!(users.peek(&"42".to_owned()).await?.is_none());
+    /// users.get_with("42", || async { Ok(Some("Ada".to_owned())) }).await?;
+    /// assert!(users.peek(&"42".to_owned()).await?.is_some());
+    /// # Ok(()) }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis cannot be asked.
+    pub async fn peek(&self, key: &K) -> Result<Option<Read<V>>> {
+        self.inner.peek(key).await
+    }
+
+    /// A fresh copy of this node's own, counted as a hit.
+    pub(crate) fn near(&self, key: &K) -> Option<Read<V>> {
+        self.inner.near_hit(key, |entry, now_ms| entry.read(Served::Near, now_ms))
     }
 
     /// What each tier has of `key`, without changing or counting anything. Cost: two round trips.

@@ -13,6 +13,7 @@ use crate::{
         shared::{Action, Shared},
         stats::Counter,
     },
+    redis::Kind,
 };
 
 /// The most bytes a pattern may have.
@@ -40,7 +41,9 @@ where
         join_all(refused).await.into_iter().collect::<Result<Vec<_>>>()?;
         let mut purged = 0;
         for shards in shared.shards_by_primary() {
-            purged += self.purge_primary(shared, &shards, pattern).await?;
+            for kind in shared.kinds() {
+                purged += self.purge_primary(shared, &shards, kind, pattern).await?;
+            }
         }
         for shard in shards {
             self.coherence.forget_shard(shard);
@@ -49,11 +52,17 @@ where
         Ok(purged)
     }
 
-    async fn purge_primary(&self, shared: &Shared, shards: &[u16], pattern: &str) -> Result<u64> {
+    async fn purge_primary(
+        &self,
+        shared: &Shared,
+        shards: &[u16],
+        kind: &Kind,
+        pattern: &str,
+    ) -> Result<u64> {
         let Some(first) = shards.first() else { return Ok(0) };
         let (mut cursor, mut purged) = (0, 0);
         loop {
-            let (next, texts) = shared.scan(*first, cursor, pattern).await?;
+            let (next, texts) = shared.scan(*first, kind, cursor, pattern).await?;
             let mut by_shard: BTreeMap<u16, Vec<String>> = BTreeMap::new();
             for text in texts {
                 by_shard.entry(shared.shard_of(&text)).or_default().push(text);

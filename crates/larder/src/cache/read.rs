@@ -134,6 +134,14 @@ pub struct Read<V> {
     pub stale: bool,
 }
 
+impl<V> Read<V> {
+    /// The same answer with a value made from this one's.
+    pub(crate) fn with_value<W>(&self, value: Option<Arc<W>>) -> Read<W> {
+        let Self { served, reason, age, ttl, stale, .. } = *self;
+        Read { value, served, reason, age, ttl, stale }
+    }
+}
+
 impl<V> Clone for Read<V> {
     fn clone(&self) -> Self {
         Self { value: self.value.clone(), ..*self }

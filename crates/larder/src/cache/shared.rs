@@ -1,7 +1,7 @@
 //! The shared tier: one key's slot in Redis, the marks of its shard, and the few operations on them. Every method is one
 //! round trip.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use ::redis::{Cmd, Value};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use crate::{
         event::{epoch_of, epoch_text},
         unsent::Unsent,
     },
-    redis::{Redis, Script, Space},
+    redis::{Kind, Redis, Script, Space},
 };
 
 static FILL: Script = Script::new("fill", include_str!("fill.lua"));
@@ -96,7 +96,11 @@ impl Action<'_> {
 pub(crate) struct Shared {
     redis: Redis,
     space: Space,
-    pub(crate) unsent: Unsent,
+    /// Of which value of a key this is about.
+    kind: Kind,
+    /// All of them: an invalidation destroys every one.
+    kinds: Arc<[Kind]>,
+    pub(crate) unsent: Arc<Unsent>,
     max_bytes: usize,
     /// The longest that an entry can live, and so the least that a tag's mark must.
     keep_ms: u64,
@@ -111,8 +115,31 @@ impl Shared {
         max_bytes: usize,
         keep_ms: u64,
         writes_behind: bool,
+        parts: Vec<Kind>,
     ) -> Self {
-        Self { redis, space, unsent: Unsent::default(), max_bytes, keep_ms, writes_behind }
+        let kinds = [vec![Kind::whole()], parts].concat().into();
+        let unsent = Arc::default();
+        Self { redis, space, kind: Kind::whole(), kinds, unsent, max_bytes, keep_ms, writes_behind }
+    }
+
+    /// The slots of a part of the values, which was announced to [`new`](Self::new).
+    pub(crate) fn part(&self, kind: Kind) -> Self {
+        let (redis, space) = (self.redis.clone(), self.space.clone());
+        let (kinds, unsent) = (self.kinds.clone(), self.unsent.clone());
+        Self { redis, space, kind, kinds, unsent, ..*self }
+    }
+
+    fn slot(&self, key: &str) -> Result<Vec<u8>> {
+        self.space.slot(&self.kind, key.as_bytes())
+    }
+
+    fn control(&self, key: &str) -> Result<Vec<u8>> {
+        self.space.slot_control(&self.kind, key.as_bytes())
+    }
+
+    /// All kinds of slots that a key has.
+    pub(crate) fn kinds(&self) -> &[Kind] {
+        &self.kinds
     }
 
     pub(crate) fn redis(&self) -> &Redis {
@@ -133,7 +160,7 @@ impl Shared {
 
     /// The key of an entry's slot, for `explain`.
     pub(crate) fn slot_key(&self, key: &str) -> Result<String> {
-        Ok(String::from_utf8_lossy(&self.space.entry(key.as_bytes())?).into_owned())
+        Ok(String::from_utf8_lossy(&self.slot(key)?).into_owned())
     }
 
     /// Which shard a key belongs to: the keys of one shard can share a round trip.
@@ -148,7 +175,7 @@ impl Shared {
 
     /// Reads a slot, and takes its lease if it is empty: `SET slot lease NX GET PX`, which writes nothing on a hit.
     pub(crate) async fn lookup(&self, key: &str, lease: &Lease) -> Result<Lookup> {
-        let slot = self.space.entry(key.as_bytes())?;
+        let slot = self.slot(key)?;
         match self.redis.command(&slot, &lookup_command(&slot, lease)).await {
             Ok(value) => self.found(value, lease),
             Err(error) => Box::pin(self.look_without_lease(&slot, error)).await,
@@ -157,7 +184,7 @@ impl Shared {
 
     /// [`Shared::lookup`] of several keys of one shard, in one round trip.
     pub(crate) async fn lookup_many(&self, keys: &[&str], lease: &Lease) -> Result<Vec<Result<Lookup>>> {
-        let slots = keys.iter().map(|key| self.space.entry(key.as_bytes())).collect::<Result<Vec<_>>>()?;
+        let slots = keys.iter().map(|key| self.slot(key)).collect::<Result<Vec<_>>>()?;
         let Some(first) = slots.first() else { return Ok(Vec::new()) };
         let commands = slots.iter().map(|slot| lookup_command(slot, lease)).collect();
         let replies = self.redis.pipeline(first, commands).await?;
@@ -205,7 +232,7 @@ impl Shared {
 
     /// Reads a slot and takes nothing.
     pub(crate) async fn peek(&self, key: &str) -> Result<Option<Slot>> {
-        let slot = self.space.entry(key.as_bytes())?;
+        let slot = self.slot(key)?;
         let mut get = ::redis::cmd("GET");
         get.arg(&slot);
         match self.redis.command(&slot, &get).await {
@@ -220,7 +247,7 @@ impl Shared {
 
     /// Takes the lease beside a slot that is not empty; false if somebody holds it.
     pub(crate) async fn lease_refresh(&self, key: &str, lease: &Lease) -> Result<bool> {
-        let control = self.space.control(key.as_bytes())?;
+        let control = self.control(key)?;
         let mut set = ::redis::cmd("SET");
         set.arg(&control).arg(lease.as_bytes()).arg("NX").arg("PX").arg(LEASE.as_millis() as u64);
         Ok(self.redis.command(&control, &set).await? != Value::Nil)
@@ -261,7 +288,7 @@ impl Shared {
         renews: Option<&[u8]>,
     ) -> Result<Filled> {
         let shard = self.shard_of(key);
-        let mut keys = vec![self.space.entry(key.as_bytes())?, self.space.control(key.as_bytes())?];
+        let mut keys = vec![self.slot(key)?, self.control(key)?];
         keys.extend(["q", "ep", "g", "fe"].map(|name| self.space.of_shard(shard, name)));
         keys.extend(envelope.tags.iter().map(|tag| self.tag_key(shard, *tag)));
         let (epoch, seq) = (epoch_text(envelope.at.epoch), envelope.at.seq.to_string());
@@ -286,14 +313,14 @@ impl Shared {
 
     /// Gives a lease back.
     pub(crate) async fn release(&self, key: &str, lease: &Lease) -> Result<()> {
-        let (slot, control) = (self.space.entry(key.as_bytes())?, self.space.control(key.as_bytes())?);
+        let (slot, control) = (self.slot(key)?, self.control(key)?);
         let keys = [&slot[..], &control[..]];
         self.redis.eval(&RELEASE, &keys, &[lease.as_bytes()]).await.map(drop)
     }
 
     /// Prolongs a lease; false if it is gone.
     pub(crate) async fn renew(&self, key: &str, lease: &Lease) -> Result<bool> {
-        let (slot, control) = (self.space.entry(key.as_bytes())?, self.space.control(key.as_bytes())?);
+        let (slot, control) = (self.slot(key)?, self.control(key)?);
         let hold_ms = LEASE.as_millis().to_string();
         let keys = [&slot[..], &control[..]];
         let renewed = self.redis.eval(&RENEW, &keys, &[lease.as_bytes(), hold_ms.as_bytes()]).await?;
@@ -306,8 +333,11 @@ impl Shared {
             ["q", "ep", "log", "ch"].map(|name| self.space.of_shard(shard, name)).into();
         let (mode, life_ms) = match action {
             Action::Unlink(texts) | Action::Block(texts, _) => {
-                for text in texts {
-                    keys.extend([self.space.entry(text.as_bytes())?, self.space.control(text.as_bytes())?]);
+                for (text, kind) in
+                    texts.iter().flat_map(|text| self.kinds.iter().map(move |kind| (text, kind)))
+                {
+                    keys.push(self.space.slot(kind, text.as_bytes())?);
+                    keys.push(self.space.slot_control(kind, text.as_bytes())?);
                 }
                 match action {
                     Action::Block(_, hold) => ("B", hold.as_millis() as u64),
@@ -409,17 +439,28 @@ impl Shared {
     }
 
     /// One bounded step through the keys of the server that owns `shard`: the next cursor, 0 at the end, and the texts of
-    /// the entries that match.
-    pub(crate) async fn scan(&self, shard: u16, cursor: u64, pattern: &str) -> Result<(u64, Vec<String>)> {
+    /// the keys with a slot of this kind that match.
+    pub(crate) async fn scan(
+        &self,
+        shard: u16,
+        kind: &Kind,
+        cursor: u64,
+        pattern: &str,
+    ) -> Result<(u64, Vec<String>)> {
         let mut scan = ::redis::cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(self.space.entries_matching(pattern)).arg("COUNT").arg(SCAN_STEP);
+        scan.arg(cursor)
+            .arg("MATCH")
+            .arg(self.space.slots_matching(kind, pattern))
+            .arg("COUNT")
+            .arg(SCAN_STEP);
         let Value::Array(mut parts) = self.redis.command(&self.channel(shard), &scan).await? else {
             return Err(unexpected());
         };
         let (Some(Value::Array(keys)), Some(next)) = (parts.pop(), parts.pop()) else {
             return Err(unexpected());
         };
-        let texts = keys.iter().filter_map(text_of).filter_map(|key| self.space.text_of_entry(key)).collect();
+        let texts =
+            keys.iter().filter_map(text_of).filter_map(|key| self.space.text_of_slot(kind, key)).collect();
         Ok((number_of(&next).ok_or_else(unexpected)?, texts))
     }
 
@@ -457,7 +498,7 @@ impl Shared {
 
     /// What remains of a slot's hard expiry; `None` if the slot is empty.
     async fn remaining(&self, key: &str) -> Result<Option<Duration>> {
-        let slot = self.space.entry(key.as_bytes())?;
+        let slot = self.slot(key)?;
         let mut pttl = ::redis::cmd("PTTL");
         pttl.arg(&slot);
         match self.redis.command(&slot, &pttl).await? {

@@ -134,6 +134,7 @@ where
 
     pub(crate) fn tags_of(&self, key: &K, given: &[u64], value: Option<&V>) -> Result<Vec<u64>> {
         let mut tags = given.to_vec();
+        tags.extend(self.tag_from_key.as_ref().map(|tag| tag(key)));
         if let (Some(tags_of), Some(value)) = (&self.tags_of, value) {
             tags.extend(tags_of(key, value).iter().map(|tag| tag_hash(tag)));
         }

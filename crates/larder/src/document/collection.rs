@@ -5,10 +5,14 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, oid::ObjectId};
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use super::{
     Database, Expect, Filter, Find, Id, IdType, MergePatch, Page, Schema, StoredDocument, Written,
-    ingest::excerpt, store::Store, write::with_id,
+    ingest::excerpt,
+    partial::{Partial, declared},
+    store::Store,
+    write::with_id,
 };
 use crate::{
     Cache, Clock, Error, ErrorKind, Policy, Result, SystemClock,
@@ -38,6 +42,7 @@ pub struct CollectionBuilder {
     version: u32,
     consistency: Consistency,
     clock: Arc<dyn Clock>,
+    partials: Vec<(String, Vec<String>)>,
 }
 
 impl fmt::Debug for CollectionBuilder {
@@ -57,6 +62,7 @@ impl CollectionBuilder {
             version: 1,
             consistency: Consistency::default(),
             clock: Arc::new(SystemClock),
+            partials: Vec::new(),
         }
     }
 
@@ -96,6 +102,17 @@ impl CollectionBuilder {
         self
     }
 
+    /// Declares a part of the documents that is worth caching by itself: [`Collection::read_partial`] answers it from a whole
+    /// document that is cached, and else loads and keeps these fields, and `_id`, alone. At most [`MAX_PARTIALS`]; they share
+    /// [`near_bytes`](Self::near_bytes) with the whole documents in equal parts.
+    ///
+    /// An invalidation of a document takes its parts along, in the same script. All nodes must declare the same parts: a
+    /// node that does not know of one leaves it in Redis until it expires. Raise the [`version`](Self::version) with them.
+    pub fn partial(mut self, name: impl Into<String>, fields: &[&str]) -> Self {
+        self.partials.push((name.into(), fields.iter().map(|field| (*field).to_owned()).collect()));
+        self
+    }
+
     /// Builds the collection. Does no I/O.
     ///
     /// # Errors
@@ -103,22 +120,28 @@ impl CollectionBuilder {
     pub fn build(self) -> Result<Collection> {
         let name = self.schema.name().to_owned();
         let store = self.database.store(Arc::new(self.schema))?;
+        let declared = declared(self.partials)?;
+        let near_bytes = self.near_bytes / (declared.len() as u64 + 1);
         let mut cache = Cache::builder(name)
             .policy(self.policy)
             .source(Documents(store.clone()))
             .codec(BsonDocument)
-            .near_bytes(self.near_bytes, TYPICAL_DOCUMENT_BYTES, near_weight)
+            .parts(declared.iter().map(|partial| partial.kind.clone()).collect())
+            .near_bytes(near_bytes, TYPICAL_DOCUMENT_BYTES, near_weight)
             .version(self.version)
             .consistency(self.consistency)
             .shared_clock(self.clock);
         if let Some(redis) = &self.redis {
             cache = cache.redis(redis);
         }
-        Ok(Collection { cache: cache.build_with_codec()?, store })
+        let cache = cache.build_with_codec()?;
+        let partial = |declared| Partial::new(declared, &cache, &store, near_bytes);
+        let partials = declared.into_iter().map(partial).collect();
+        Ok(Collection { cache, store, partials })
     }
 }
 
-fn near_weight(document: &StoredDocument) -> u32 {
+pub(super) fn near_weight(document: &StoredDocument) -> u32 {
     let bytes = document.raw().as_bytes().len() * 2 + NEAR_OVERHEAD_BYTES;
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
@@ -148,8 +171,12 @@ impl Codec<StoredDocument> for BsonDocument {
         Ok(Bytes::copy_from_slice(document.raw().as_bytes()))
     }
     fn decode(&self, bytes: &Bytes) -> Result<StoredDocument> {
-        StoredDocument::from_bytes(bytes.clone()).map_err(|error| error.context("the stored value"))
+        read_bson(bytes)
     }
+}
+
+pub(super) fn read_bson(bytes: &Bytes) -> Result<StoredDocument> {
+    StoredDocument::from_bytes(bytes.clone()).map_err(|error| error.context("the stored value"))
 }
 
 /// A document that was inserted.
@@ -193,6 +220,7 @@ pub struct Put {
 pub struct Collection {
     cache: Cache<Id, StoredDocument>,
     store: Store,
+    pub(super) partials: Arc<[Partial]>,
 }
 
 impl Collection {
@@ -428,6 +456,7 @@ impl Collection {
     /// Waits until the loads under way are done. For an orderly shutdown.
     pub async fn close(&self) {
         self.cache.close().await;
+        join_all(self.partials.iter().map(Partial::close)).await;
     }
 
     pub(super) fn cache(&self) -> &Cache<Id, StoredDocument> {
@@ -438,7 +467,7 @@ impl Collection {
         &self.store
     }
 
-    fn check_id(&self, id: &Id) -> Result<()> {
+    pub(super) fn check_id(&self, id: &Id) -> Result<()> {
         let wanted = self.schema().id_type();
         if id.id_type() == wanted {
             return Ok(());

@@ -72,6 +72,8 @@ mod merge;
 #[cfg(feature = "mongo")]
 mod mongo;
 mod order;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
+mod partial;
 mod path;
 mod pipeline;
 mod probe;
@@ -95,6 +97,7 @@ pub(crate) use self::store::Store;
 pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
     database::Database,
+    partial::MAX_PARTIALS,
     watch::{ChangeKind, Watch, WatchBuilder, WatchRole, WatchStats},
 };
 pub use self::{

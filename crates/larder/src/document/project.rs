@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bson::{RawDocumentBuf, spec::ElementType};
+use bson::{RawDocument, RawDocumentBuf, spec::ElementType};
 
 use super::raw::{Element, Elements, MAX_RAW_DEPTH, Malformed, Value};
 
@@ -28,7 +28,7 @@ impl Projection {
     }
 
     /// The kept part of `document`.
-    pub(crate) fn apply(&self, document: &RawDocumentBuf) -> Result<RawDocumentBuf, Malformed> {
+    pub(crate) fn apply(&self, document: &RawDocument) -> Result<RawDocumentBuf, Malformed> {
         let mut bytes = Vec::with_capacity(document.as_bytes().len());
         self.write(document.as_bytes(), &mut bytes, 0)?;
         RawDocumentBuf::from_bytes(bytes).map_err(|_| Malformed)

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use super::{
-    key::{MAX_KEY_BYTES, Space},
+    key::{Kind, MAX_KEY_BYTES, Space},
     slot::slot_of,
     url::{Login, Target},
 };
@@ -49,8 +49,8 @@ pub fn redis_key(data: &[u8]) {
     let control = space.control(key).expect("what is a key for an entry is one for its lease");
     assert_eq!(slot_of(&entry), slot_of(&control));
     assert_eq!(slot_of(&entry), slot_of(&space.of_shard(space.shard_of(key), "log")));
-    assert_eq!(space.text_of_entry(&entry).as_deref(), std::str::from_utf8(key).ok());
-    assert_eq!(space.text_of_entry(&control), None);
+    assert_eq!(space.text_of_slot(&Kind::whole(), &entry).as_deref(), std::str::from_utf8(key).ok());
+    assert_eq!(space.text_of_slot(&Kind::whole(), &control), None);
     // Whoever made this key, the answer is the end of it.
-    assert!(space.text_of_entry(key).is_none_or(|text| key.ends_with(text.as_bytes())));
+    assert!(space.text_of_slot(&Kind::whole(), key).is_none_or(|text| key.ends_with(text.as_bytes())));
 }

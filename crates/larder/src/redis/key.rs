@@ -13,6 +13,33 @@ pub(crate) const DEFAULT_SHARDS: NonZeroU16 = NonZeroU16::new(16).unwrap();
 
 const MAX_NAME_BYTES: usize = 64;
 
+/// Which of the values that stand for one key a slot holds. All of them live in the key's own shard.
+#[derive(Clone, Debug)]
+pub(crate) struct Kind {
+    entry: Box<str>,
+    control: Box<str>,
+}
+
+impl Kind {
+    /// The whole value: `e:<key>`, and its lease `c:<key>`.
+    pub(crate) fn whole() -> Self {
+        Self { entry: "e:".into(), control: "c:".into() }
+    }
+
+    /// A declared part of it: `p:<part>:<key>`, and its lease `pc:<part>:<key>`.
+    ///
+    /// # Errors
+    /// `Invalid` at `partial` for a name that is empty, longer than 64 bytes, or has anything but letters, digits, `_` and
+    /// `-`.
+    pub(crate) fn part(name: &str) -> Result<Self> {
+        check_name("partial", name)?;
+        if name.contains(':') {
+            return Err(Error::invalid("partial", "has ':': use letters, digits, `_` and `-`"));
+        }
+        Ok(Self { entry: format!("p:{name}:").into(), control: format!("pc:{name}:").into() })
+    }
+}
+
 /// The keys of one space (a cache, a board, a queue) of one application.
 ///
 /// A space is cut into shards by `xxh3(key) % shards`. All keys of one shard carry the hash tag `{app.space.07}`, so
@@ -49,7 +76,7 @@ impl Space {
     /// # Errors
     /// `Invalid` if the key is empty or longer than [`MAX_KEY_BYTES`].
     pub(crate) fn entry(&self, key: &[u8]) -> Result<Vec<u8>> {
-        self.build(b"e:", key)
+        self.build("e:", key)
     }
 
     /// `{app.space.07}:v1:c:<key>`, where the lease or tombstone of `key` lives. Same slot as [`entry`](Self::entry).
@@ -57,7 +84,23 @@ impl Space {
     /// # Errors
     /// As [`entry`](Self::entry).
     pub(crate) fn control(&self, key: &[u8]) -> Result<Vec<u8>> {
-        self.build(b"c:", key)
+        self.build("c:", key)
+    }
+
+    /// The slot of one of the values that stand for `key`. Same shard as [`entry`](Self::entry).
+    ///
+    /// # Errors
+    /// As [`entry`](Self::entry).
+    pub(crate) fn slot(&self, kind: &Kind, key: &[u8]) -> Result<Vec<u8>> {
+        self.build(&kind.entry, key)
+    }
+
+    /// Where the lease beside [`slot`](Self::slot) lives.
+    ///
+    /// # Errors
+    /// As [`entry`](Self::entry).
+    pub(crate) fn slot_control(&self, kind: &Kind, key: &[u8]) -> Result<Vec<u8>> {
+        self.build(&kind.control, key)
     }
 
     /// `{app.space.07}:v1:<name>`, a key that belongs to the whole shard.
@@ -70,22 +113,25 @@ impl Space {
         self.prefixes.len() as u16
     }
 
-    /// The glob for the entries of all shards whose text matches `pattern`.
-    pub(crate) fn entries_matching(&self, pattern: &str) -> String {
+    /// The glob for the slots of one kind in all shards whose key's text matches `pattern`.
+    pub(crate) fn slots_matching(&self, kind: &Kind, pattern: &str) -> String {
         let any = &self.prefixes[0];
         // `{app.space.` has no character that a glob would take for its own.
         let (front, back) = any.split_once(".00}").unwrap_or((any, ""));
-        format!("{front}.*}}{back}e:{pattern}")
+        format!("{front}.*}}{back}{}{pattern}", kind.entry)
     }
 
-    /// The text of the entry with this key; `None` for a key of another kind or space.
-    pub(crate) fn text_of_entry(&self, key: &[u8]) -> Option<String> {
+    /// The text of the key whose slot this is; `None` for a slot of another kind or space.
+    pub(crate) fn text_of_slot(&self, kind: &Kind, key: &[u8]) -> Option<String> {
         let key = std::str::from_utf8(key).ok()?;
-        let text = self.prefixes.iter().find_map(|prefix| key.strip_prefix(&**prefix)?.strip_prefix("e:"))?;
+        let text = self
+            .prefixes
+            .iter()
+            .find_map(|prefix| key.strip_prefix(&**prefix)?.strip_prefix(&*kind.entry))?;
         Some(text.to_owned())
     }
 
-    fn build(&self, kind: &[u8], key: &[u8]) -> Result<Vec<u8>> {
+    fn build(&self, kind: &str, key: &[u8]) -> Result<Vec<u8>> {
         if key.is_empty() {
             return Err(Error::invalid("key", "is empty"));
         }
@@ -99,7 +145,7 @@ impl Space {
             ));
         }
         let prefix = self.prefixes[usize::from(self.shard_of(key))].as_bytes();
-        Ok([prefix, kind, key].concat())
+        Ok([prefix, kind.as_bytes(), key].concat())
     }
 }
 
@@ -158,6 +204,18 @@ mod tests {
         assert!(users().entry(b"").is_err());
     }
 
+    #[test]
+    fn a_part_lives_in_the_shard_of_its_key_and_its_name_cannot_reach_into_it() {
+        let (space, card) = (users(), Kind::part("card").unwrap());
+        let slot = space.slot(&card, b"42").unwrap();
+        assert_eq!(slot_of(&slot), slot_of(&space.entry(b"42").unwrap()));
+        assert_eq!(space.text_of_slot(&card, &slot).as_deref(), Some("42"));
+        assert_eq!(space.text_of_slot(&Kind::whole(), &slot), None);
+        for bad in ["", "a:b", "a.b", "a b"] {
+            assert_eq!(Kind::part(bad).unwrap_err().field(), Some("partial"), "{bad:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn all_keys_of_one_key_share_a_slot(key in proptest::collection::vec(any::<u8>(), 1..200)) {
@@ -173,7 +231,16 @@ mod tests {
         fn different_keys_stay_different(a in proptest::collection::vec(any::<u8>(), 1..40), b in proptest::collection::vec(any::<u8>(), 1..40)) {
             let space = users();
             prop_assert_eq!(a == b, space.entry(&a).unwrap() == space.entry(&b).unwrap());
-            prop_assert_ne!(space.entry(&a).unwrap(), space.control(&b).unwrap());
+            let (card, list) = (Kind::part("card").unwrap(), Kind::part("list").unwrap());
+            let slots = |key: &[u8]| {
+                let of = |kind: &Kind| [space.slot(kind, key).unwrap(), space.slot_control(kind, key).unwrap()];
+                [of(&Kind::whole()), of(&card), of(&list)].concat()
+            };
+            for (i, slot) in slots(&a).iter().enumerate() {
+                for (j, other) in slots(&b).iter().enumerate() {
+                    prop_assert_eq!(slot == other, a == b && i == j);
+                }
+            }
         }
     }
 }

@@ -62,7 +62,7 @@ use self::{
     url::Target,
 };
 pub(crate) use self::{
-    key::{DEFAULT_SHARDS, Space},
+    key::{DEFAULT_SHARDS, Kind, Space},
     script::Script,
 };
 use crate::{Clock, ErrorKind, Result};

@@ -11,4 +11,5 @@ mod redis;
 mod refresh_ahead;
 mod setup;
 mod stale_set;
+mod tenants;
 mod watch;

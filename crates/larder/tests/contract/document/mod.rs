@@ -3,5 +3,6 @@
 mod aggregates;
 mod backend;
 mod finds;
+mod partials;
 mod types;
 mod writes;

@@ -1,0 +1,78 @@
+//! A second cache of the same keys, for a part of their values: one invalidation makes both forget.
+
+use std::{
+    fmt,
+    hash::Hash,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    cache::{
+        Cache,
+        codec::SharedCodec,
+        inner::{Inner, TtlOf},
+        near::Near,
+        stats::Stats,
+    },
+    redis::Kind,
+    source::SharedSource,
+};
+
+/// What the cache of a part does in its own way; all else it has from the cache of the whole.
+pub(crate) struct Part<K, W> {
+    /// Announced to the builder of the whole.
+    pub(crate) kind: Kind,
+    pub(crate) source: SharedSource<K, W>,
+    pub(crate) codec: SharedCodec<W>,
+    pub(crate) ttl_of: TtlOf<W>,
+    pub(crate) near_bytes: u64,
+    pub(crate) typical_bytes: u64,
+    pub(crate) weigher: Arc<dyn Fn(&W) -> u32 + Send + Sync>,
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// A cache for a part of this one's values. It has slots, near copies, flights and counters of its own, but the shards,
+    /// the sequence and what this node knows of it are this cache's: whatever this cache forgets, by whatever node, the part
+    /// has forgotten too. Invalidate through this cache, not through the part.
+    pub(crate) fn part<W: Send + Sync + 'static>(&self, part: Part<K, W>) -> Cache<K, W> {
+        let whole = &self.inner;
+        let expected = (part.near_bytes / part.typical_bytes.max(1)).min(1 << 24) as usize;
+        Cache::from_inner(Inner {
+            name: whole.name.clone(),
+            policy: whole.policy.clone(),
+            near_ttl_ms: whole.near_ttl_ms,
+            near: (part.near_bytes > 0 && whole.near.is_some()).then(|| Near::new(part.near_bytes, expected)),
+            shared: whole.shared.as_ref().map(|shared| Arc::new(shared.part(part.kind))),
+            codec: Some(part.codec),
+            source: Some(part.source),
+            sink: None,
+            behind: None,
+            workers: Mutex::default(),
+            parse_key: None,
+            coherence: whole.coherence.clone(),
+            follower: whole.follower.clone(),
+            _following: None,
+            node: whole.node,
+            consistency: whole.consistency,
+            flights: Arc::default(),
+            stats: Stats::default(),
+            clock: whole.clock.clone(),
+            tasks: TaskTracker::new(),
+            loads: Semaphore::new(whole.loads.available_permits().max(1)),
+            weigher: part.weigher,
+            tags_of: None,
+            tag_from_key: whole.tag_from_key.clone(),
+            ttl_of: Some(part.ttl_of),
+            ahead: whole.ahead.as_ref().map(|ahead| ahead.share()),
+            longest_life_ms: AtomicU64::new(whole.policy.keep().as_millis() as u64),
+        })
+    }
+}

@@ -1,0 +1,34 @@
+//! What the cache has of a key, without a load.
+
+use std::{fmt, hash::Hash};
+
+use crate::{
+    Result,
+    cache::{
+        Read, Served,
+        entry::Slot,
+        inner::{Inner, NearLook},
+    },
+};
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// A fresh value, near or in Redis. Takes no lease, joins no flight, counts nothing and keeps nothing.
+    pub(crate) async fn peek(&self, key: &K) -> Result<Option<Read<V>>> {
+        if let NearLook::Fresh(entry) = self.look_near(key) {
+            return Ok(Some(entry.read(Served::Near, self.clock.monotonic_ms())));
+        }
+        let Some(shared) = &self.shared else { return Ok(None) };
+        let text = key.to_string();
+        if !shared.unsent.trusts(&text, self.clock.monotonic_ms()) {
+            return Ok(None);
+        }
+        let basis = self.stand(&text).await?;
+        let Some(Slot::Value(envelope)) = shared.peek(&text).await? else { return Ok(None) };
+        let entry = self.fresh_at_hand(&envelope, basis);
+        Ok(entry.map(|entry| entry.read(Served::Shared, self.clock.monotonic_ms())))
+    }
+}

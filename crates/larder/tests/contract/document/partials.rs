@@ -1,0 +1,218 @@
+//! Declared parts of documents: answered from what is cached whole, cached alone, and forgotten with the document.
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use larder::{
+    ErrorKind, FakeClock, Policy,
+    cache::{MissReason, Read, ReadMode, ReadOptions, Served},
+    document::{Collection, Database, Expect, Id, IdType, Schema, StoredDocument},
+};
+use tokio::sync::Semaphore;
+
+use super::backend::{Backend, unique};
+use crate::setup::Backend as Tier;
+
+const ID: Id = Id::Int(7);
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Nodes over one database, each with a cache of its own, and a way past all of them.
+struct World {
+    database: Database,
+    name: String,
+    tier: Tier,
+    clock: FakeClock,
+}
+
+impl World {
+    async fn node(&self) -> Collection {
+        let mut builder = self
+            .database
+            .collection(Schema::new(&self.name, IdType::Int).strict(false))
+            .policy(Policy::ttl(MINUTE).jitter(0.0))
+            .partial("card", &["name", "maker.country"])
+            .partial("price", &["price"])
+            .clock(self.clock.clone());
+        if let Some(redis) = self.tier.connect().await {
+            builder = builder.redis(&redis);
+        }
+        builder.build().unwrap()
+    }
+
+    /// Writes that no cache hears of.
+    fn past(&self) -> Collection {
+        self.database.collection(Schema::new(&self.name, IdType::Int).strict(false)).build().unwrap()
+    }
+}
+
+/// Runs a test over each database and each tier.
+async fn check<Fut: Future<Output = ()>>(test: impl Fn(World) -> Fut) {
+    // Clusters are slow to talk to from many tests at once.
+    static ONE: Semaphore = Semaphore::const_new(1);
+    let _turn = ONE.acquire().await.unwrap();
+    for backend in [Backend::SqliteMemory, Backend::Mongo] {
+        for tier in Tier::ALL {
+            let place = backend.place().await;
+            let name = unique(&format!("parts{}x", std::process::id()));
+            let world = World { database: place.database.clone(), name, tier, clock: FakeClock::default() };
+            world.past().insert(teapot("Teapot")).await.unwrap();
+            test(world).await;
+        }
+    }
+}
+
+fn teapot(name: &str) -> Document {
+    doc! { "_id": 7_i64, "name": name, "price": 12, "maker": { "country": "NL", "city": "Delft" } }
+}
+
+fn card(name: &str) -> Document {
+    doc! { "_id": 7_i64, "name": name, "maker": { "country": "NL" } }
+}
+
+async fn read_card(node: &Collection) -> Read<StoredDocument> {
+    node.read_partial("card", &ID, &ReadOptions::default()).await.unwrap()
+}
+
+fn document(read: &Read<StoredDocument>) -> Option<Document> {
+    read.value.as_ref().map(|document| Document::try_from(document.raw()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_cached_alone_when_the_whole_is_not() {
+    check(|world| async move {
+        let (a, b) = (world.node().await, world.node().await);
+        let miss = read_card(&a).await;
+        assert_eq!((document(&miss), miss.reason), (Some(card("Teapot")), Some(MissReason::Cold)));
+        let hit = read_card(&a).await;
+        assert_eq!((document(&hit), hit.served), (Some(card("Teapot")), Served::Near), "{:?}", world.tier);
+        if world.tier != Tier::Memory {
+            assert_eq!(read_card(&b).await.served, Served::Shared, "{:?}", world.tier);
+        }
+        assert_eq!(a.stats().loads, 0, "the whole document was never asked for");
+        let price = a.read_partial("price", &ID, &ReadOptions::default()).await.unwrap();
+        assert_eq!(document(&price), Some(doc! { "_id": 7_i64, "price": 12 }), "parts do not mix");
+        let none = a.read_partial("card", &Id::Int(8), &ReadOptions::default()).await.unwrap();
+        assert!(none.value.is_none());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_comes_from_the_cached_whole_without_asking_the_database() {
+    check(|world| async move {
+        let (a, b) = (world.node().await, world.node().await);
+        a.get(&ID).await.unwrap();
+        // Only the cache still knows the old name.
+        world.past().put(&ID, teapot("Kettle")).await.unwrap();
+        assert_eq!(document(&read_card(&a).await), Some(card("Teapot")), "{:?}: near", world.tier);
+        if world.tier == Tier::Memory {
+            return;
+        }
+        world.clock.advance(Duration::from_secs(50));
+        assert_eq!(document(&read_card(&b).await), Some(card("Teapot")), "{:?}: in Redis", world.tier);
+        let kept = read_card(&b).await;
+        assert_eq!(kept.served, Served::Near);
+        assert!(kept.ttl <= Duration::from_secs(10), "no fresher than what it was cut from: {:?}", kept.ttl);
+        world.clock.advance(Duration::from_secs(11));
+        assert_eq!(document(&read_card(&b).await), Some(card("Kettle")), "{:?}: both are over", world.tier);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalidation_of_the_document_takes_its_parts_on_every_node() {
+    check(|world| async move {
+        let (a, b) = (world.node().await, world.node().await);
+        let nodes = if world.tier == Tier::Memory { vec![&a] } else { vec![&a, &b] };
+        for write in 0..3 {
+            for node in &nodes {
+                read_card(node).await;
+                assert_eq!(read_card(node).await.served, Served::Near);
+            }
+            let name = format!("number {write}");
+            match write {
+                0 => drop(a.put(&ID, teapot(&name)).await.unwrap()),
+                1 => {
+                    world.past().put(&ID, teapot(&name)).await.unwrap();
+                    a.invalidate(&ID).await.unwrap();
+                }
+                _ => {
+                    world.past().put(&ID, teapot(&name)).await.unwrap();
+                    a.clear().await.unwrap();
+                }
+            }
+            assert_eq!(document(&read_card(&a).await), Some(card(&name)), "{:?}, write {write}", world.tier);
+            if world.tier != Tier::Memory {
+                let at_least = a.token(&ID);
+                assert!(at_least.is_some());
+                let options = ReadOptions { at_least, ..ReadOptions::default() };
+                let read = b.read_partial("card", &ID, &options).await.unwrap();
+                assert_eq!(document(&read), Some(card(&name)), "{:?}, write {write}", world.tier);
+                larder_testkit::eventually("the other node has heard", Duration::from_secs(10), || async {
+                    document(&read_card(&b).await) == Some(card(&name))
+                })
+                .await;
+            }
+        }
+        a.delete(&ID, &Expect::Any).await.unwrap();
+        assert!(read_card(&a).await.value.is_none());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forced_read_asks_the_database() {
+    check(|world| async move {
+        let node = world.node().await;
+        read_card(&node).await;
+        world.past().put(&ID, teapot("Kettle")).await.unwrap();
+        for mode in [ReadMode::Bypass, ReadMode::Refresh] {
+            let options = ReadOptions { mode, ..ReadOptions::default() };
+            let read = node.read_partial("card", &ID, &options).await.unwrap();
+            assert_eq!(document(&read), Some(card("Kettle")), "{:?}, {mode:?}", world.tier);
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_smallest_part_that_has_the_fields_is_found() {
+    let place = Backend::SqliteMemory.place().await;
+    let of = |paths: &[&str]| paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
+    let things = place
+        .database
+        .collection(Schema::new("things", IdType::Int))
+        .partial("wide", &["name", "price", "maker"])
+        .partial("card", &["name", "price"])
+        .build()
+        .unwrap();
+    for (fields, part) in [
+        (of(&["name"]), Some("card")),
+        (of(&["price", "_id"]), Some("card")),
+        (of(&["maker.country"]), Some("wide")),
+        (of(&["names"]), None),
+        (of(&["name", "stock"]), None),
+    ] {
+        assert_eq!(things.partial_with(&fields), part, "{fields:?}");
+    }
+    let error = things.read_partial("other", &ID, &ReadOptions::default()).await.unwrap_err();
+    assert_eq!((error.kind(), error.field()), (ErrorKind::Invalid, Some("other")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_cannot_work_are_refused() {
+    let place = Backend::SqliteMemory.place().await;
+    let builder = || place.database.collection(Schema::new("things", IdType::Int));
+    let nine = (0..9).fold(builder(), |builder, number| builder.partial(format!("p{number}"), &["name"]));
+    for wrong in [
+        builder().partial("a:b", &["name"]),
+        builder().partial("", &["name"]),
+        builder().partial("card", &[]),
+        builder().partial("card", &[""]),
+        builder().partial("card", &["name"]).partial("card", &["price"]),
+        nine,
+    ] {
+        let error = wrong.build().unwrap_err();
+        assert_eq!((error.kind(), error.field()), (ErrorKind::Config, Some("partial")), "{error}");
+    }
+}
