@@ -131,10 +131,11 @@ async fn a_reader_that_waits_for_another_nodes_load_has_its_soft_deadline_too() 
         assert_eq!((stale.value.as_deref(), stale.stale), (Some(&1), true), "{backend:?}");
         assert_eq!((slow.reads(), idle.reads()), (1, 0), "{backend:?}");
         slow.let_go(1);
-        // On a busy machine this node may have lost patience with Redis, and loads by itself.
+        // On a busy machine one of them may have lost patience with Redis, and then this one loads by itself.
         idle.let_go(100);
-        larder_testkit::eventually("the other node's load is here", secs(10), || async {
-            read(&b, &idle).await.unwrap().value.as_deref() == Some(&2)
+        larder_testkit::eventually("a node's load is here", secs(10), || async {
+            let now = read(&b, &idle).await.unwrap();
+            !now.stale && now.value.as_deref() > Some(&1)
         })
         .await;
     }

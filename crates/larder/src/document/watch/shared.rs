@@ -164,7 +164,7 @@ mod tests {
             let name = format!("seat{}-{}", std::process::id(), NEXT.fetch_add(1, Relaxed));
             let redis = Redis::connect(&*larder_testkit::redis::single()).await.unwrap();
             let space = Space::new("larder", &name, DEFAULT_SHARDS, 1).unwrap();
-            Self(Arc::new(Shared::new(redis, space, 1 << 20, 1_000, false)))
+            Self(Arc::new(Shared::new(redis, space, 1 << 20, 1_000, false, Vec::new())))
         }
 
         fn node(&self, node: u64, length: Duration) -> Lease {
