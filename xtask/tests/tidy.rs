@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Tasks outlive the call that starts them, so each file that starts one is listed with the task's owner.
-const SPAWNERS: [(&str, &str); 5] = [
+const SPAWNERS: [(&str, &str); 6] = [
     (
         "crates/larder/src/redis/link.rs",
         "the link: its supervisor is aborted when the last handle is dropped",
@@ -15,6 +15,10 @@ const SPAWNERS: [(&str, &str); 5] = [
     (
         "crates/larder/src/redis/push.rs",
         "the subscriber: what follows its channels is aborted when it is dropped",
+    ),
+    (
+        "crates/larder/src/redis/wire.rs",
+        "the connection: what moves its bytes is aborted when its last clone is dropped",
     ),
     (
         "crates/larder/src/document/watch/handle.rs",

@@ -10,6 +10,9 @@ use parking_lot::Mutex;
 use super::change::{Batch, ChangeKind};
 use crate::{Clock, SystemClock};
 
+/// How long the lag of a change is shown: longer than figures are usually collected apart.
+const LAG_SHOWN_MS: u64 = 15_000;
+
 /// What a node does for a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WatchRole {
@@ -72,8 +75,8 @@ pub struct WatchStats {
     pub replaced: u64,
     /// Failures of the database or of Redis that were tried again.
     pub failures: u64,
-    /// From the last change in the database to its having been applied, by the two wall clocks; zero when there is nothing to
-    /// apply. `None` on a node that applies nothing.
+    /// From the last change in the database to its having been applied, by the two wall clocks; zero when there was none for
+    /// a quarter of a minute. `None` on a node that applies nothing.
     pub lag: Option<Duration>,
     /// The longest such time.
     pub longest_lag: Duration,
@@ -105,6 +108,7 @@ pub(super) struct Figures {
     failures: AtomicU64,
     lag_ms: AtomicU64,
     longest_lag_ms: AtomicU64,
+    lagged_ms: AtomicU64,
     heard_ms: AtomicU64,
     trouble: Mutex<Option<String>>,
 }
@@ -122,9 +126,12 @@ impl Figures {
         self.invalidated.fetch_add(batch.ids.len() as u64, Relaxed);
         self.foreign.fetch_add(batch.foreign, Relaxed);
         self.clears.fetch_add(batch.clears.into(), Relaxed);
-        let lag_ms = batch.newest_unix_ms.map_or(0, |at_ms| SystemClock.unix_ms().saturating_sub(at_ms));
-        self.lag_ms.store(lag_ms, Relaxed);
-        self.longest_lag_ms.fetch_max(lag_ms, Relaxed);
+        if let Some(at_ms) = batch.newest_unix_ms {
+            let lag_ms = SystemClock.unix_ms().saturating_sub(at_ms);
+            self.lag_ms.store(lag_ms, Relaxed);
+            self.longest_lag_ms.fetch_max(lag_ms, Relaxed);
+            self.lagged_ms.store(SystemClock.monotonic_ms(), Relaxed);
+        }
         self.heard();
     }
 
@@ -143,7 +150,8 @@ impl Figures {
         let role = WatchRole::ALL.get(usize::from(self.role.load(Relaxed))).copied();
         let role = role.unwrap_or(WatchRole::Starting);
         let ms = |counter: &AtomicU64| Duration::from_millis(counter.load(Relaxed));
-        let silent_ms = SystemClock.monotonic_ms().saturating_sub(self.heard_ms.load(Relaxed));
+        let since_ms = |moment: &AtomicU64| SystemClock.monotonic_ms().saturating_sub(moment.load(Relaxed));
+        let lag = if since_ms(&self.lagged_ms) < LAG_SHOWN_MS { ms(&self.lag_ms) } else { Duration::ZERO };
         WatchStats {
             collection: collection.to_owned(),
             role,
@@ -155,9 +163,9 @@ impl Figures {
             rewinds: self.rewinds.load(Relaxed),
             replaced: self.replaced.load(Relaxed),
             failures: self.failures.load(Relaxed),
-            lag: role.is_active().then(|| ms(&self.lag_ms)),
+            lag: role.is_active().then_some(lag),
             longest_lag: ms(&self.longest_lag_ms),
-            silent_for: role.is_active().then(|| Duration::from_millis(silent_ms)),
+            silent_for: role.is_active().then(|| Duration::from_millis(since_ms(&self.heard_ms))),
             trouble: self.trouble.lock().clone(),
         }
     }

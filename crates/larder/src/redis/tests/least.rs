@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     Cache, Error,
     cache::Consistency,
+    document::{Database, Field, FieldType, IdType, Schema, Watch},
     redis::{PushEvent, key::Space},
 };
 
@@ -76,6 +77,20 @@ async fn caches(redis: &Redis) {
     assert!(stats.fills_accepted > 0, "{stats:?}");
 }
 
+/// Everything a watch asks of Redis.
+async fn watches(redis: &Redis) {
+    let schema =
+        Schema::new("least-watched", IdType::Int).field(Field::new("at", FieldType::Date).sortable());
+    let things = Database::sqlite_in_memory().await.unwrap().collection(schema).redis(redis).build().unwrap();
+    let watch = Watch::builder([&things]).updated_at("least-watched", "at");
+    let watch = watch.poll_interval(Duration::from_millis(20)).start().unwrap();
+    things.insert(bson::doc! { "_id": 1_i64, "at": bson::DateTime::now() }).await.unwrap();
+    let is_seen = || async { watch.stats()[0].invalidated > 0 };
+    larder_testkit::eventually("the change is seen", Duration::from_secs(10), is_seen).await;
+    assert_eq!(watch.stats()[0].failures, 0, "{:?}", watch.stats());
+    watch.stop().await;
+}
+
 #[tokio::test]
 async fn on_one_server() {
     let server = Server::start(&Options::default());
@@ -83,6 +98,7 @@ async fn on_one_server() {
     let redis = Redis::connect(patient(server.url().replace("://", "://larder:pw@"))).await.unwrap();
     works(&redis).await;
     caches(&redis).await;
+    watches(&redis).await;
     // Nothing but the key outside was refused, and what only newer servers know.
     let Reply::Array(mut refusals) = server.ask(&["ACL", "LOG"]) else { panic!("ACL LOG is a list") };
     refusals.retain(|refusal| !format!("{refusal:?}").contains("setinfo"));
@@ -98,4 +114,5 @@ async fn on_a_cluster() {
     let redis = Redis::connect(patient(cluster.url().replace("://", "://larder:pw@"))).await.unwrap();
     works(&redis).await;
     caches(&redis).await;
+    watches(&redis).await;
 }
