@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, io::BufReader};
 
 use clap::Parser;
+use serde::de::IgnoredAny;
 
 use super::{
     args::ImportArgs,
@@ -39,8 +40,9 @@ pub fn import_table(data: &[u8]) {
     for record in found {
         match &record.content {
             Content::Json(json) => {
-                let value: serde_json::Value = serde_json::from_slice(json).expect("a row becomes JSON");
-                assert!(value.is_object());
+                // Not as a `Value`: to that, one name of a column is a word of serde_json's own.
+                assert!(serde_json::from_slice::<IgnoredAny>(json).is_ok(), "a row becomes JSON");
+                assert!(json.starts_with(b"{"));
             }
             Content::Fault(reason) => assert!(!reason.is_empty()),
             Content::Text => panic!("a row is not JSON"),
