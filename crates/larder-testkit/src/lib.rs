@@ -3,6 +3,7 @@
 //! Servers start once in a test process, on free ports and in temporary folders, and end with the process, however it
 //! ends. A server that cannot be had is a panic that names the command which mends it: no test is skipped in silence.
 
+pub mod history;
 pub mod mongo;
 mod process;
 pub mod proxy;

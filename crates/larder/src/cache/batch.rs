@@ -127,14 +127,7 @@ where
         mut passengers: Vec<Passenger<K, V>>,
         lease: &Lease,
     ) -> Vec<Next<K, V>> {
-        for passenger in &mut passengers {
-            // One round trip for the first of them if this node has fallen behind, none for the others.
-            if let Ok(basis) = self.stand(&passenger.text).await {
-                passenger.basis = basis;
-            }
-        }
-        let texts: Vec<&str> = passengers.iter().map(|passenger| passenger.text.as_str()).collect();
-        let found = match shared.lookup_many(&texts, lease).await {
+        let found = match self.look_at_many(shared, &mut passengers, lease).await {
             Ok(found) => found,
             Err(error) => passengers.iter().map(|_| Err(error.clone())).collect(),
         };
@@ -143,6 +136,25 @@ where
             nexts.push(self.settle(shared, passenger, found, lease).await);
         }
         nexts
+    }
+
+    /// [`look`](Self::look) for several keys of one shard.
+    async fn look_at_many(
+        &self,
+        shared: &Shared,
+        passengers: &mut [Passenger<K, V>],
+        lease: &Lease,
+    ) -> Result<Vec<Result<Lookup>>> {
+        for passenger in &mut *passengers {
+            // One round trip for the first of them if this node has fallen behind, none for the others.
+            passenger.basis = self.stand(&passenger.text).await?;
+        }
+        let texts: Vec<&str> = passengers.iter().map(|passenger| passenger.text.as_str()).collect();
+        let found = shared.lookup_many(&texts, lease).await?;
+        if let Some(first) = texts.first() {
+            self.recheck(first).await?;
+        }
+        Ok(found)
     }
 
     async fn settle(

@@ -66,11 +66,7 @@ where
         if !shared.unsent.trusts(&plan.text, self.clock.monotonic_ms()) {
             return None;
         }
-        match self.stand(&plan.text).await {
-            Ok(basis) => plan.basis = basis,
-            Err(error) => return Some(Err(error)),
-        }
-        Some(shared.lookup(&plan.text, &plan.lease).await)
+        Some(self.look(shared, plan).await)
     }
 
     /// A copy of a value that was found, if it can be served as it is and without asking anybody anything more.

@@ -290,7 +290,9 @@ where
             return None;
         }
         match shared.peek(&plan.text).await {
-            Ok(Some(Slot::Value(envelope))) if envelope.is_pending() => {
+            Ok(Some(Slot::Value(envelope)))
+                if envelope.is_pending() && self.recheck(&plan.text).await.is_ok() =>
+            {
                 self.entry_from(&envelope, plan.basis).await.ok().flatten()
             }
             _ => None,
@@ -309,13 +311,7 @@ where
         loop {
             let found = match plan.first.take() {
                 Some(first) => first,
-                None => match self.stand(&plan.text).await {
-                    Ok(basis) => {
-                        plan.basis = basis;
-                        shared.lookup(&plan.text, &plan.lease).await
-                    }
-                    Err(error) => Err(error),
-                },
+                None => self.look(shared, plan).await,
             };
             let decided = match found {
                 Ok(Lookup::Leased) => Some(Right::Leased(plan.reason, None)),
@@ -401,6 +397,7 @@ where
         let Some(shared) = &self.shared else { return Some(Right::Unleased(MissReason::Expired)) };
         let mut previous = None;
         if let Ok(Some(Slot::Value(envelope))) = shared.peek(text).await
+            && self.recheck(text).await.is_ok()
             && self.coherence.is_after_clear(shared.shard_of(text), envelope.at)
             && let Ok(Some(entry)) = self.entry_from(&envelope, basis).await
         {

@@ -156,7 +156,13 @@ where
         change: Change,
     ) -> Result<Token> {
         let event = Event { node: self.node, change }.encode();
-        let at = shared.invalidate(shard, action, &event).await?;
+        let mut at = shared.invalidate(shard, action, &event).await?;
+        if let Some(follower) = &self.follower
+            && follower.recheck(shard).await?
+        {
+            // The number may be one that other nodes have seen before, on a server that has lost it since.
+            at = shared.invalidate(shard, action, &event).await?;
+        }
         match action {
             Action::Tag(tag) => self.coherence.purge_tag(shard, tag, at.seq),
             Action::Clear => self.coherence.clear(shard, at.seq),
@@ -184,7 +190,7 @@ where
         // A lease that is prolonged at the last moment runs for a whole bound more.
         let give_up = Instant::now() + bound * 2;
         let mut pause = ACK_PAUSE.0;
-        while shared.unacknowledged(token.shard(), self.node, token.position()).await? > 0 {
+        while shared.unacknowledged(token.shard(), self.node, token.position(), bound).await? > 0 {
             if Instant::now() >= give_up {
                 let message = "a node neither applied the invalidation nor fell silent";
                 return Err(Error::new(ErrorKind::Timeout, message));

@@ -6,7 +6,10 @@
 //! time for which copies may be served. A node that cannot look stops serving them by itself.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,17 +43,18 @@ pub(crate) struct Follower {
     clock: Time,
     node: u64,
     interval: Duration,
-    shards: Box<[Mutex<Seen>]>,
+    shards: Box<[Shard]>,
     consistency: Consistency,
     /// Whose workers want to know that something was written.
     behind: Option<Behind>,
 }
 
-/// What the follower remembers of a shard; the lock makes applying one thing at a time.
+/// What the follower remembers of a shard.
 #[derive(Debug, Default)]
-struct Seen {
-    /// Of the connection; another one may be to a server that has lost something.
-    connection: u64,
+struct Shard {
+    one_at_a_time: Mutex<()>,
+    /// The connection that was looked through last; another one may be to a server that has lost something.
+    connection: AtomicU64,
 }
 
 impl Follower {
@@ -62,7 +66,7 @@ impl Follower {
         consistency: Consistency,
         behind: Option<Behind>,
     ) -> Self {
-        let shards = (0..coherence.shards()).map(|_| Mutex::default()).collect();
+        let shards = (0..coherence.shards()).map(|_| Shard::default()).collect();
         let interval = consistency.bound() / 2;
         Self { coherence, shared, clock, node, interval, shards, consistency, behind }
     }
@@ -114,12 +118,27 @@ impl Follower {
         Box::pin(self.sync(shard)).await
     }
 
+    /// To be called after Redis has said something, before it is believed. On a new connection may be a server that has
+    /// lost what the last one had acknowledged: one restarted with an old snapshot, or a replica that was behind. Then the
+    /// shard is looked at again, which begins a new epoch. Returns whether that was needed.
+    ///
+    /// # Errors
+    /// If Redis cannot be asked.
+    pub(crate) async fn recheck(&self, shard: u16) -> Result<bool> {
+        let connection = self.shards[usize::from(shard)].connection.load(Ordering::Acquire);
+        if connection == self.shared.redis().generation() {
+            return Ok(false);
+        }
+        Box::pin(self.sync(shard)).await.map(|()| true)
+    }
+
     /// Reads where the shard stands and applies what is missing. One round trip, and one for each page of the log.
     pub(crate) async fn sync(&self, shard: u16) -> Result<()> {
-        let mut seen = self.shards[usize::from(shard)].lock().await;
+        let seen = &self.shards[usize::from(shard)];
+        let _one_at_a_time = seen.one_at_a_time.lock().await;
         let begun_ms = self.clock.monotonic_ms();
         let connection = self.shared.redis().generation();
-        let reconnected = connection != seen.connection;
+        let reconnected = connection != seen.connection.load(Ordering::Acquire);
         let glance = if reconnected { None } else { self.shared.glance(shard).await? };
         let marks = match glance {
             Some(marks) => marks,
@@ -131,7 +150,7 @@ impl Follower {
         } else if marks.at.seq > at.seq {
             self.catch_up(shard, marks.at, marks.cleared).await?;
         }
-        seen.connection = connection;
+        seen.connection.store(connection, Ordering::Release);
         self.beat(shard).await?;
         let until_ms = match self.consistency {
             Consistency::Local => u64::MAX,
@@ -145,7 +164,7 @@ impl Follower {
     /// hear of it. Returns false if something before it is not known here yet: the message, or the next look, will put
     /// things in order. Waits while another thing is being applied.
     pub(crate) async fn took_part(&self, shard: u16, at: Position) -> bool {
-        let _one_at_a_time = self.shards[usize::from(shard)].lock().await;
+        let _one_at_a_time = self.shards[usize::from(shard)].one_at_a_time.lock().await;
         let seen = self.coherence.position(shard);
         if at.epoch == seen.epoch && at.seq == seen.seq + 1 {
             self.coherence.advance(shard, at.seq);
@@ -187,7 +206,7 @@ impl Follower {
             return;
         };
         {
-            let _one_at_a_time = self.shards[usize::from(shard)].lock().await;
+            let _one_at_a_time = self.shards[usize::from(shard)].one_at_a_time.lock().await;
             let seen = self.coherence.position(shard);
             if at.epoch == seen.epoch && at.seq <= seen.seq {
                 return;

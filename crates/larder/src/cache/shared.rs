@@ -419,10 +419,17 @@ impl Shared {
     }
 
     /// How many other nodes may still serve copies from before this position.
-    pub(crate) async fn unacknowledged(&self, shard: u16, node: u64, at: Position) -> Result<u64> {
+    pub(crate) async fn unacknowledged(
+        &self,
+        shard: u16,
+        node: u64,
+        at: Position,
+        serves: Duration,
+    ) -> Result<u64> {
         let nodes = self.space.of_shard(shard, "n");
         let (node, epoch, seq) = (node_text(node), epoch_text(at.epoch), at.seq.to_string());
-        let args = [node.as_bytes(), epoch.as_bytes(), seq.as_bytes()];
+        let serves_ms = serves.as_millis().to_string();
+        let args = [node.as_bytes(), epoch.as_bytes(), seq.as_bytes(), serves_ms.as_bytes()];
         match self.redis.eval(&UNACKED, &[&nodes], &args).await? {
             Value::Int(behind) => Ok(behind.max(0) as u64),
             _ => Err(unexpected()),

@@ -8,9 +8,10 @@ use crate::{
         MissReason, Policy, Read, Served,
         coherence::{Basis, TagStamp, tag_hash},
         entry::{Envelope, Lease, Lifetime, MAX_TAGS},
+        fetch::Plan,
         inner::Inner,
         near::NearEntry,
-        shared::Filled,
+        shared::{Filled, Lookup, Shared},
         stats::Counter,
     },
 };
@@ -45,6 +46,22 @@ where
             follower.ensure_synced(self.coherence.shard_of(text)).await?;
         }
         Ok(self.coherence.basis(text))
+    }
+
+    /// To be called when Redis has said something of this key, before it is judged: see `Follower::recheck`.
+    pub(crate) async fn recheck(&self, text: &str) -> Result<()> {
+        match &self.follower {
+            Some(follower) => follower.recheck(self.coherence.shard_of(text)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// One look at the slot of a plan: this node knows where the shard stands before, and that it was the same server after.
+    pub(crate) async fn look(&self, shared: &Shared, plan: &mut Plan<V>) -> Result<Lookup> {
+        plan.basis = self.stand(&plan.text).await?;
+        let found = shared.lookup(&plan.text, &plan.lease).await?;
+        self.recheck(&plan.text).await?;
+        Ok(found)
     }
 
     /// How long a value lives whose load took so long; `None` if it is not to be cached.

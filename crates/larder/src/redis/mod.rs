@@ -37,7 +37,11 @@ mod topology;
 mod url;
 mod wire;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use ::redis::{Cmd, Pipeline, Value};
 use tokio::time::Instant;
@@ -152,10 +156,10 @@ impl Redis {
         self.inner.ears.topology.breaker()
     }
 
-    /// A number that moves whenever a new connection is made. While it stays the same and calls succeed, nothing sent
-    /// or pushed on the connection was lost.
+    /// A number that moves whenever a new connection is made, before anything is sent on it. While it stays the same and
+    /// calls succeed, nothing sent or pushed on the connection was lost, and the server is the one that it was.
     pub fn generation(&self) -> u64 {
-        self.inner.counters.read().connects
+        self.inner.counters.connects.load(Ordering::Acquire)
     }
 
     /// Asks every primary for a sign of life, one round trip each, all within one deadline.

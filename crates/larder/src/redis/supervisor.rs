@@ -16,7 +16,6 @@ use super::{
     greet::{SignOfLife, greet, is_replica},
     link::{Live, Shared},
     sentinel::find_primary,
-    stats::Counters,
     url::Address,
     wire::Wire,
 };
@@ -77,8 +76,9 @@ async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(Wire, Address, S
 
 fn publish(shared: &Shared, connection: Wire, address: &Address) -> u64 {
     let generation = shared.state.borrow().generation + 1;
+    // Counted first: whoever gets a reply of the new connection must be able to see that it is a new one.
+    shared.counters.connects.fetch_add(1, Ordering::Release);
     shared.live.store(Some(Arc::new(Live { connection, generation })));
-    Counters::add(&shared.counters.connects);
     shared.circuit.probe_soon();
     shared.state.send_modify(|state| {
         state.generation = generation;

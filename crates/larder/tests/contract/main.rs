@@ -6,6 +6,7 @@ mod coherence;
 mod conditional;
 mod deadlines;
 mod document;
+mod history;
 mod outage;
 mod redis;
 mod refresh_ahead;

@@ -1,0 +1,211 @@
+//! Writers and readers on three nodes, with faults on the way: no read that begins after an acknowledged invalidation may
+//! return what was there before, on the same node never, elsewhere within the documented bound.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
+    },
+    time::{Duration, Instant},
+};
+
+use larder::{
+    Cache,
+    cache::{Consistency, Policy},
+    redis::Redis,
+};
+use larder_testkit::{
+    history::{History, Verdict},
+    proxy::{Fault, Proxy},
+    redis::{Options, Server},
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use tokio::{task::JoinSet, time::sleep};
+
+use crate::setup::{Backend, LONG};
+
+const NODES: usize = 3;
+const KEYS: usize = 24;
+const READERS_ON_EACH_NODE: usize = 3;
+/// Several, because a strict write waits for a silent node until its time runs out.
+const WRITERS_ON_EACH_NODE: usize = 4;
+const BOUND: Duration = Duration::from_millis(500);
+/// What a busy machine may add between a look at a clock and the next step.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// A database of numbers that only grow, whose reads take a moment.
+struct World {
+    numbers: [AtomicU64; KEYS],
+    history: History,
+    is_over: AtomicBool,
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        let numbers = std::array::from_fn(|_| AtomicU64::new(1));
+        Arc::new(Self { numbers, history: History::new(KEYS), is_over: AtomicBool::new(false) })
+    }
+
+    async fn read(self: Arc<Self>, key: usize, pause: Duration) -> larder::Result<Option<u64>> {
+        let number = self.numbers[key].load(SeqCst);
+        // Between the look and the answer: here an invalidation must be able to come.
+        sleep(pause).await;
+        Ok(Some(number))
+    }
+}
+
+async fn read_on_and_on(world: Arc<World>, cache: Cache<String, u64>, node: usize, mut dice: StdRng) {
+    while !world.is_over.load(Relaxed) {
+        let key = dice.random_range(0..KEYS);
+        let pause = Duration::from_micros(dice.random_range(0..3_000));
+        let floor = world.history.floor(key, node);
+        let (text, load) = (format!("k{key}"), world.clone().read(key, pause));
+        if let Ok(Some(number)) = cache.get_with(&*text, || load).await {
+            world.history.has_read(floor, *number);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn write_on_and_on(world: Arc<World>, cache: Cache<String, u64>, node: usize, mut dice: StdRng) {
+    while !world.is_over.load(Relaxed) {
+        let key = dice.random_range(0..KEYS);
+        let text = format!("k{key}");
+        let grow = || world.numbers[key].fetch_add(1, SeqCst) + 1;
+        let acknowledged = if dice.random_bool(0.3) {
+            let write = async { Ok(grow()) };
+            match cache.guarded_write(&[&*text], write).await {
+                Ok((number, Ok(_))) => Some(number),
+                _ => None,
+            }
+        } else {
+            let number = grow();
+            cache.invalidate(&*text).await.ok().map(|_| number)
+        };
+        if let Some(number) = acknowledged {
+            world.history.acknowledged(key, number, node);
+        }
+        sleep(Duration::from_micros(dice.random_range(1_000..8_000))).await;
+    }
+}
+
+async fn cache_over(url: &str, consistency: Consistency) -> Cache<String, u64> {
+    let redis = Redis::connect(url).await.unwrap();
+    let policy = Policy::ttl(LONG).near_ttl(LONG);
+    let builder = Cache::builder("history").redis(&redis).policy(policy).consistency(consistency);
+    builder.build().unwrap()
+}
+
+/// Runs all nodes until `meanwhile` ends, and judges what they read.
+async fn judge(nodes: &[Cache<String, u64>], seed: u64, meanwhile: impl Future<Output = ()>) -> Verdict {
+    let world = World::new();
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut tasks = JoinSet::new();
+    for (node, cache) in nodes.iter().enumerate() {
+        for _ in 0..READERS_ON_EACH_NODE {
+            let dice = StdRng::from_rng(&mut dice);
+            tasks.spawn(read_on_and_on(world.clone(), cache.clone(), node, dice));
+        }
+        for _ in 0..WRITERS_ON_EACH_NODE {
+            let dice = StdRng::from_rng(&mut dice);
+            tasks.spawn(write_on_and_on(world.clone(), cache.clone(), node, dice));
+        }
+    }
+    meanwhile.await;
+    world.is_over.store(true, Relaxed);
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    let verdict = world.history.verdict();
+    assert!(verdict.reads > 200 && verdict.writes > 20, "something must have happened: {verdict:?}");
+    verdict
+}
+
+fn check(verdict: Verdict, consistency: Consistency, what: &str) {
+    assert_eq!(verdict.stale_here, 0, "{what}, {consistency:?}: on the same node: {verdict:?}");
+    match consistency {
+        Consistency::Strict(_) => assert_eq!(verdict.stale_elsewhere, 0, "{what}: {verdict:?}"),
+        _ => assert!(verdict.oldest_elsewhere <= BOUND + SLACK, "{what}: {verdict:?}"),
+    }
+}
+
+const MODES: [Consistency; 2] = [Consistency::Bounded(BOUND), Consistency::Strict(BOUND)];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_reads_behind_an_acknowledged_invalidation() {
+    for backend in Backend::SHARED {
+        for consistency in MODES {
+            let url = match backend {
+                Backend::Cluster => larder_testkit::redis::cluster(),
+                _ => larder_testkit::redis::single(),
+            };
+            let mut nodes = Vec::new();
+            for _ in 0..NODES {
+                nodes.push(cache_over(&url, consistency).await);
+            }
+            let verdict = judge(&nodes, 1, sleep(Duration::from_secs(2))).await;
+            check(verdict, consistency, &format!("{backend:?}"));
+            nodes[0].clear().await.unwrap();
+        }
+    }
+}
+
+/// Each node has a way of its own to the server, which fails now and then, for itself or by the server's own end.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_reads_behind_an_acknowledged_invalidation_while_the_network_fails() {
+    for consistency in MODES {
+        let server = Server::start(&Options::default());
+        let (mut nodes, mut proxies) = (Vec::new(), Vec::new());
+        for _ in 0..NODES {
+            let proxy = Proxy::start(server.port()).await;
+            let url = format!("redis://127.0.0.1:{}", proxy.port());
+            nodes.push(cache_over(&url, consistency).await);
+            proxies.push(proxy);
+        }
+        let trouble = async {
+            let mut dice = StdRng::seed_from_u64(2);
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(6) {
+                let proxy = &proxies[dice.random_range(0..NODES)];
+                match dice.random_range(0..5) {
+                    0 => proxy.cut(),
+                    1 => proxy.set(Fault::Silent),
+                    2 => proxy.set(Fault::DropReplies),
+                    3 => proxy.set(Fault::Delay(Duration::from_millis(dice.random_range(1..60)))),
+                    _ => {
+                        proxy.set(Fault::Refuse);
+                        proxy.cut();
+                    }
+                }
+                sleep(Duration::from_millis(dice.random_range(20..400))).await;
+                proxy.set(Fault::Pass);
+            }
+        };
+        check(judge(&nodes, 2, trouble).await, consistency, "network");
+    }
+}
+
+/// A server that comes back with what it had on its disk has forgotten invalidations that it had acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_reads_what_a_restarted_server_brings_back_from_its_disk() {
+    for consistency in MODES {
+        let server = Server::start(&Options::default());
+        let mut nodes = Vec::new();
+        for _ in 0..NODES {
+            nodes.push(cache_over(&server.url(), consistency).await);
+        }
+        let trouble = async {
+            for _ in 0..4 {
+                sleep(Duration::from_millis(700)).await;
+                server.ask(&["SAVE"]);
+                sleep(Duration::from_millis(300)).await;
+                tokio::task::block_in_place(|| server.restart());
+            }
+            sleep(Duration::from_millis(700)).await;
+        };
+        check(judge(&nodes, 3, trouble).await, consistency, "an old snapshot");
+    }
+}
