@@ -21,7 +21,13 @@ pub async fn eventually<F: Future<Output = bool>>(
     }
 }
 
-/// The same for code that does not run in a runtime. Says whether the condition came to hold.
+/// Lets time pass where that is the load itself: the slowness of a database, the pace of a writer, the length of an outage.
+/// To wait until something has happened there is [`eventually`].
+pub async fn lasting(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// The same as [`eventually`] for code that does not run in a runtime. Says whether the condition came to hold.
 pub(crate) fn holds_within(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let started = Instant::now();
     loop {

@@ -19,11 +19,12 @@ use larder::{
 };
 use larder_testkit::{
     history::{History, Verdict},
+    lasting,
     proxy::{Fault, Proxy},
     redis::{Options, Server},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::{task::JoinSet, time::sleep};
+use tokio::task::JoinSet;
 
 use crate::setup::{Backend, LONG};
 
@@ -52,7 +53,7 @@ impl World {
     async fn read(self: Arc<Self>, key: usize, pause: Duration) -> larder::Result<Option<u64>> {
         let number = self.numbers[key].load(SeqCst);
         // Between the look and the answer: here an invalidation must be able to come.
-        sleep(pause).await;
+        lasting(pause).await;
         Ok(Some(number))
     }
 }
@@ -88,7 +89,7 @@ async fn write_on_and_on(world: Arc<World>, cache: Cache<String, u64>, node: usi
         if let Some(number) = acknowledged {
             world.history.acknowledged(key, number, node);
         }
-        sleep(Duration::from_micros(dice.random_range(1_000..8_000))).await;
+        lasting(Duration::from_micros(dice.random_range(1_000..8_000))).await;
     }
 }
 
@@ -146,7 +147,7 @@ async fn nobody_reads_behind_an_acknowledged_invalidation() {
             for _ in 0..NODES {
                 nodes.push(cache_over(&url, consistency).await);
             }
-            let verdict = judge(&nodes, 1, sleep(Duration::from_secs(2))).await;
+            let verdict = judge(&nodes, 1, lasting(Duration::from_secs(2))).await;
             check(verdict, consistency, &format!("{backend:?}"));
             nodes[0].clear().await.unwrap();
         }
@@ -180,7 +181,7 @@ async fn nobody_reads_behind_an_acknowledged_invalidation_while_the_network_fail
                         proxy.cut();
                     }
                 }
-                sleep(Duration::from_millis(dice.random_range(20..400))).await;
+                lasting(Duration::from_millis(dice.random_range(20..400))).await;
                 proxy.set(Fault::Pass);
             }
         };
@@ -199,12 +200,12 @@ async fn nobody_reads_what_a_restarted_server_brings_back_from_its_disk() {
         }
         let trouble = async {
             for _ in 0..4 {
-                sleep(Duration::from_millis(700)).await;
+                lasting(Duration::from_millis(700)).await;
                 server.ask(&["SAVE"]);
-                sleep(Duration::from_millis(300)).await;
+                lasting(Duration::from_millis(300)).await;
                 tokio::task::block_in_place(|| server.restart());
             }
-            sleep(Duration::from_millis(700)).await;
+            lasting(Duration::from_millis(700)).await;
         };
         check(judge(&nodes, 3, trouble).await, consistency, "an old snapshot");
     }
