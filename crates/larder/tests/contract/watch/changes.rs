@@ -1,8 +1,11 @@
 //! Each kind of change.
 
 use bson::doc;
-use larder::document::{ChangeKind, WatchRole};
-use larder_testkit::mongo;
+use larder::{
+    cache::ReadOptions,
+    document::{ChangeKind, Id, WatchRole},
+};
+use larder_testkit::{eventually, mongo};
 
 use super::place::{Place, SOON, n, sees, stats, until, until_led, watch};
 use crate::setup::Backend;
@@ -102,5 +105,46 @@ async fn what_becomes_of_the_whole_collection_clears_it_and_the_watch_goes_on() 
         }
         let stats = stats(&watch);
         assert_eq!((stats.history_lost, stats.failures), (0, 0), "{stats:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cached_before_anybody_watched_is_forgotten() {
+    for backend in Backend::ALL {
+        let place = Place::new().await;
+        place.put(1, 1).await;
+        let nodes = place.nodes(backend).await;
+        for node in &nodes {
+            assert_eq!(n(node, 1).await, Some(1));
+        }
+        place.put(1, 2).await;
+        assert_eq!(n(&nodes[0], 1).await, Some(1), "{backend:?}: nobody watches");
+        let _watch = watch(&nodes[0]).start().unwrap();
+        for node in &nodes {
+            sees(node, 1, Some(2)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_is_cached_alone_is_forgotten_with_its_document() {
+    for backend in [Backend::Memory, Backend::Redis] {
+        let place = Place::new().await;
+        place.put(1, 1).await;
+        let redis = backend.connect().await;
+        let node = place.builder(&place.url, redis.as_ref()).await.partial("n", &["n"]).build().unwrap();
+        let watch = watch(&node).start().unwrap();
+        until_led(&[&watch]).await;
+        let part = async || {
+            let read = node.read_partial("n", &Id::Int(1), &ReadOptions::default()).await.unwrap();
+            read.value.expect("it is there").raw().get_i64("n").expect("a number")
+        };
+        for round in 2..6 {
+            part().await;
+            place.put(1, round).await;
+            eventually("the change is seen", SOON, || async { part().await == round }).await;
+        }
+        let (_, stats) = node.partial_stats()[0];
+        assert!(stats.near_hits > 0, "{backend:?}: it is cached in between");
     }
 }

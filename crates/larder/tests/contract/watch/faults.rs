@@ -61,12 +61,32 @@ async fn a_history_that_is_lost_clears_the_collection_and_is_counted() {
             sees(node, 1, Some(2)).await;
         }
         until_led(&[&second]).await;
-        assert_eq!(stats(&second).history_lost, 1, "{backend:?}");
+        let found = stats(&second);
+        assert_eq!((found.history_lost, found.failures), (1, 0), "{backend:?}: at once");
         place.put(1, 3).await;
         for node in &nodes {
             sees(node, 1, Some(3)).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_that_repeats_counts_as_a_lost_history() {
+    let server = mongo::Server::start();
+    let place = Place::on(&server).await;
+    let node = place.node(None).await;
+    let watch = watch(&node).start().unwrap();
+    until_led(&[&watch]).await;
+    place.put(1, 1).await;
+    sees(&node, 1, Some(1)).await;
+    // No reason that is known; and then it goes on.
+    let data = doc! { "failCommands": ["aggregate", "getMore"], "errorCode": 8, "appName": "larder" };
+    let fail = doc! { "configureFailPoint": "failCommand", "mode": { "times": 3 }, "data": data };
+    server.command("admin", fail);
+    until(&watch, "it begins anew", |stats| stats.history_lost == 1).await;
+    place.put(1, 2).await;
+    sees(&node, 1, Some(2)).await;
+    assert_eq!((stats(&watch).clears, stats(&watch).failures), (2, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,4 +217,42 @@ async fn a_change_costs_one_invalidation_and_one_stored_point_and_a_batch_one_po
     let commands = monitor.commands_until_quiet();
     // To lead, and to store the point behind the one batch.
     assert_eq!((count(&commands, ":q"), count(&commands, ":cs")), (16, 2), "{commands:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_point_is_not_stored_before_its_changes_are_applied() {
+    let redis = Server::start(&Options::default());
+    let place = Place::new().await;
+    let user = |rules: &[&str]| {
+        let done = redis.ask(&[&["ACL", "SETUSER", "first"], rules].concat());
+        assert_eq!(done.text(), Some("OK"), "{done:?}");
+    };
+    user(&["on", ">pw", "~*", "&*", "+@all"]);
+    let url = redis.url().replace("://", "://first:pw@");
+    let first = place.node(Some(&larder::redis::Redis::connect(&*url).await.unwrap())).await;
+    let second = place.node(Some(&connect(&redis).await)).await;
+    // So long that it does not run out on a slow machine: the first node gives it up by itself.
+    let watch_of_first = watch(&first).lease(std::time::Duration::from_secs(60)).start().unwrap();
+    until_led(&[&watch_of_first]).await;
+    for id in 0..40 {
+        place.put(id, 1).await;
+    }
+    until(&watch_of_first, "all are applied", |stats| stats.changes_of(ChangeKind::Insert) == 40).await;
+    for id in 0..40 {
+        assert_eq!(n(&second, id).await, Some(1));
+    }
+    // From now on it may store points, which are in the first shard, and invalidate nothing in the others.
+    user(&["resetkeys", &format!("~{}*", place.key("").trim_end_matches("v1:"))]);
+    for id in 0..40 {
+        place.put(id, 2).await;
+    }
+    until(&watch_of_first, "it fails", |stats| stats.trouble.is_some()).await;
+    watch_of_first.stop().await;
+    drop(first);
+
+    let watch_of_second = watch(&second).start().unwrap();
+    for id in 0..40 {
+        sees(&second, id, Some(2)).await;
+    }
+    assert_eq!(stats(&watch_of_second).clears, 0, "what was not applied was repeated");
 }

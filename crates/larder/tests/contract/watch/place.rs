@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use larder::{
-    document::{Collection, Database, Field, FieldType, Id, IdType, Schema, Watch, WatchBuilder, WatchStats},
+    document::{
+        Collection, CollectionBuilder, Database, Field, FieldType, Id, IdType, Schema, Watch, WatchBuilder,
+        WatchStats,
+    },
     redis::Redis,
 };
 use larder_testkit::{
@@ -50,15 +53,18 @@ impl Place {
 
     /// The same over another way to the database.
     pub(crate) async fn node_at(&self, url: &str, redis: Option<&Redis>) -> Collection {
+        self.builder(url, redis).await.build().expect("the schema is sound")
+    }
+
+    pub(crate) async fn builder(&self, url: &str, redis: Option<&Redis>) -> CollectionBuilder {
         let database = Database::mongo(url).await.expect("the test's URL is sound");
         let schema =
             Schema::new(&*self.name, IdType::Int).field(Field::new("n", FieldType::Int)).strict(false);
         let builder = database.with_deadline(Duration::from_secs(10)).collection(schema).policy(lasting());
-        let builder = match redis {
+        match redis {
             Some(redis) => builder.redis(redis),
             None => builder,
-        };
-        builder.build().expect("the schema is sound")
+        }
     }
 
     /// Nodes as the backend allows: two that share a Redis, or one alone.
