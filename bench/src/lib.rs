@@ -5,5 +5,6 @@
 pub mod contender;
 pub mod counting;
 pub mod documents;
+pub mod patterns;
 pub mod process;
 pub mod report;
