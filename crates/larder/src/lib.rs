@@ -24,7 +24,7 @@
 //! | module | what it gives |
 //! |---|---|
 //! | [`cache`] | [`Cache`]: cache-aside, read-through, batches, tags, invalidation, coherence between nodes |
-//! | [`document`] | [`Collection`](document::Collection): cached documents and typed queries over MongoDB or SQLite |
+//! | [`document`] | [`Collection`](document::Collection): cached documents and typed queries over MongoDB or SQLite; [`Watch`](document::Watch): change streams invalidate them |
 //! | [`source`] | [`Source`](source::Source) and [`Sink`](source::Sink): what you supply |
 //! | [`redis`] | [`Redis`](redis::Redis): one connection layer for a single server, Sentinel and Cluster |
 //!

@@ -120,6 +120,27 @@ async fn a_mongodb_that_was_killed_is_followed_again_and_nothing_is_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mongodb_that_hangs_is_given_up_and_followed_again() {
+    let server = mongo::Server::start();
+    let place = Place::on(&server).await;
+    let deadline = std::time::Duration::from_millis(500);
+    let node = place.builder_within(deadline, &place.url, None).await.build().unwrap();
+    let watch = watch(&node).start().unwrap();
+    until_led(&[&watch]).await;
+    place.put(1, 1).await;
+    until(&watch, "the insert is applied", |stats| stats.invalidated == 1).await;
+    sees(&node, 1, Some(1)).await;
+    server.pause();
+    until(&watch, "the silence is noticed", |stats| stats.trouble.is_some()).await;
+    assert_eq!(n(&node, 1).await, Some(1), "what is cached is served");
+    server.resume();
+    place.put(1, 2).await;
+    sees(&node, 1, Some(2)).await;
+    until(&watch, "the trouble is over", |stats| stats.trouble.is_none()).await;
+    assert_eq!((stats(&watch).clears, stats(&watch).history_lost), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn changes_during_an_outage_of_redis_are_applied_after_it() {
     let redis = Server::start(&Options { append_only: true, ..Options::default() });
     let place = Place::new().await;

@@ -57,10 +57,20 @@ impl Place {
     }
 
     pub(crate) async fn builder(&self, url: &str, redis: Option<&Redis>) -> CollectionBuilder {
-        let database = Database::mongo(url).await.expect("the test's URL is sound");
+        self.builder_within(Duration::from_secs(10), url, redis).await
+    }
+
+    /// The same for a database that is given up after so long.
+    pub(crate) async fn builder_within(
+        &self,
+        deadline: Duration,
+        url: &str,
+        redis: Option<&Redis>,
+    ) -> CollectionBuilder {
+        let database = Database::mongo(url).await.expect("the test's URL is sound").with_deadline(deadline);
         let schema =
             Schema::new(&*self.name, IdType::Int).field(Field::new("n", FieldType::Int)).strict(false);
-        let builder = database.with_deadline(Duration::from_secs(10)).collection(schema).policy(lasting());
+        let builder = database.collection(schema).policy(lasting());
         match redis {
             Some(redis) => builder.redis(redis),
             None => builder,
