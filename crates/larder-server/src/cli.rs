@@ -50,6 +50,10 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Say what the cache of a running server knows about one document, and why a read of it missed.
     Explain(ExplainArgs),
+    /// Make every node forget documents of a collection that were changed past Larder. Needs Redis, and no running server.
+    ///
+    /// Ends with 0 if it is done, 1 if Redis did not acknowledge it, 2 if the order is wrong.
+    Purge(PurgeArgs),
     /// Import documents from a file into a declared collection.
     Import(ImportArgs),
     /// Load a running server with the same requests through the cache and past it, and compare.
@@ -76,6 +80,28 @@ pub(crate) struct CheckArgs {
     /// Create the indexes that the declared filters and sorts need.
     #[arg(long)]
     pub create_indexes: bool,
+}
+
+/// Options of `purge`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PurgeArgs {
+    /// The collection.
+    pub collection: String,
+    /// A document's id; may be given several times.
+    #[arg(long = "key", value_name = "ID", allow_hyphen_values = true)]
+    pub keys: Vec<String>,
+    /// A tag; may be given several times.
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// A glob for ids: 'tenant:42:*'. Looks through all keys in Redis.
+    #[arg(long, value_name = "GLOB")]
+    pub pattern: Option<String>,
+    /// Everything in the collection.
+    #[arg(long)]
+    pub all: bool,
+    /// Make the documents of --key stale instead, for as long as the collection's stale windows say.
+    #[arg(long, conflicts_with_all = ["tags", "pattern", "all"])]
+    pub soft: bool,
 }
 
 /// Options of `explain`.

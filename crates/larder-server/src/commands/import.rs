@@ -1,13 +1,13 @@
 //! `larder import COLLECTION FILE`: documents from a file into a declared collection, while the server runs or not.
 
-use larder::{Error, ErrorKind, Result, document::Collection};
+use larder::{Result, document::Collection};
 
 use crate::{
     app::{open_collection, open_database, open_redis},
     claim::{Claim, claim},
     cli::Options,
-    commands::{OK, TROUBLE, WRONG, complain, load_config, say},
-    config::{Config, find_nearest},
+    commands::{OK, TROUBLE, WRONG, complain, find_collection, load_config, say},
+    config::Config,
     import::{self, ImportArgs},
 };
 
@@ -52,14 +52,7 @@ fn finish(said: Result<String>, code: u8) -> u8 {
 /// The collection, and the right to write to it while it is embedded. With Redis if there is one: what was known to be
 /// absent must be forgotten there.
 async fn open(config: &Config, name: &str) -> Result<(Collection, Option<Claim>)> {
-    let Some(declared) = config.collections.iter().find(|declared| declared.name == name) else {
-        let names: Vec<_> = config.collections.iter().map(|declared| declared.name.as_str()).collect();
-        let message = match find_nearest(name, names.iter().copied()) {
-            Some(nearest) => format!("is not a declared collection; did you mean \"{nearest}\"?"),
-            None => format!("is not a declared collection; there are: {}", names.join(", ")),
-        };
-        return Err(Error::new(ErrorKind::Config, message).with_field(name));
-    };
+    let declared = find_collection(config, name)?;
     let claim = claim(config)?;
     let database = open_database(config).await?;
     let redis = match &config.redis.url {

@@ -3,6 +3,7 @@
 mod check;
 mod explain;
 mod import;
+mod purge;
 mod serve;
 
 use std::{
@@ -11,9 +12,11 @@ use std::{
     process::ExitCode,
 };
 
+use larder::{Error, ErrorKind};
+
 use crate::{
     cli::{Cli, Command, Options, ServeArgs},
-    config::{self, Config, Problem, Problems},
+    config::{self, CollectionConfig, Config, Problem, Problems, find_nearest},
     load, sample,
 };
 
@@ -35,6 +38,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         }
         Command::Check(args) => check::run(&options, &args).await,
         Command::Explain(args) => explain::run(&args).await,
+        Command::Purge(args) => purge::run(&options, &args).await,
         Command::Import(args) => import::run(&options, &args).await,
         Command::Bench(args) => match load::run(&args).await {
             Ok(()) => OK,
@@ -82,6 +86,23 @@ pub(crate) fn load_config(options: &Options) -> Result<Loaded, Problems> {
         list: vec![Problem { path: String::new(), line: 0, message: format!("cannot be read: {error}") }],
     })?;
     Ok(Loaded { config: config::parse(&origin, &text, &environment)?, is_sample: false })
+}
+
+/// The declaration of a collection.
+///
+/// # Errors
+/// `ErrorKind::Config` with the nearest name that is declared.
+pub(crate) fn find_collection<'a>(config: &'a Config, name: &str) -> larder::Result<&'a CollectionConfig> {
+    let names = || config.collections.iter().map(|declared| declared.name.as_str());
+    config.collections.iter().find(|declared| declared.name == name).ok_or_else(|| {
+        let message = match find_nearest(name, names()) {
+            Some(nearest) => format!("is not a declared collection; did you mean \"{nearest}\"?"),
+            None => {
+                format!("is not a declared collection; there are: {}", names().collect::<Vec<_>>().join(", "))
+            }
+        };
+        Error::new(ErrorKind::Config, message).with_field(name)
+    })
 }
 
 /// The environment's settings, with the options over them.

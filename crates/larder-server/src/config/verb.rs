@@ -15,12 +15,14 @@ pub(crate) enum Verb {
     Patch,
     /// Delete a document.
     Delete,
+    /// Make the cache forget documents.
+    Purge,
 }
 
 impl Verb {
     /// Every verb, in the order of the documentation.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Read, Self::List, Self::Create, Self::Replace, Self::Patch, Self::Delete];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Read, Self::List, Self::Create, Self::Replace, Self::Patch, Self::Delete, Self::Purge];
 
     /// The name used in configuration and in messages.
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Verb {
             Self::Replace => "replace",
             Self::Patch => "patch",
             Self::Delete => "delete",
+            Self::Purge => "purge",
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 static X_LARDER_CACHE: HeaderName = HeaderName::from_static("x-larder-cache");
-static X_LARDER_TOKEN: HeaderName = HeaderName::from_static("x-larder-token");
+pub(super) static X_LARDER_TOKEN: HeaderName = HeaderName::from_static("x-larder-token");
 
 /// Everything that a handler needs to know of a request besides its body.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +46,24 @@ impl<'a> Call<'a> {
         Err(Refusal::forbidden(detail))
     }
 
+    /// Lets a request pass that names its collection in its body only, if its sender may do this with any collection at all:
+    /// nobody else's body is read.
+    ///
+    /// # Errors
+    /// 401 without a key, or with one that is not known; 403 for a role that may do this nowhere.
+    pub(crate) fn require_somewhere(app: &App, head: &Parts, verb: Verb) -> Result<(), Refusal> {
+        let role = app.gate.identify(&head.headers)?;
+        let may = |resource: &Resource| resource.access(role).is_some_and(|access| access.allows(verb));
+        if app.resources.values().any(may) {
+            return Ok(());
+        }
+        Err(if app.gate.is_anonymous(role) && !app.gate.is_open() {
+            Refusal::unauthorized("this needs a key; send \"Authorization: Bearer KEY\"")
+        } else {
+            Refusal::forbidden(format!("this role may not {} documents of any collection", verb.name()))
+        })
+    }
+
     /// As [`Call::enter`], for what is not granted by a verb but by its name.
     pub(crate) fn enter_for_query(app: &'a App, head: &'a Parts, name: &str) -> Result<Self, Refusal> {
         let role = app.gate.identify(&head.headers)?;
@@ -64,16 +82,22 @@ impl<'a> Call<'a> {
         Ok(self.resource.schema().id_type().parse(&decode("_id", segment)?)?)
     }
 
-    /// What the token of an earlier write asks for: to read that write, or anything later, on whatever node.
+    /// What the token of an earlier write asks for: to read that write, or anything later, on whatever node. Of several
+    /// tokens, as a purge returns them, the one that concerns this document.
     ///
     /// # Errors
     /// 400 for a text that is no token.
-    pub(crate) fn at_least(&self) -> Result<Option<Token>, Refusal> {
+    pub(crate) fn at_least(&self, id: &Id) -> Result<Option<Token>, Refusal> {
         let Some(text) = self.head.headers.get(&X_LARDER_TOKEN) else { return Ok(None) };
-        let token = text.to_str().ok().and_then(|text| text.parse().ok());
-        token
-            .map(Some)
-            .ok_or_else(|| Refusal::invalid("X-Larder-Token", "is not a token that a write has returned"))
+        let wrong = || Refusal::invalid("X-Larder-Token", "is not a token that a write has returned");
+        let mut found = None;
+        for token in text.to_str().map_err(|_| wrong())?.split(',') {
+            let token = token.trim().parse().map_err(|_| wrong())?;
+            if self.resource.collection.concerns(id, &token) {
+                found = Some(token);
+            }
+        }
+        Ok(found)
     }
 
     /// Adds the token of this node's last write to a document to an answer.

@@ -66,6 +66,7 @@ pub fn target(data: &[u8]) {
             Target::Query { collection: Some(collection), name } => format!("/v1/{collection}/_q/{name}"),
             Target::Query { collection: None, name } => format!("/v1/_q/{name}"),
             Target::Explain { collection, id } => format!("/v1/_explain/{collection}/{id}"),
+            Target::Purge => "/v1/_purge".to_owned(),
             Target::Own(path) => path.to_owned(),
         };
         assert_eq!(again, path);

@@ -20,6 +20,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod parameters;
+mod purge;
 mod query;
 mod read;
 mod refusal;
@@ -124,6 +125,7 @@ async fn dispatch_others(
         (Target::Explain { collection, id }, &Method::GET | &Method::HEAD) => {
             explain::key(app, head, collection, id).await
         }
+        (Target::Purge, &Method::POST) => purge::run(app, head, body).await,
         (Target::Own(path), method) => own(app, head, path, method).await,
         _ => Err(Refusal::method(target.allow())),
     }

@@ -30,7 +30,7 @@ pub(crate) async fn one(app: &App, head: &Parts, name: &str, id: &str) -> Result
         Some(query) => parameters::only_fields(&call, query)?,
     };
     let mode = call.read_mode();
-    let options = ReadOptions { mode, at_least: call.at_least()?, ..ReadOptions::default() };
+    let options = ReadOptions { mode, at_least: call.at_least(&id)?, ..ReadOptions::default() };
     let collection = &call.resource.collection;
     let partial = asked.as_deref().and_then(|asked| collection.partial_with(asked));
     let read = match partial {

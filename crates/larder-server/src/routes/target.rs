@@ -19,6 +19,8 @@ pub(crate) enum Target<'a> {
     Query { collection: Option<&'a str>, name: &'a str },
     /// `/v1/_explain/{collection}/{id}`
     Explain { collection: &'a str, id: &'a str },
+    /// `/v1/_purge`
+    Purge,
     /// A page of the server itself.
     Own(&'a str),
 }
@@ -31,6 +33,7 @@ impl<'a> Target<'a> {
         if first.starts_with('_') {
             return match (first, below.split_once('/')) {
                 ("_q", None) if !below.is_empty() => Self::Query { collection: None, name: below },
+                ("_purge", None) if rest == "_purge" => Self::Purge,
                 ("_explain", Some((collection, id))) if !id.is_empty() => Self::Explain { collection, id },
                 _ => Self::Own(path),
             };
@@ -53,7 +56,7 @@ impl<'a> Target<'a> {
         match self {
             Self::Item { .. } => "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
             Self::Collection(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Bulk(_) => "POST, OPTIONS",
+            Self::Bulk(_) | Self::Purge => "POST, OPTIONS",
             Self::Query { .. } | Self::Explain { .. } | Self::Own(_) => "GET, HEAD, OPTIONS",
         }
     }
@@ -69,7 +72,7 @@ impl<'a> Target<'a> {
             (Self::Collection(_), _) => Route::List,
             (Self::Bulk(_), _) => Route::Bulk,
             (Self::Query { .. }, _) => Route::Query,
-            (Self::Explain { .. } | Self::Own(_), _) => Route::Own,
+            (Self::Explain { .. } | Self::Purge | Self::Own(_), _) => Route::Own,
         }
     }
 }
@@ -99,6 +102,8 @@ mod tests {
             ("/v1/products/_q/top", Target::Query { collection: Some("products"), name: "top" }),
             ("/v1/_q/top", Target::Query { collection: None, name: "top" }),
             ("/v1/_explain/products/7", Target::Explain { collection: "products", id: "7" }),
+            ("/v1/_purge", Target::Purge),
+            ("/v1/_purge/", Target::Own("/v1/_purge/")),
             ("/v1/_stats", Target::Own("/v1/_stats")),
             ("/v1/", Target::Own("/v1/")),
             ("/v1/products/", Target::Own("/v1/products/")),

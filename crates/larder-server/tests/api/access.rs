@@ -45,7 +45,7 @@ field = [
     {{ path = "maker.margin", type = "int", filter = true }},
 ]
 grant = [
-    {{ role = "owner", verbs = ["read", "list", "create", "replace", "patch", "delete"] }},
+    {{ role = "owner", verbs = ["read", "list", "create", "replace", "patch", "delete", "purge"] }},
     {{ role = "clerk", verbs = ["read", "list", "create", "patch"], hide = ["cost", "maker.margin"] }},
     {{ role = "reader", verbs = ["read", "list"], read = ["name"] }},
 ]
@@ -112,6 +112,11 @@ async fn what_is_not_granted_is_refused() {
         ("", "GET", "/healthz", "", 200),
         (OWNER, "GET", "/metrics", "", 200),
         (OWNER, "GET", "/v1/_explain/products/1", "", 200),
+        ("", "POST", "/v1/_purge", r#"{"collection":"products","all":true}"#, 401),
+        (READER, "POST", "/v1/_purge", r#"{"collection":"products","all":true}"#, 403),
+        (OWNER, "POST", "/v1/_purge", r#"{"collection":"products","all":true}"#, 200),
+        (OWNER, "POST", "/v1/_purge", r#"{"collection":"users","all":true}"#, 403),
+        (OWNER, "POST", "/v1/_purge", r#"{"collection":"nothing","all":true}"#, 404),
         (CLERK, "DELETE", "/v1/products/1", "", 403),
         (OWNER, "DELETE", "/v1/products/1", "", 204),
     ];
@@ -247,6 +252,11 @@ async fn a_role_is_described_only_what_it_may_use() {
     assert!(!text.contains("cost") && !text.contains("margin") && !text.contains("\"post\""), "{text}");
     let owner = send(&larder, OWNER, "GET", "/openapi.json", "").await;
     assert!(owner.text().contains("cost") && owner.text().contains("users"));
+    assert_eq!(
+        owner.json()["paths"]["/v1/_purge"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"]
+            ["collection"]["enum"],
+        serde_json::json!(["products"])
+    );
 }
 
 #[tokio::test]

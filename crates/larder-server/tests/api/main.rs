@@ -14,6 +14,7 @@ mod list;
 mod mongo;
 mod own;
 mod partial;
+mod purge;
 mod query;
 mod read;
 mod redis;

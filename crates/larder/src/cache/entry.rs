@@ -96,6 +96,14 @@ impl Lifetime {
         u64::from(self.fresh_ms) + u64::from(self.stale_ms.max(self.error_ms))
     }
 
+    /// This life, cut short at an age: never fresh again, whatever clock the age is told by, and good as something stale for
+    /// as long as it would have been past its expiry.
+    pub(crate) fn expired_at(&self, age_ms: u64) -> Self {
+        let lived_ms = age_ms.min(u64::from(self.fresh_ms)) as u32;
+        let until_ms = |window_ms: u32| if window_ms == 0 { 0 } else { window_ms.saturating_add(lived_ms) };
+        Self { fresh_ms: 0, stale_ms: until_ms(self.stale_ms), error_ms: until_ms(self.error_ms), ..*self }
+    }
+
     pub(crate) fn at_age(&self, age_ms: u64) -> Freshness {
         let fresh_ms = u64::from(self.fresh_ms);
         if age_ms < fresh_ms {
@@ -212,6 +220,37 @@ impl Slot {
             Some([MAGIC, KIND_PRESENT | KIND_ABSENT]) => decode_value(bytes, max_bytes).map(Self::Value),
             _ => Err(corrupt("a value that Larder did not write")),
         }
+    }
+}
+
+/// What makes the value in a slot stale where it lies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// How the value begins now; with its checksum, a name for the whole. Empty: there is no value that could be kept.
+    pub(crate) begins: Vec<u8>,
+    /// How it is to begin.
+    pub(crate) header: Vec<u8>,
+    /// For how long it may be served from now on.
+    pub(crate) keep_ms: u64,
+}
+
+impl Expired {
+    /// For these bytes of a slot. What is absent, pending, foreign or has no time past its expiry is not kept.
+    pub(crate) fn of(slot: &Bytes, max_bytes: usize, now_unix_ms: u64) -> Self {
+        let Ok(Slot::Value(envelope)) = Slot::decode(slot, max_bytes) else { return Self::default() };
+        let age_ms = envelope.age_ms(now_unix_ms);
+        let life = envelope.life.expired_at(age_ms);
+        let keep_ms = life.keep_ms().saturating_sub(age_ms);
+        if envelope.payload.is_none() || envelope.is_pending() || keep_ms == 0 {
+            return Self::default();
+        }
+        let mut header = slot[..FIXED_BYTES].to_vec();
+        header[12..16].copy_from_slice(&life.fresh_ms.to_le_bytes());
+        header[16..20].copy_from_slice(&life.stale_ms.to_le_bytes());
+        header[20..24].copy_from_slice(&life.error_ms.to_le_bytes());
+        let checksum = checksum(&header[..CHECKSUM_AT], &slot[FIXED_BYTES..]);
+        header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+        Self { begins: slot[..FIXED_BYTES].to_vec(), header, keep_ms }
     }
 }
 
@@ -340,6 +379,27 @@ mod tests {
             bytes[..HEADER_BYTES].copy_from_slice(&header);
             let settled = Envelope { created_unix_ms, at, ..envelope };
             prop_assert_eq!(Slot::decode(&bytes.into(), MAX_BYTES).unwrap(), Slot::Value(settled));
+        }
+
+        #[test]
+        fn an_expired_value_differs_in_its_times_only_and_is_never_fresh_to_any_clock(
+            envelope in envelope(), life: [u16; 3], now: u64, other: u64,
+        ) {
+            let [fresh_ms, stale_ms, error_ms] = life.map(u32::from);
+            let envelope = Envelope { life: Lifetime { fresh_ms, stale_ms, error_ms, ..envelope.life }, ..envelope };
+            let mut bytes = envelope.encode(Some(100));
+            let expired = Expired::of(&bytes.clone().into(), MAX_BYTES, now);
+            let window = u64::from(stale_ms.max(error_ms));
+            let is_kept = envelope.payload.is_some() && !envelope.is_pending() && expired.keep_ms > 0;
+            prop_assert_eq!(is_kept, !expired.begins.is_empty());
+            prop_assert!(expired.keep_ms <= window);
+            if is_kept {
+                prop_assert_eq!(&bytes[..FIXED_BYTES], &expired.begins[..]);
+                bytes[..FIXED_BYTES].copy_from_slice(&expired.header);
+                let Slot::Value(read) = Slot::decode(&bytes.into(), MAX_BYTES).unwrap() else { panic!("a value") };
+                prop_assert_ne!(read.life.at_age(read.age_ms(other)), Freshness::Fresh);
+                prop_assert_eq!(Envelope { life: envelope.life, ..read }, envelope);
+            }
         }
 
         #[test]

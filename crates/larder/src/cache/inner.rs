@@ -271,10 +271,12 @@ where
     /// Whether this node has applied everything that the reader wants to see.
     fn is_at(&self, key: &K, options: &ReadOptions) -> bool {
         options.at_least.as_ref().is_none_or(|token| {
-            token.name_hash() != self.name_hash()
-                || token.shard() != self.coherence.shard_of(&key.to_string())
-                || self.coherence.has_applied(token.shard(), token.position())
+            !self.concerns(key, token) || self.coherence.has_applied(token.shard(), token.position())
         })
+    }
+
+    pub(crate) fn concerns(&self, key: &K, token: &Token) -> bool {
+        token.name_hash() == self.name_hash() && token.shard() == self.coherence.shard_of(&key.to_string())
     }
 
     /// One number for the epochs of all shards, each looked at if it is out of step.

@@ -94,6 +94,15 @@ where
             owed.debts.clear();
         }
         drop(owed);
+        self.acknowledged_by_all(shared, sent).await
+    }
+
+    /// The tokens of invalidations that Redis has acknowledged, with strict consistency once every node has.
+    pub(crate) async fn acknowledged_by_all(
+        &self,
+        shared: &Shared,
+        sent: Result<Vec<Token>>,
+    ) -> Result<Vec<Token>> {
         let tokens = sent
             .map_err(|error| error.context("invalidate: kept, and sent again until Redis acknowledges it"))?;
         if let Consistency::Strict(bound) = self.consistency {
@@ -166,7 +175,7 @@ where
         match action {
             Action::Tag(tag) => self.coherence.purge_tag(shard, tag, at.seq),
             Action::Clear => self.coherence.clear(shard, at.seq),
-            Action::Unlink(_) | Action::Block(..) => {}
+            Action::Unlink(_) | Action::Block(..) | Action::Expire(..) => {}
             Action::RefuseFills => self.coherence.forget_shard(shard),
         }
         self.coherence.acknowledged(shard, at);

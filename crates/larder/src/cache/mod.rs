@@ -46,6 +46,7 @@ mod consistency;
 mod depart;
 mod entry;
 mod event;
+mod expire;
 mod explain;
 mod fetch;
 mod flight;
@@ -378,6 +379,44 @@ where
         self.inner.invalidate(keys).await
     }
 
+    /// Soft invalidation: makes what is cached of these keys stale instead of destroying it. Readers get the stale value,
+    /// marked as such, while one of them has it loaded anew ([`stale_while_revalidate`](Policy::stale_while_revalidate)), or
+    /// when the source fails ([`stale_if_error`](Policy::stale_if_error)), for as long as those windows say from now on; past
+    /// them, and where an entry has none, it is gone as after [`invalidate`](Self::invalidate).
+    ///
+    /// For changes whose readers can bear the old value a moment longer. No value is fresh again before a load that begins
+    /// after this call: loads under way fill nothing. Other nodes forget their copies as after an invalidation, and find the
+    /// stale value in Redis. Cost: two round trips for each shard the keys fall into; the values are read for it.
+    ///
+    /// ```
+    /// # async fn run() -> larder::Result<()> {
+    /// use larder::cache::{Cache, Policy};
+    /// use std::time::Duration;
+    ///
+    /// let policy = Policy::ttl(Duration::from_secs(60)).stale_while_revalidate(Duration::from_secs(30));
+    /// let pages: Cache<String, u32> = Cache::builder("pages").policy(policy).build()?;
+    /// pages.get_with("home", || async { Ok(Some(1)) }).await?;
+    /// pages.expire(&["home"]).await?;
+    /// let page = pages.read_with("home", &Default::default(), || async { Ok(Some(2)) }).await?;
+    /// assert_eq!((page.value.as_deref(), page.stale), (Some(&1), true));
+    /// # Ok(()) }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` naming `policy` if the cache's own policy has no such window; else as
+    /// [`invalidate`](Self::invalidate), and then the keys are owed as by that.
+    ///
+    /// # Cancel safety
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn expire<Q>(&self, keys: &[&Q]) -> Result<Vec<Token>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + fmt::Display + ?Sized,
+    {
+        self.inner.expire(keys).await
+    }
+
     /// Makes every entry with this tag worthless, and every load under way that will have it. Costs one round trip for
     /// each shard, at the same time, however many entries there are.
     ///
@@ -462,6 +501,12 @@ where
     /// A fresh copy of this node's own, counted as a hit.
     pub(crate) fn near(&self, key: &K) -> Option<Read<V>> {
         self.inner.near_hit(key, |entry, now_ms| entry.read(Served::Near, now_ms))
+    }
+
+    /// Whether a read of `key` with [`at_least`](ReadOptions::at_least) would look at this token: it is of this cache, and of
+    /// the key's shard. Invalidations of several keys return several tokens, of which a read needs this one.
+    pub fn concerns(&self, key: &K, token: &Token) -> bool {
+        self.inner.concerns(key, token)
     }
 
     /// What each tier has of `key`, without changing or counting anything. Cost: two round trips.

@@ -61,6 +61,13 @@ impl<V> NearEntry<V> {
         self.plain_until_ms = self.plain_until_ms.min(until_ms);
     }
 
+    /// Makes it stale, see [`Lifetime::expired_at`], and good by what is known from now on.
+    pub(crate) fn expire(&mut self, now_ms: u64, stamp: Stamp) {
+        self.life = self.life.expired_at(self.age_ms(now_ms));
+        self.plain_until_ms = 0;
+        self.stamp = stamp;
+    }
+
     /// What may be done with this copy now. Past its near bound it is only a fallback: another node may know better.
     pub(crate) fn freshness(&self, now_ms: u64) -> Freshness {
         let age_ms = self.age_ms(now_ms);
@@ -138,6 +145,17 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
 
     pub(crate) fn insert(&self, key: K, entry: NearEntry<V>) {
         self.map.insert(key, entry);
+    }
+
+    /// Puts another copy in the place of the one that is there; if there is none any more, nothing.
+    pub(crate) fn replace<Q>(&self, key: &Q, entry: NearEntry<V>)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if let Some((key, _)) = self.map.remove(key) {
+            self.map.insert(key, entry);
+        }
     }
 
     /// Removes a copy because its key was invalidated.

@@ -12,7 +12,7 @@ use crate::{
     cache::{
         TierState,
         coherence::{Coherence, Position},
-        entry::{Envelope, Lease, Slot, TOMBSTONE},
+        entry::{Envelope, Expired, Lease, Slot, TOMBSTONE},
         event::{epoch_of, epoch_text},
         unsent::Unsent,
     },
@@ -76,6 +76,9 @@ pub(crate) enum Action<'a> {
     Unlink(&'a [String]),
     /// Destroys them, and lets nothing be filled for so long.
     Block(&'a [String], Duration),
+    /// Makes their values stale where they lie, if they are still the ones that were read, and else destroys them. One for
+    /// each slot: each key with all its kinds.
+    Expire(&'a [String], &'a [Expired]),
     /// Marks a tag as purged.
     Tag(u64),
     /// Marks the whole shard as purged.
@@ -87,7 +90,7 @@ pub(crate) enum Action<'a> {
 impl Action<'_> {
     /// Whether it concerns more than the keys it names.
     pub(crate) fn is_broad(&self) -> bool {
-        !matches!(self, Self::Unlink(_) | Self::Block(..))
+        !matches!(self, Self::Unlink(_) | Self::Block(..) | Self::Expire(..))
     }
 }
 
@@ -245,6 +248,27 @@ impl Shared {
         }
     }
 
+    /// What stands in the slots of these keys of one shard, each key with all its kinds of slots, unread: empty for an empty
+    /// slot.
+    pub(crate) async fn raw_slots(&self, keys: &[String]) -> Result<Vec<Bytes>> {
+        let slots = keys.iter().flat_map(|key| self.kinds.iter().map(move |kind| (kind, key)));
+        let slots =
+            slots.map(|(kind, key)| self.space.slot(kind, key.as_bytes())).collect::<Result<Vec<_>>>()?;
+        let Some(first) = slots.first() else { return Ok(Vec::new()) };
+        let get = |slot: &Vec<u8>| {
+            let mut get = ::redis::cmd("GET");
+            get.arg(slot);
+            get
+        };
+        let replies = self.redis.pipeline(first, slots.iter().map(get).collect()).await?;
+        let bytes_of = |reply| match reply {
+            Ok(Value::BulkString(bytes)) => Ok(Bytes::from(bytes)),
+            Err(error) if !is_wrong_type(&error) => Err(error),
+            _ => Ok(Bytes::new()),
+        };
+        replies.into_iter().map(bytes_of).collect()
+    }
+
     /// Takes the lease beside a slot that is not empty; false if somebody holds it.
     pub(crate) async fn lease_refresh(&self, key: &str, lease: &Lease) -> Result<bool> {
         let control = self.control(key)?;
@@ -332,7 +356,7 @@ impl Shared {
         let mut keys: Vec<Vec<u8>> =
             ["q", "ep", "log", "ch"].map(|name| self.space.of_shard(shard, name)).into();
         let (mode, life_ms) = match action {
-            Action::Unlink(texts) | Action::Block(texts, _) => {
+            Action::Unlink(texts) | Action::Block(texts, _) | Action::Expire(texts, _) => {
                 for (text, kind) in
                     texts.iter().flat_map(|text| self.kinds.iter().map(move |kind| (text, kind)))
                 {
@@ -341,6 +365,7 @@ impl Shared {
                 }
                 match action {
                     Action::Block(_, hold) => ("B", hold.as_millis() as u64),
+                    Action::Expire(..) => ("E", 0),
                     _ => ("U", 0),
                 }
             }
@@ -360,7 +385,12 @@ impl Shared {
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let (epoch, life_ms) = (new_epoch(), life_ms.to_string());
         let spares: &[u8] = if self.writes_behind { b"1" } else { b"0" };
-        let args = [mode.as_bytes(), epoch.as_bytes(), event, life_ms.as_bytes(), &TOMBSTONE, spares];
+        let mut args = vec![mode.as_bytes(), epoch.as_bytes(), event, life_ms.as_bytes(), &TOMBSTONE, spares];
+        let expired = if let Action::Expire(_, expired) = action { expired } else { &[] };
+        let keep_ms: Vec<String> = expired.iter().map(|value| value.keep_ms.to_string()).collect();
+        for (value, keep_ms) in expired.iter().zip(&keep_ms) {
+            args.extend([&value.begins[..], &value.header[..], keep_ms.as_bytes()]);
+        }
         let reply = self.redis.eval(&INVALIDATE, &keys, &args).await?;
         let Value::Array(parts) = reply else { return Err(unexpected()) };
         position_of(parts.first(), parts.get(1))

@@ -25,6 +25,19 @@ impl Token {
         Self { name_hash, shard, at }
     }
 
+    /// Whether a read that sees at least this also sees what `other` stands for.
+    ///
+    /// ```
+    /// # async fn run(users: larder::Cache<String, u32>) -> larder::Result<()> {
+    /// let (Some(first), Some(second)) = (users.invalidate("1").await?, users.invalidate("1").await?) else { return Ok(()) };
+    /// assert!(second.covers(&first) && !first.covers(&second));
+    /// # Ok(()) }
+    /// ```
+    pub fn covers(&self, other: &Self) -> bool {
+        (self.name_hash, self.shard, self.at.epoch) == (other.name_hash, other.shard, other.at.epoch)
+            && self.at.seq >= other.at.seq
+    }
+
     pub(crate) fn name_hash(&self) -> u32 {
         self.name_hash
     }

@@ -427,14 +427,6 @@ impl Collection {
         self.cache.token(id)
     }
 
-    /// Makes every tier forget every document of the collection, on all nodes.
-    ///
-    /// # Errors
-    /// As [`Cache::clear`].
-    pub async fn clear(&self) -> Result<()> {
-        self.cache.clear().await.map(drop)
-    }
-
     /// Makes the indexes that the declared filters and sorts need. Safe to repeat.
     ///
     /// # Errors

@@ -78,6 +78,7 @@ mod path;
 mod pipeline;
 mod probe;
 mod project;
+mod purge;
 mod raw;
 mod schema;
 #[cfg(feature = "sqlite")]

@@ -6,6 +6,7 @@ mod coherence;
 mod conditional;
 mod deadlines;
 mod document;
+mod expire;
 mod history;
 mod outage;
 mod redis;

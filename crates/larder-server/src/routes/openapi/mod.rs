@@ -27,6 +27,7 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
         );
         operations::insert(&mut paths, resource, access, &app.limits);
     }
+    operations::insert_purge(&mut paths, app, role);
     let mut description = json!({
         "openapi": "3.1.0",
         "info": {

@@ -1,9 +1,11 @@
 //! Paths and their operations.
 
-use larder::document::Field;
+use larder::document::{Field, MAX_IDS};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    app::App,
+    auth::RoleId,
     config::{Limits, Verb},
     resource::{Access, Resource},
     routes::openapi::schemas,
@@ -142,6 +144,49 @@ pub(super) fn insert(paths: &mut Map<String, Value>, resource: &Resource, access
             }),
         );
     }
+}
+
+/// Adds the purge, if this role may purge anything.
+pub(super) fn insert_purge(paths: &mut Map<String, Value>, app: &App, role: RoleId) {
+    let may = |resource: &&Resource| resource.access(role).is_some_and(|access| access.allows(Verb::Purge));
+    let names: Vec<_> = app.resources.values().filter(may).map(|resource| &resource.name).collect();
+    if names.is_empty() {
+        return;
+    }
+    let texts = json!({ "type": "array", "items": { "type": "string" } });
+    let order = json!({
+        "type": "object", "required": ["collection"], "additionalProperties": false,
+        "properties": {
+            "collection": { "enum": names },
+            "keys": { "type": "array", "items": { "type": ["string", "integer"] }, "maxItems": MAX_IDS },
+            "tags": texts,
+            "pattern": { "type": "string", "description": "A glob for ids. Needs Redis." },
+            "all": { "type": "boolean", "default": false },
+            "mode": {
+                "enum": ["hard", "soft"], "default": "hard",
+                "description": "soft, for keys alone: readers get the stale document while it is loaded anew.",
+            },
+        },
+    });
+    let counts = json!({
+        "type": "object",
+        "properties": {
+            "collection": { "type": "string" }, "mode": { "type": "string" }, "keys": { "type": "integer" },
+            "tags": { "type": "integer" }, "matched": { "type": ["integer", "null"] }, "all": { "type": "boolean" },
+        },
+    });
+    let done = json!({
+        "description": "What was purged.",
+        "headers": { "X-Larder-Token": {
+            "description": "Beside Redis: sent with a read, to any node, it reads nothing older.", "schema": { "type": "string" },
+        } },
+        "content": { "application/json": { "schema": counts } },
+    });
+    let operation = json!({
+        "operationId": "purge", "summary": "Make the cache forget documents", "tags": ["larder"],
+        "requestBody": body("application/json", &order), "responses": with_errors(&[("200", done)]),
+    });
+    paths.insert("/v1/_purge".to_owned(), json!({ "post": operation }));
 }
 
 fn list_parameters(resource: &Resource, access: &Access, limits: &Limits) -> Vec<Value> {

@@ -1,0 +1,88 @@
+//! `larder purge COLLECTION`: makes every node forget documents, by telling Redis. No server needs to run.
+
+use larder::{
+    Error, ErrorKind, Result,
+    document::{Collection, Database, Id, MAX_IDS},
+};
+
+use crate::{
+    app::{open_collection, open_redis},
+    cli::{Options, PurgeArgs},
+    commands::{OK, TROUBLE, WRONG, complain, find_collection, load_config, say},
+    config::{CollectionConfig, Config},
+};
+
+/// Purges, and prints how much that was. Returns 1 if Redis did not acknowledge it, 2 if the order is wrong.
+pub(crate) async fn run(options: &Options, args: &PurgeArgs) -> u8 {
+    let config = match load_config(options) {
+        Ok(loaded) => loaded.config,
+        Err(problems) => {
+            complain(problems);
+            return WRONG;
+        }
+    };
+    match purge(&config, args).await {
+        Ok(done) => {
+            say(done);
+            OK
+        }
+        Err(error) if matches!(error.kind(), ErrorKind::Config | ErrorKind::Invalid) => {
+            complain(error);
+            WRONG
+        }
+        Err(error) => {
+            complain(format_args!("{error}; nothing is kept after this command, so run it again"));
+            TROUBLE
+        }
+    }
+}
+
+async fn purge(config: &Config, args: &PurgeArgs) -> Result<String> {
+    let declared = find_collection(config, &args.collection)?;
+    if args.keys.is_empty() && args.tags.is_empty() && args.pattern.is_none() && !args.all {
+        return Err(Error::invalid("purge", "give --key, --tag, --pattern or --all"));
+    }
+    let ids =
+        args.keys.iter().map(|key| declared.schema.id_type().parse(key)).collect::<Result<Vec<Id>>>()?;
+    let ids: Vec<&Id> = ids.iter().collect();
+    let cache = open_cache(config, declared).await?;
+    let mut done = format!("{}:", declared.name);
+    let mut tell = |what: String| done.push_str(&format!("\n  {what}"));
+    for ids in ids.chunks(MAX_IDS) {
+        if args.soft {
+            cache.expire(ids).await?;
+        } else {
+            cache.invalidate_many(ids).await?;
+        }
+    }
+    if !ids.is_empty() {
+        tell(format!("keys     {}{}", ids.len(), if args.soft { ", made stale" } else { "" }));
+    }
+    for tag in &args.tags {
+        cache.invalidate_tag(tag).await?;
+    }
+    if !args.tags.is_empty() {
+        tell(format!("tags     {}", args.tags.len()));
+    }
+    if let Some(pattern) = &args.pattern {
+        tell(format!("matched  {}", cache.invalidate_pattern(pattern).await?));
+    }
+    if args.all {
+        cache.clear().await?;
+        tell("all".to_owned());
+    }
+    cache.close().await;
+    Ok(done)
+}
+
+/// The collection's cache, with an empty database in the place of its own: keys are all that a purge needs, and the embedded
+/// database may be in use.
+async fn open_cache(config: &Config, declared: &CollectionConfig) -> Result<Collection> {
+    if config.redis.url.is_none() {
+        let message = "without Redis each server has its copies to itself: ask it, by POST /v1/_purge";
+        return Err(Error::new(ErrorKind::Config, message).with_field("redis.url"));
+    }
+    let redis = open_redis(&config.redis).await?;
+    redis.ping().await?;
+    open_collection(&Database::sqlite_in_memory().await?, Some(&redis), declared)
+}

@@ -1,0 +1,98 @@
+//! `POST /v1/_purge`: makes the caches forget documents that were changed past Larder.
+
+mod order;
+
+use hyper::{StatusCode, body::Incoming, header::HeaderValue, http::request::Parts};
+use larder::{Error, ErrorKind, cache::Token, document::Id};
+use serde_json::json;
+
+use crate::{
+    app::App,
+    config::Verb,
+    routes::{
+        Answer, Refusal,
+        body::{self, MediaType},
+        call::{Call, X_LARDER_TOKEN},
+        fresh,
+    },
+};
+
+/// Purges what the body names, and answers how much that was.
+///
+/// # Errors
+/// What [`Call::enter`] refuses; 400 naming the member that is wrong, 413 for too many keys or tags, 415 for another
+/// media type; 503 or 504 if Redis did not acknowledge it: this node keeps keys, tags and `all` then, and sends them again.
+pub(crate) async fn run(app: &App, head: &Parts, incoming: Incoming) -> Result<Answer, Refusal> {
+    Call::require_somewhere(app, head, Verb::Purge)?;
+    MediaType::of(&head.headers, &[MediaType::Json])?;
+    let body = body::read(app, &head.headers, incoming, app.limits.max_body_bytes).await?;
+    let order = order::read(&body)?;
+    let call = Call::enter(app, head, &order.collection, Verb::Purge)?;
+    let id_type = call.resource.schema().id_type();
+    let read = |(index, key): (usize, &String)| {
+        let wrong = |error: Error| Refusal::invalid(format!("keys[{index}]"), error.message());
+        id_type.parse(key).map_err(wrong)
+    };
+    let ids = order.keys.iter().enumerate().map(read).collect::<Result<Vec<Id>, _>>()?;
+    let ids: Vec<&Id> = ids.iter().collect();
+
+    let collection = &call.resource.collection;
+    let mut tokens = match (ids.is_empty(), order.soft) {
+        (true, _) => Vec::new(),
+        (false, true) => collection.expire(&ids).await.map_err(refuse_soft)?,
+        (false, false) => collection.invalidate_many(&ids).await?,
+    };
+    for tag in &order.tags {
+        tokens.extend(collection.invalidate_tag(tag).await?);
+    }
+    let matched = match &order.pattern {
+        None => None,
+        Some(pattern) => Some(collection.invalidate_pattern(pattern).await.map_err(refuse_pattern)?),
+    };
+    if order.all {
+        tokens.extend(collection.clear().await?);
+    }
+    let body = json!({
+        "collection": call.resource.name,
+        "mode": if order.soft { "soft" } else { "hard" },
+        "keys": ids.len(),
+        "tags": order.tags.len(),
+        "matched": matched,
+        "all": order.all,
+    });
+    let mut answer = fresh(StatusCode::OK, "application/json", body.to_string());
+    if let Some(value) = header_of(&tokens) {
+        answer.headers_mut().insert(X_LARDER_TOKEN.clone(), value);
+    }
+    Ok(answer)
+}
+
+fn refuse_soft(error: Error) -> Refusal {
+    match error.field() {
+        Some("policy") => Refusal::invalid(
+            "mode",
+            "this collection keeps nothing past its time; \"soft\" needs stale_while_revalidate or stale_if_error",
+        ),
+        _ => error.into(),
+    }
+}
+
+fn refuse_pattern(error: Error) -> Refusal {
+    match error.kind() {
+        ErrorKind::Config => Refusal::invalid("pattern", error.message()),
+        _ => error.into(),
+    }
+}
+
+/// All tokens in one header, but for those that a later one stands for.
+fn header_of(tokens: &[Token]) -> Option<HeaderValue> {
+    let mut last: Vec<&Token> = Vec::new();
+    for token in tokens {
+        last.retain(|earlier| !token.covers(earlier));
+        if !last.iter().any(|later| later.covers(token)) {
+            last.push(token);
+        }
+    }
+    let texts: Vec<String> = last.iter().map(ToString::to_string).collect();
+    if texts.is_empty() { None } else { HeaderValue::try_from(texts.join(",")).ok() }
+}

@@ -1,0 +1,168 @@
+//! What a purge is to forget, as the body says it.
+
+use hyper::StatusCode;
+use larder::document::MAX_IDS;
+use serde_json::{Map, Value};
+
+use crate::{config::find_nearest, routes::Refusal};
+
+/// The most tags that one request may name, and the most bytes that one may have.
+const MAX_TAGS: usize = 100;
+const MAX_TAG_BYTES: usize = 256;
+
+const MEMBERS: [&str; 6] = ["collection", "keys", "tags", "pattern", "all", "mode"];
+
+/// A checked order, but for its keys, which only the collection can read.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Order {
+    pub(super) collection: String,
+    /// Ids in the form that they have in URLs.
+    pub(super) keys: Vec<String>,
+    pub(super) tags: Vec<String>,
+    pub(super) pattern: Option<String>,
+    pub(super) all: bool,
+    /// What is cached becomes stale instead of going.
+    pub(super) soft: bool,
+}
+
+/// Reads a body.
+///
+/// # Errors
+/// 400 naming the member that is wrong, 413 for too many keys or tags.
+pub(super) fn read(body: &[u8]) -> Result<Order, Refusal> {
+    let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
+        let detail = format!("must be a JSON object: {error}");
+        Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", detail)
+            .with_position(error.line(), error.column())
+    })?;
+    let mut order = Order::default();
+    for (name, value) in members {
+        match name.as_str() {
+            "collection" => order.collection = text("collection", value)?,
+            "keys" => order.keys = texts("keys", MAX_IDS, value, key)?,
+            "tags" => order.tags = texts("tags", MAX_TAGS, value, tag)?,
+            "pattern" => order.pattern = Some(text("pattern", value)?),
+            "all" => {
+                order.all =
+                    value.as_bool().ok_or_else(|| Refusal::invalid("all", "must be true or false"))?;
+            }
+            "mode" => {
+                order.soft = match value.as_str() {
+                    Some("hard") => false,
+                    Some("soft") => true,
+                    _ => return Err(Refusal::invalid("mode", "must be \"hard\" or \"soft\"")),
+                };
+            }
+            _ => return Err(unknown(&name)),
+        }
+    }
+    check(&order)?;
+    Ok(order)
+}
+
+fn check(order: &Order) -> Result<(), Refusal> {
+    if order.collection.is_empty() {
+        return Err(Refusal::invalid("collection", "is missing: the name of a collection"));
+    }
+    let is_broad = !order.tags.is_empty() || order.pattern.is_some() || order.all;
+    if order.keys.is_empty() && !is_broad {
+        return Err(Refusal::invalid("keys", "nothing is named: give keys, tags, a pattern, or all = true"));
+    }
+    if order.soft && is_broad {
+        let detail = "\"soft\" is for keys alone: tags, patterns and all leave a mark that makes entries worthless, and \
+                      cannot make them stale";
+        return Err(Refusal::invalid("mode", detail));
+    }
+    Ok(())
+}
+
+fn unknown(name: &str) -> Refusal {
+    let detail = match find_nearest(name, MEMBERS) {
+        Some(nearest) => format!("is not known; did you mean \"{nearest}\"?"),
+        None => format!("is not known; a purge has {}", MEMBERS.join(", ")),
+    };
+    Refusal::invalid(name.chars().take(64).collect::<String>(), detail)
+}
+
+fn text(field: &str, value: Value) -> Result<String, Refusal> {
+    match value {
+        Value::String(text) => Ok(text),
+        _ => Err(Refusal::invalid(field, "must be text")),
+    }
+}
+
+fn texts(
+    field: &str,
+    most: usize,
+    value: Value,
+    read: fn(Value) -> Result<String, String>,
+) -> Result<Vec<String>, Refusal> {
+    let Value::Array(items) = value else { return Err(Refusal::invalid(field, "must be a list")) };
+    if items.len() > most {
+        let detail = format!("at most {most} at once; send them in parts");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with_field(field));
+    }
+    let read =
+        |(index, item)| read(item).map_err(|wrong| Refusal::invalid(format!("{field}[{index}]"), wrong));
+    items.into_iter().enumerate().map(read).collect()
+}
+
+/// The id of a document in its URL form; for an integer the number itself will do.
+fn key(value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err("must be an id as it stands in URLs".to_owned()),
+    }
+}
+
+fn tag(value: Value) -> Result<String, String> {
+    match value {
+        Value::String(tag) if (1..=MAX_TAG_BYTES).contains(&tag.len()) => Ok(tag),
+        _ => Err(format!("must be text of 1 to {MAX_TAG_BYTES} bytes")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_is_read_as_it_is_documented() {
+        let body = r#"{"collection":"products","keys":["a",7],"tags":["t"],"pattern":"x*","all":true,"mode":"hard"}"#;
+        let expected = Order {
+            collection: "products".to_owned(),
+            keys: vec!["a".to_owned(), "7".to_owned()],
+            tags: vec!["t".to_owned()],
+            pattern: Some("x*".to_owned()),
+            all: true,
+            soft: false,
+        };
+        assert_eq!(read(body.as_bytes()).unwrap(), expected);
+        assert!(read(br#"{"collection":"c","keys":["a"],"mode":"soft"}"#).unwrap().soft);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let many = format!(r#"{{"collection":"c","keys":[{}0]}}"#, "0,".repeat(MAX_IDS));
+        for (body, status, field) in [
+            ("[]", 400, None),
+            ("{", 400, None),
+            (r#"{"keys":["a"]}"#, 400, Some("collection")),
+            (r#"{"collection":7,"keys":["a"]}"#, 400, Some("collection")),
+            (r#"{"collection":"c"}"#, 400, Some("keys")),
+            (r#"{"collection":"c","keys":"a"}"#, 400, Some("keys")),
+            (r#"{"collection":"c","keys":["a",null]}"#, 400, Some("keys[1]")),
+            (r#"{"collection":"c","tags":[""]}"#, 400, Some("tags[0]")),
+            (r#"{"collection":"c","patern":"a"}"#, 400, Some("patern")),
+            (r#"{"collection":"c","all":"yes"}"#, 400, Some("all")),
+            (r#"{"collection":"c","all":true,"mode":"warm"}"#, 400, Some("mode")),
+            (r#"{"collection":"c","all":true,"mode":"soft"}"#, 400, Some("mode")),
+            (&many, 413, Some("keys")),
+        ] {
+            let refusal = read(body.as_bytes()).unwrap_err();
+            let problem = refusal.to_json();
+            assert_eq!((refusal.status().as_u16(), problem["field"].as_str()), (status, field), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! `POST /v1/_purge` and `larder purge`.
+
+use larder_testkit::{eventually, mongo, redis};
+use serde_json::json;
+
+use crate::{
+    Larder, assert_problem,
+    larder::{PATIENCE, run},
+};
+
+/// Items that stay cached for a minute, and are served stale for a minute more.
+fn config(app: &str) -> String {
+    let items = "[[collection]]\nname = \"items\"\nid = \"string\"\nstrict = false\n";
+    let secrets = items.replace("items", "bare") + "stale_if_error = \"0s\"\n";
+    format!(
+        "auth.open = true\nredis.app = \"{app}\"\n[cache]\nstale_while_revalidate = \"60s\"\n{items}{}",
+        secrets + "stale_while_revalidate = \"0s\"\n"
+    )
+}
+
+/// Two nodes over one MongoDB and one Redis, the configuration's file, and what runs a command with it.
+async fn nodes(redis: &str) -> (Larder, Larder, Vec<String>) {
+    let database = mongo::database_name();
+    let url = mongo::shared().url(&database);
+    let arguments = ["--mongo", &url, "--redis", redis];
+    let one = Larder::start_with(&config(&database), &arguments).await;
+    let two = Larder::start_with(&config(&database), &arguments).await;
+    let file = one.folder().join("larder.toml").display().to_string();
+    let options = ["--config", &file, "--redis", redis].map(ToOwned::to_owned);
+    (one, two, options.into())
+}
+
+async fn cached(larder: &Larder, id: &str) -> bool {
+    let explained = larder.get(&format!("/v1/_explain/items/{id}")).await.json();
+    explained["near"]["state"] == "document" || explained["shared"]["state"] == "document"
+}
+
+async fn warm(nodes: [&Larder; 2]) {
+    for id in ["a:1", "a:2", "b:1"] {
+        for node in nodes {
+            node.get(&format!("/v1/items/{id}")).await;
+        }
+        assert!(cached(nodes[1], id).await, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_purged_on_one_node_is_loaded_anew_on_every_node() {
+    for redis in [redis::single(), redis::cluster()] {
+        let (one, two, _) = nodes(&redis).await;
+        for id in ["a:1", "a:2", "b:1"] {
+            one.put(&format!("/v1/items/{id}"), "{}").await;
+        }
+        for (body, counts, gone) in [
+            (r#""keys":["a:1","b:1"]"#, [json!(2), json!(0), json!(null), json!(false)], ["a:1", "b:1"]),
+            (r#""pattern":"a:*""#, [json!(0), json!(0), json!(2), json!(false)], ["a:1", "a:2"]),
+            (r#""all":true"#, [json!(0), json!(0), json!(null), json!(true)], ["a:2", "b:1"]),
+        ] {
+            warm([&one, &two]).await;
+            let purged = one.post("/v1/_purge", &format!(r#"{{"collection":"items",{body}}}"#)).await;
+            assert_eq!(purged.status, 200, "{purged:?}");
+            let said = purged.json();
+            assert_eq!(["keys", "tags", "matched", "all"].map(|count| said[count].clone()), counts, "{said}");
+            for id in gone {
+                assert!(!cached(&one, id).await, "{body}: {id} is gone where it was purged, at once");
+                eventually("it is gone on the other node", PATIENCE, || async { !cached(&two, id).await })
+                    .await;
+            }
+        }
+        warm([&one, &two]).await;
+        one.post("/v1/_purge", r#"{"collection":"items","keys":["a:1"]}"#).await;
+        assert!(cached(&one, "a:2").await, "what was not named stays");
+    }
+}
+
+#[tokio::test]
+async fn the_token_of_a_purge_reads_nothing_older_on_another_node_whichever_document_it_is() {
+    let (one, two, _) = nodes(&redis::single()).await;
+    let ids: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    for id in &ids {
+        one.put(&format!("/v1/items/{id}"), "{}").await;
+        two.get(&format!("/v1/items/{id}")).await;
+    }
+    let purged = one.post("/v1/_purge", &json!({ "collection": "items", "keys": ids }).to_string()).await;
+    let token = purged.header("x-larder-token").expect("a purge beside Redis has tokens").to_owned();
+    assert!(token.len() < 1_000, "one token for each shard: {token}");
+    for id in &ids {
+        let read = two.get_with(&format!("/v1/items/{id}"), &[("x-larder-token", &token)]).await;
+        assert!(read.cache_status().contains("fwd=miss"), "{id}: {read:?}");
+    }
+    let wrong = format!("{token},x");
+    let wrong = two.get_with("/v1/items/1", &[("x-larder-token", &wrong)]).await;
+    assert_problem(&wrong, 400, Some("X-Larder-Token"));
+}
+
+#[tokio::test]
+async fn a_soft_purge_serves_the_stale_document_while_it_is_loaded_anew() {
+    let (shared, _two, _) = nodes(&redis::single()).await;
+    for larder in [shared, Larder::start(&config("alone")).await] {
+        larder.put("/v1/items/1", r#"{"n":1}"#).await;
+        larder.get("/v1/items/1").await;
+        let body = r#"{"collection":"items","keys":["1"],"mode":"soft"}"#;
+        let purged = larder.post("/v1/_purge", body).await;
+        assert_eq!((purged.status, &purged.json()["mode"]), (200, &json!("soft")), "{purged:?}");
+        let stale = larder.get("/v1/items/1").await;
+        assert!(stale.status == 200 && stale.cache_status().contains("detail=stale"), "{stale:?}");
+        eventually("it is fresh again", PATIENCE, || async {
+            !larder.get("/v1/items/1").await.cache_status().contains("stale")
+        })
+        .await;
+        let refused = larder.post("/v1/_purge", r#"{"collection":"bare","keys":["1"],"mode":"soft"}"#).await;
+        assert_problem(&refused, 400, Some("mode"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_purge_is_named() {
+    let larder = crate::items().await;
+    for (body, status, field) in [
+        (r#"{"collection":"items","keys":["x"]}"#, 400, Some("keys[0]")),
+        (r#"{"collection":"items","pattern":"1*"}"#, 400, Some("pattern")),
+        (r#"{"collection":"items","tags":["a"],"mode":"soft"}"#, 400, Some("mode")),
+        (r#"{"collection":"items"}"#, 400, Some("keys")),
+        (r#"{"collection":"item","all":true}"#, 404, None),
+        ("{", 400, None),
+    ] {
+        assert_problem(&larder.post("/v1/_purge", body).await, status, field);
+    }
+    assert_problem(&larder.get("/v1/_purge").await, 405, None);
+    let plain = larder.client().send("POST", "/v1/_purge", &[("content-type", "text/plain")], "{}").await;
+    assert_problem(&plain, 415, Some("Content-Type"));
+    for body in [r#"{"collection":"items","keys":[1,"2"]}"#, r#"{"collection":"items","tags":["a"]}"#] {
+        assert_eq!(larder.post("/v1/_purge", body).await.status, 200, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_purges_what_running_servers_have_cached() {
+    for redis in [redis::single(), redis::cluster()] {
+        let (one, two, options) = nodes(&redis).await;
+        let purge = |arguments: &[&str]| {
+            let options: Vec<&str> = options.iter().map(String::as_str).collect();
+            run(&[&["purge", "items"], arguments, &options].concat(), &[])
+        };
+        for id in ["a:1", "a:2", "b:1"] {
+            one.put(&format!("/v1/items/{id}"), "{}").await;
+        }
+        for (arguments, says, gone) in [
+            (vec!["--key", "a:1", "--key", "b:1", "--tag", "t"], "keys     2\n  tags     1", "a:1"),
+            (vec!["--pattern", "a:*"], "matched  2", "a:2"),
+            (vec!["--all"], "all", "b:1"),
+        ] {
+            warm([&one, &two]).await;
+            let output = purge(&arguments);
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains(says), "{arguments:?}: {output:?}");
+            for node in [&one, &two] {
+                eventually("a server has heard", PATIENCE, || async { !cached(node, gone).await }).await;
+            }
+        }
+        warm([&one, &two]).await;
+        assert!(purge(&["--key", "a:1", "--soft"]).status.success());
+        eventually("a server serves it as stale, or has loaded it anew", PATIENCE, || async {
+            one.get("/v1/items/a:1").await;
+            one.get("/metrics").await.text().contains("larder_stale_served_total{collection=\"items\"} 1")
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_command_says_what_keeps_it_from_purging() {
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("larder.toml");
+    std::fs::write(&file, config("a")).expect("the folder can be written to");
+    let file = file.to_str().expect("UTF-8");
+    for (arguments, code, says) in [
+        (vec!["purge", "items", "--all"], 2, "POST /v1/_purge"),
+        (vec!["purge", "itmes", "--all"], 2, "did you mean \"items\"?"),
+        (vec!["purge", "items"], 2, "--pattern"),
+        (vec!["purge", "items", "--all", "--soft"], 2, "cannot be used with"),
+        (vec!["purge", "items", "--all", "--redis", "redis://127.0.0.1:1"], 1, "run it again"),
+    ] {
+        let output = run(&[&arguments[..], &["--config", file]].concat(), &[]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+}

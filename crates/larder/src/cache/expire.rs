@@ -1,0 +1,104 @@
+//! Soft invalidation: a value is made stale where it lies, so that its readers have something while it is loaded anew.
+
+use std::{borrow::Borrow, collections::BTreeMap, fmt, hash::Hash, sync::Arc};
+
+use futures_util::future::join_all;
+
+use crate::{
+    Error, Result,
+    cache::{
+        Token,
+        entry::Expired,
+        inner::Inner,
+        invalidate::{Owed, keys_change},
+        shared::{Action, Shared},
+        stats::Counter,
+        unsent::Debt,
+    },
+};
+
+/// Keys that one script makes stale at most: their values are read whole for it, since a checksum covers them.
+const KEYS_PER_SCRIPT: usize = 64;
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// As [`invalidate`](Self::invalidate), but what Redis has stays as something stale. This node's copies go all the same:
+    /// it finds the stale value in Redis.
+    pub(crate) async fn expire<Q>(self: &Arc<Self>, keys: &[&Q]) -> Result<Vec<Token>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + fmt::Display + ?Sized,
+    {
+        if self.policy.stale_while_revalidate.max(self.policy.stale_if_error).is_zero() {
+            let message =
+                "keeps nothing past its time: stale_while_revalidate or stale_if_error says for how long";
+            return Err(Error::invalid("policy", message));
+        }
+        self.stats.count_many(Counter::Invalidated, keys.len());
+        let Some(shared) = &self.shared else {
+            self.expire_near(keys);
+            return Ok(Vec::new());
+        };
+        self.forget_near(keys);
+        let mut shards: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+        for key in keys {
+            let text = key.to_string();
+            shards.entry(shared.shard_of(&text)).or_default().push(text);
+        }
+        // If Redis cannot be told, nobody knows what it has: then the keys are owed as any others.
+        let debts = shards.values().flatten().cloned().map(Debt::Key).collect();
+        let mut owed = Owed { inner: self, debts };
+        let sent = self.expire_shared(shared, &shards).await;
+        if sent.is_ok() {
+            owed.debts.clear();
+        }
+        drop(owed);
+        self.forget_near(keys);
+        self.acknowledged_by_all(shared, sent).await
+    }
+
+    async fn expire_shared(
+        &self,
+        shared: &Shared,
+        shards: &BTreeMap<u16, Vec<String>>,
+    ) -> Result<Vec<Token>> {
+        let steps = shards.iter().flat_map(|(shard, texts)| {
+            texts
+                .chunks(KEYS_PER_SCRIPT / shared.kinds().len())
+                .map(move |texts| self.expire_some(shared, *shard, texts))
+        });
+        join_all(steps).await.into_iter().collect()
+    }
+
+    async fn expire_some(&self, shared: &Shared, shard: u16, texts: &[String]) -> Result<Token> {
+        let now_unix_ms = self.clock.unix_ms();
+        let slots = shared.raw_slots(texts).await?;
+        let expired: Vec<Expired> =
+            slots.iter().map(|slot| Expired::of(slot, shared.max_bytes(), now_unix_ms)).collect();
+        self.act(shared, shard, Action::Expire(texts, &expired), keys_change(texts)).await
+    }
+
+    fn expire_near<Q>(&self, keys: &[&Q])
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + fmt::Display + ?Sized,
+    {
+        let now_ms = self.clock.monotonic_ms();
+        for key in keys {
+            let text = key.to_string();
+            self.flights.ground(*key, || {
+                let held = self.near.as_ref().and_then(|near| Some((near, near.get(*key)?)));
+                let held = held.filter(|(_, entry)| entry.is_current(&self.coherence));
+                // Copies of parts of the value know of it by this.
+                self.coherence.forget(&text);
+                if let Some((near, mut entry)) = held {
+                    entry.expire(now_ms, self.coherence.stamp(&text));
+                    near.replace(*key, entry);
+                }
+            });
+        }
+    }
+}

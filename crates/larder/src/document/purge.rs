@@ -1,0 +1,64 @@
+//! Forgetting documents that were changed past the collection, for whoever does so by hand.
+
+use crate::{
+    Error, ErrorKind, Result,
+    cache::Token,
+    document::{Collection, Id, MAX_IDS},
+};
+
+impl Collection {
+    /// [`invalidate`](Self::invalidate) of several documents: one round trip for each shard they fall into.
+    ///
+    /// # Errors
+    /// As [`invalidate`](Self::invalidate); `ErrorKind::TooLarge` for more than [`MAX_IDS`] ids.
+    pub async fn invalidate_many(&self, ids: &[&Id]) -> Result<Vec<Token>> {
+        self.check_ids(ids)?;
+        self.cache().invalidate_many(ids).await
+    }
+
+    /// Makes what is cached of these documents stale instead of destroying it; see [`Cache::expire`](crate::Cache::expire).
+    ///
+    /// # Errors
+    /// As [`Cache::expire`](crate::Cache::expire); `ErrorKind::TooLarge` for more than [`MAX_IDS`] ids.
+    pub async fn expire(&self, ids: &[&Id]) -> Result<Vec<Token>> {
+        self.check_ids(ids)?;
+        self.cache().expire(ids).await
+    }
+
+    /// Makes every cached document with this tag worthless. Documents have the tags that reads of them gave, see
+    /// [`ReadOptions::tags`](crate::cache::ReadOptions::tags). Cost: one round trip for each shard.
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate_tag`](crate::Cache::invalidate_tag).
+    pub async fn invalidate_tag(&self, tag: &str) -> Result<Vec<Token>> {
+        self.cache().invalidate_tag(tag).await
+    }
+
+    /// Destroys every cached document whose id, as text, matches a glob, and returns how many that were.
+    ///
+    /// # Errors
+    /// As [`Cache::invalidate_pattern`](crate::Cache::invalidate_pattern).
+    pub async fn invalidate_pattern(&self, pattern: &str) -> Result<u64> {
+        self.cache().invalidate_pattern(pattern).await
+    }
+
+    /// Makes every tier forget every document of the collection, on all nodes.
+    ///
+    /// # Errors
+    /// As [`Cache::clear`](crate::Cache::clear).
+    pub async fn clear(&self) -> Result<Vec<Token>> {
+        self.cache().clear().await
+    }
+
+    /// Whether a read of this document would look at the token; of several tokens, this finds the one to read with.
+    pub fn concerns(&self, id: &Id, token: &Token) -> bool {
+        self.cache().concerns(id, token)
+    }
+
+    fn check_ids(&self, ids: &[&Id]) -> Result<()> {
+        if ids.len() > MAX_IDS {
+            return Err(Error::new(ErrorKind::TooLarge, format!("at most {MAX_IDS} ids in one call")));
+        }
+        ids.iter().try_for_each(|id| self.check_id(id))
+    }
+}
