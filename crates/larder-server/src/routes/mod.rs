@@ -31,13 +31,13 @@ mod watched;
 mod write;
 
 use std::{
-    pin::pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     task::Poll,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use futures_util::poll;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -45,7 +45,7 @@ use hyper::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
     http::request::Parts,
 };
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use self::target::Target;
 pub(crate) use self::{body::BodyRoom, refusal::Refusal, stats::sample, view::View};
@@ -66,16 +66,9 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     let route = target.route(&head.method);
     let answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
-            let mut work = pin!(dispatch(app, &head, target, body));
-            // A near hit is ready at the first look, and needs no timer.
-            let answered = match poll!(work.as_mut()) {
-                Poll::Ready(answered) => answered,
-                Poll::Pending => {
-                    let deadline = app.limits.request_deadline;
-                    timeout(deadline, work).await.unwrap_or_else(|_| Err(Refusal::deadline()))
-                }
-            };
-            answered.unwrap_or_else(Refusal::into_answer)
+            let work = pin!(dispatch(app, &head, target, body));
+            let answered = within(app.limits.request_deadline, work).await;
+            answered.unwrap_or_else(|| Err(Refusal::deadline())).unwrap_or_else(Refusal::into_answer)
         }
         None => {
             Refusal::busy("the server has as many requests as it takes", Duration::from_secs(1)).into_answer()
@@ -83,6 +76,23 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     };
     app.telemetry.record(route, answer.status(), started.elapsed());
     answer
+}
+
+/// The outcome of `work`, or `None` if it has none before the deadline. A near hit has one at the first look and needs no
+/// timer; what waits is not looked at a second time to no purpose.
+async fn within<T>(deadline: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut timer = pin!(None);
+    poll_fn(|context| {
+        if let Poll::Ready(outcome) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(outcome));
+        }
+        if timer.is_none() {
+            timer.set(Some(sleep(deadline)));
+        }
+        let timer = timer.as_mut().as_pin_mut().expect("it was set a line ago");
+        timer.poll(context).map(|()| None)
+    })
+    .await
 }
 
 async fn dispatch(app: &App, head: &Parts, target: Target<'_>, body: Incoming) -> Result<Answer, Refusal> {
