@@ -1,6 +1,6 @@
 //! Runs the benchmarks and writes `runs/DATE/{README.md, raw.csv, summary.md, cpu.svg}`.
 //!
-//! usage: `bench [--quick] [--only PART]…`; parts: http, micro, stampede, memory, import, patterns.
+//! usage: `bench [--quick] [--only PART]…`; parts: http, micro, stampede, memory, import, patterns, staleness.
 //! A quick run has fewer rounds and smaller numbers and is for finding mistakes, not for publishing.
 
 use std::{
@@ -40,8 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let samples = if plan.wants("http") { http(&plan, &lab)? } else { Vec::new() };
     let mut figures = Vec::new();
     write(&run, &plan, &samples, &figures)?;
-    for part in
-        ["micro", "stampede", "memory", "import", "patterns"].into_iter().filter(|part| plan.wants(part))
+    for part in ["micro", "stampede", "memory", "import", "patterns", "staleness"]
+        .into_iter()
+        .filter(|part| plan.wants(part))
     {
         figures.extend(program(part, &plan, &lab)?);
         // After each part, so that a failure of the next does not lose it.

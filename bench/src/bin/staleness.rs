@@ -17,14 +17,10 @@ use std::{
     time::Duration,
 };
 
-use larder::{
-    Cache, Policy,
-    cache::Consistency,
-    redis::Redis,
-};
+use larder::{Cache, Policy, cache::Consistency, redis::Redis};
 use larder_bench::contender::peers;
 use larder_testkit::history::{History, Verdict};
-use redis::{AsyncCommands, AsyncConnectionConfig, Client, ProtocolVersion, aio::MultiplexedConnection};
+use redis::{AsyncCommands, AsyncConnectionConfig, Client, aio::MultiplexedConnection};
 use tokio::{task::JoinSet, time::sleep};
 
 const NODES: usize = 3;
@@ -98,7 +94,8 @@ impl Dice {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let lasts = Duration::from_secs(if arguments.first().is_some_and(|mode| mode == "full") { 15 } else { 3 });
+    let lasts =
+        Duration::from_secs(if arguments.first().is_some_and(|mode| mode == "full") { 15 } else { 3 });
     let url = arguments.get(1).ok_or("a Redis URL is missing")?.as_str();
     let bound = Duration::from_secs(1);
     for (name, consistency) in
@@ -129,7 +126,7 @@ async fn larder(url: &str, consistency: Consistency) -> Result<Node, Box<dyn Err
 }
 
 async fn by_hand(url: &str, tracked: bool) -> Result<Node, Box<dyn Error>> {
-    let client = Client::open(format!("{url}/?protocol={}", ProtocolVersion::RESP3))?;
+    let client = Client::open(format!("{url}/?protocol=resp3"))?;
     let mut config = AsyncConnectionConfig::new();
     if tracked {
         config = config.set_cache_config(redis::caching::CacheConfig::default());
