@@ -103,8 +103,9 @@ impl CollectionBuilder {
     }
 
     /// Declares a part of the documents that is worth caching by itself: [`Collection::read_partial`] answers it from a whole
-    /// document that is cached, and else loads and keeps these fields, and `_id`, alone. At most [`MAX_PARTIALS`]; they share
-    /// [`near_bytes`](Self::near_bytes) with the whole documents in equal parts.
+    /// document that is cached, and else loads and keeps these fields, and `_id`, alone. At most
+    /// [`MAX_PARTIALS`](crate::document::MAX_PARTIALS); they share [`near_bytes`](Self::near_bytes) with the whole documents
+    /// in equal parts.
     ///
     /// An invalidation of a document takes its parts along, in the same script. All nodes must declare the same parts: a
     /// node that does not know of one leaves it in Redis until it expires. Raise the [`version`](Self::version) with them.
