@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -54,6 +54,13 @@ pub(crate) enum Command {
     ///
     /// Ends with 0 if it is done, 1 if Redis did not acknowledge it, 2 if the order is wrong.
     Purge(PurgeArgs),
+    /// List, replay or drop the writes that a write-behind cache could not carry out. Needs Redis, and no running server.
+    ///
+    /// Ends with 0 if it is done, 1 if Redis cannot be asked or a key has no such write, 2 if the order is wrong.
+    Behind {
+        #[command(subcommand)]
+        order: BehindOrder,
+    },
     /// Import documents from a file into a declared collection.
     Import(ImportArgs),
     /// Load a running server with the same requests through the cache and past it, and compare.
@@ -102,6 +109,62 @@ pub(crate) struct PurgeArgs {
     /// Make the documents of --key stale instead, for as long as the collection's stale windows say.
     #[arg(long, conflicts_with_all = ["tags", "pattern", "all"])]
     pub soft: bool,
+}
+
+/// What to do with dead letters.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum BehindOrder {
+    /// Show what is pending, and each dead letter: its key, operation, tries, age and error.
+    List {
+        #[command(flatten)]
+        place: BehindArgs,
+        /// The most dead letters to show.
+        #[arg(long, value_name = "COUNT", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Hand dead letters in again, each as the newest operation of its key; the cache's nodes carry them out.
+    Replay {
+        #[command(flatten)]
+        place: BehindArgs,
+        #[command(flatten)]
+        letters: LetterArgs,
+    },
+    /// Throw dead letters away: the writes are given up for good, and readers see what the database has.
+    Drop {
+        #[command(flatten)]
+        place: BehindArgs,
+        #[command(flatten)]
+        letters: LetterArgs,
+        /// Do it. Without this, nothing is thrown away.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Where a write-behind cache keeps what is pending.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BehindArgs {
+    /// The name that the cache was built with.
+    #[arg(long, value_name = "NAME")]
+    pub cache: String,
+    /// The version that it was built with.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub version: u32,
+    /// The number of shards that it was built with.
+    #[arg(long, value_name = "COUNT", default_value = "16")]
+    pub shards: NonZeroU16,
+}
+
+/// Which dead letters.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct LetterArgs {
+    /// The keys whose dead letters are meant, as the list shows them.
+    #[arg(value_name = "KEY")]
+    pub keys: Vec<String>,
+    /// All of them.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Options of `explain`.

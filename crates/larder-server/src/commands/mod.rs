@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod behind;
 mod check;
 mod explain;
 mod import;
@@ -38,6 +39,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         }
         Command::Check(args) => check::run(&options, &args).await,
         Command::Explain(args) => explain::run(&args).await,
+        Command::Behind { order } => behind::run(&options, &order).await,
         Command::Purge(args) => purge::run(&options, &args).await,
         Command::Import(args) => import::run(&options, &args).await,
         Command::Bench(args) => match load::run(&args).await {

@@ -78,7 +78,7 @@ pub(crate) use self::part::Part;
 pub(crate) use self::shared::Shared;
 use self::{batch::BatchLoader, coherence::tag_hash, confirm::unconditional, fetch::Loader, inner::Inner};
 pub use self::{
-    behind::{Behind, BehindStats, DeadLetter, Replayed, WriteBehind},
+    behind::{Behind, BehindPlace, BehindStats, DeadLetter, Replayed, WriteBehind},
     builder::CacheBuilder,
     codec::{Codec, Json, MessagePack, Raw},
     confirm::Loaded,

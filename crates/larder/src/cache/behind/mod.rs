@@ -21,6 +21,7 @@
 //! Writes are acknowledged until the backlog is full; then each waits until the sink has it, and fails with
 //! `ErrorKind::Timeout` or, past twice the backlog, with `ErrorKind::Full`.
 
+mod attach;
 mod dead;
 mod flush;
 mod op;
@@ -40,6 +41,7 @@ use std::{
 pub(crate) use self::op::Letter;
 use self::shared::Ledger;
 pub use self::{
+    attach::BehindPlace,
     dead::{DeadLetter, Replayed},
     settings::WriteBehind,
 };

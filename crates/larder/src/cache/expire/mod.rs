@@ -1,5 +1,7 @@
 //! Soft invalidation: a value is made stale where it lies, so that its readers have something while it is loaded anew.
 
+mod shared;
+
 use std::{borrow::Borrow, collections::BTreeMap, fmt, hash::Hash, sync::Arc};
 
 use futures_util::future::join_all;
