@@ -4,79 +4,154 @@
 use std::sync::OnceLock;
 
 use bson::{Bson, Document, doc};
+use futures_util::StreamExt;
 use larder_testkit::mongo;
 
-use crate::document::{CompareOp, Filter};
+use crate::document::{CompareOp, Filter, SortKey};
 
-/// One document, one query, and whether they match.
+/// Documents, one question, and the ids it finds, in order: the documents are numbered from 0 on.
 struct Fact {
     name: &'static str,
-    document: Document,
+    documents: Vec<Document>,
     query: Document,
-    matches: bool,
-    spoils_document: fn(&Bson) -> bool,
-    spoils_filter: fn(&Filter) -> bool,
+    sort: Document,
+    finds: Vec<i64>,
+    spoils: Spoils,
+}
+
+/// What a false fact makes useless.
+enum Spoils {
+    /// Documents, and filters whatever they are asked of.
+    Finds { document: fn(&Bson) -> bool, filter: fn(&Filter) -> bool },
+    /// Orders of these documents.
+    Orders(fn(&[Document], &SortKey) -> bool),
+}
+
+impl Fact {
+    /// Whether one document is found by a query.
+    fn of_match(
+        name: &'static str,
+        document: Document,
+        query: Document,
+        matches: bool,
+        spoils: Spoils,
+    ) -> Self {
+        let finds = if matches { vec![0] } else { Vec::new() };
+        Self { name, documents: vec![document], query, sort: doc! {}, finds, spoils }
+    }
 }
 
 fn facts() -> Vec<Fact> {
+    let no_document: fn(&Bson) -> bool = |_| false;
+    let no_filter: fn(&Filter) -> bool = |_| false;
     vec![
-        Fact {
-            name: "not a number compares with no number",
-            document: doc! { "a": f64::NAN },
-            query: doc! { "a": { "$gt": 1 } },
-            matches: false,
-            spoils_document: |value| any(value, is_nan),
-            spoils_filter: |filter| values(filter).iter().any(is_nan),
-        },
-        Fact {
-            name: "null is at most null, and an absent field as well",
-            document: doc! {},
-            query: doc! { "a": { "$lte": Bson::Null } },
-            matches: true,
-            spoils_document: |_| false,
-            spoils_filter: |filter| match filter {
-                Filter::Compare { op: CompareOp::Gte | CompareOp::Lte, value, .. } => *value == Bson::Null,
-                _ => false,
+        Fact::of_match(
+            "not a number compares with no number",
+            doc! { "a": f64::NAN },
+            doc! { "a": { "$gt": 1 } },
+            false,
+            Spoils::Finds {
+                document: |value| any(value, is_nan),
+                filter: |filter| values(filter).iter().any(is_nan),
             },
-        },
-        Fact {
-            name: "a regular expression finds text only",
-            document: doc! { "a": 0 },
-            query: doc! { "a": { "$regex": "^" } },
-            matches: false,
-            spoils_document: |_| false,
-            spoils_filter: |filter| matches!(filter, Filter::Prefix { text, .. } if text.is_empty()),
-        },
-        Fact {
-            name: "in an empty array no field exists",
-            document: doc! { "a": [] },
-            query: doc! { "a.b": { "$exists": false } },
-            matches: true,
-            // More than this one case: how paths go through arrays.
-            spoils_document: |value| {
-                value.as_document().is_some_and(|top| top.get("o").is_some_and(is_array))
+        ),
+        Fact::of_match(
+            "null is at most null, and an absent field as well",
+            doc! {},
+            doc! { "a": { "$lte": Bson::Null } },
+            true,
+            Spoils::Finds {
+                document: no_document,
+                filter: |filter| match filter {
+                    Filter::Compare { op: CompareOp::Gte | CompareOp::Lte, value, .. } => {
+                        *value == Bson::Null
+                    }
+                    _ => false,
+                },
             },
-            spoils_filter: |_| false,
+        ),
+        Fact::of_match(
+            "a regular expression finds text only",
+            doc! { "a": 0 },
+            doc! { "a": { "$regex": "^" } },
+            false,
+            Spoils::Finds {
+                document: no_document,
+                filter: |filter| matches!(filter, Filter::Prefix { text, .. } if text.is_empty()),
+            },
+        ),
+        Fact::of_match(
+            "in an empty array no field exists",
+            doc! { "a": [] },
+            doc! { "a.b": { "$exists": false } },
+            true,
+            Spoils::Finds {
+                // More than this one case: how paths go through arrays.
+                document: |value| value.as_document().is_some_and(|top| top.get("o").is_some_and(is_array)),
+                filter: no_filter,
+            },
+        ),
+        Fact {
+            name: "two empty arrays are level in an order, and the next key decides",
+            documents: vec![doc! { "a": [] }, doc! { "a": [] }],
+            query: doc! {},
+            sort: doc! { "a": 1, "_id": 1 },
+            finds: vec![0, 1],
+            spoils: Spoils::Orders(|documents, key| {
+                let is_empty = |document: &&Document| {
+                    at(document, &key.path).and_then(Bson::as_array).is_some_and(Vec::is_empty)
+                };
+                documents.iter().filter(is_empty).count() > 1
+            }),
+        },
+        Fact {
+            name: "inside an object an array compares element by element",
+            documents: vec![doc! { "a": { "b": [0, 0] } }, doc! { "a": { "b": [0] } }],
+            query: doc! {},
+            sort: doc! { "a": 1, "_id": 1 },
+            finds: vec![1, 0],
+            spoils: Spoils::Orders(|documents, key| {
+                let holds_an_array = |document: &&Document| {
+                    at(document, &key.path)
+                        .and_then(Bson::as_document)
+                        .is_some_and(|object| object.values().any(is_array))
+                };
+                documents.iter().filter(holds_an_array).count() > 1
+            }),
         },
     ]
 }
 
 /// The documents and filters that mean on this server what they mean in MongoDB.
 pub(super) fn keep_sound(documents: &mut Vec<Document>, filters: &mut Vec<Filter>) {
-    static FALSE: OnceLock<Vec<Fact>> = OnceLock::new();
-    for fact in FALSE.get_or_init(|| std::thread::scope(|scope| scope.spawn(false_facts).join().unwrap())) {
-        documents.retain(|document| !(fact.spoils_document)(&Bson::Document(document.clone())));
-        filters.retain(|filter| !any_part(filter, fact.spoils_filter));
+    for fact in false_facts() {
+        if let Spoils::Finds { document: spoils_document, filter: spoils_filter } = fact.spoils {
+            documents.retain(|document| !spoils_document(&Bson::Document(document.clone())));
+            filters.retain(|filter| !any_part(filter, spoils_filter));
+        }
     }
 }
 
-/// On a thread of its own: a runtime cannot start inside another.
-fn false_facts() -> Vec<Fact> {
+/// Whether this server puts these documents into this order as MongoDB does.
+pub(super) fn is_sound_order(documents: &[Document], sort: &[SortKey]) -> bool {
+    false_facts().iter().all(|fact| match fact.spoils {
+        Spoils::Orders(spoils) => !sort.iter().any(|key| spoils(documents, key)),
+        Spoils::Finds { .. } => true,
+    })
+}
+
+/// Asked once, on a thread of its own: a runtime cannot start inside another.
+fn false_facts() -> &'static [Fact] {
+    static FALSE: OnceLock<Vec<Fact>> = OnceLock::new();
+    FALSE.get_or_init(|| std::thread::scope(|scope| scope.spawn(find_false_facts).join().unwrap()))
+}
+
+fn find_false_facts() -> Vec<Fact> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut found = Vec::new();
         for fact in facts() {
-            if matches(&fact).await != fact.matches {
+            if found_by(&fact).await != fact.finds {
                 mongo::not_run(fact.name);
                 found.push(fact);
             }
@@ -85,11 +160,24 @@ fn false_facts() -> Vec<Fact> {
     })
 }
 
-async fn matches(fact: &Fact) -> bool {
+async fn found_by(fact: &Fact) -> Vec<i64> {
     let client = mongodb::Client::with_uri_str(mongo::shared().url("")).await.unwrap();
     let driver = client.database(&mongo::database_name()).collection::<Document>("facts");
-    driver.insert_one(fact.document.clone()).await.unwrap();
-    driver.find_one(fact.query.clone()).await.unwrap().is_some()
+    for (id, document) in (0_i64..).zip(&fact.documents) {
+        let mut whole = doc! { "_id": id };
+        whole.extend(document.clone());
+        driver.insert_one(whole).await.unwrap();
+    }
+    let found = driver.find(fact.query.clone()).sort(fact.sort.clone()).await.unwrap();
+    found.map(|document| document.unwrap().get_i64("_id").unwrap()).collect().await
+}
+
+/// What stands at a path that leads through no array.
+fn at<'a>(document: &'a Document, path: &str) -> Option<&'a Bson> {
+    match path.split_once('.') {
+        None => document.get(path),
+        Some((first, rest)) => at(document.get(first)?.as_document()?, rest),
+    }
 }
 
 fn any_part(filter: &Filter, test: fn(&Filter) -> bool) -> bool {
