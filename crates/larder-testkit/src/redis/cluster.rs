@@ -77,21 +77,20 @@ impl Cluster {
         &self.primaries
     }
 
-    /// Moves one slot with the named keys from one primary (by its place in [`primaries`](Self::primaries)) to another.
-    pub fn migrate_slot(&self, slot: u16, from: usize, to: usize, keys: &[&str], how_far: Migration) {
-        let (source, target) = (&self.primaries[from], &self.primaries[to]);
-        let id = |node: &Server| node.ask(&["CLUSTER", "MYID"]).text().expect("a node has an id").to_owned();
-        let (source_id, target_id, slot) = (id(source), id(target), slot.to_string());
-        target.ask(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source_id]);
-        source.ask(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target_id]);
-        for key in keys {
-            source.ask(&["MIGRATE", "127.0.0.1", &target.port().to_string(), key, "0", "5000"]);
-        }
-        if how_far == Migration::Finished {
-            for node in [target, source] {
-                node.ask(&["CLUSTER", "SETSLOT", &slot, "NODE", &target_id]);
-            }
-        }
+    pub(super) fn replicas(&self) -> &[Server] {
+        &self.replicas
+    }
+
+    /// The place in [`primaries`](Self::primaries) of the third, or other part, of the slots that `key` belongs to, and its
+    /// slot.
+    ///
+    /// # Panics
+    /// If the server does not answer.
+    pub fn place_of(&self, key: &str) -> (usize, u16) {
+        let Reply::Int(slot) = self.primaries[0].ask(&["CLUSTER", "KEYSLOT", key]) else {
+            panic!("a key has a slot")
+        };
+        (slot as usize * self.primaries.len() / SLOTS, slot as u16)
     }
 
     fn nodes(&self) -> impl Iterator<Item = &Server> {
@@ -120,15 +119,6 @@ impl Cluster {
         let all = || self.nodes().all(|node| condition(node, self));
         assert!(holds_within(READY_WITHIN, all), "not within {READY_WITHIN:?}: {what}");
     }
-}
-
-/// How far [`Cluster::migrate_slot`] goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Migration {
-    /// The slot has its new owner.
-    Finished,
-    /// The keys have moved, the slot has not: the source sends callers on with `ASK`.
-    Halfway,
 }
 
 fn info(node: &Server, field: &str) -> Option<String> {

@@ -2,6 +2,8 @@
 
 mod cluster;
 mod monitor;
+mod pair;
+mod resharding;
 mod resp;
 mod sentinel;
 mod server;
@@ -9,8 +11,10 @@ mod server;
 use std::{env, sync::OnceLock};
 
 pub use self::{
-    cluster::{Cluster, Migration},
+    cluster::Cluster,
     monitor::Monitor,
+    pair::Pair,
+    resharding::Move,
     resp::Reply,
     sentinel::Watched,
     server::{Options, Server, Tls},

@@ -370,7 +370,7 @@ impl Shared {
         for (value, keep_ms) in expired.iter().zip(&keep_ms) {
             args.extend([&value.begins[..], &value.header[..], keep_ms.as_bytes()]);
         }
-        let reply = self.redis.eval(&INVALIDATE, &keys, &args).await?;
+        let reply = self.redis.eval_when_whole(&INVALIDATE, &keys, &args).await?;
         let Value::Array(parts) = reply else { return Err(unexpected()) };
         position_of(parts.first(), parts.get(1))
     }

@@ -23,7 +23,7 @@ pub(crate) fn from_reply(reply: &ServerError) -> (Error, Health) {
     let text = || format!("{code} {}", reply.details().unwrap_or_default()).trim_end().to_owned();
     let (kind, health, message) = match code {
         "READONLY" => (ErrorKind::Unavailable, Health::Gone, "redis is a read-only replica now".to_owned()),
-        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" | "TRYAGAIN" => {
+        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "BUSY" => {
             (ErrorKind::Unavailable, Health::Trouble, text())
         }
         // Writes are refused while reads go on, so this says nothing about the server's health.
@@ -33,7 +33,8 @@ pub(crate) fn from_reply(reply: &ServerError) -> (Error, Health) {
             Health::Sound,
             "the server is a node of a cluster: use redis-cluster:// in the URL".to_owned(),
         ),
-        "MISCONF" | "NOREPLICAS" => (ErrorKind::Unavailable, Health::Sound, text()),
+        // Also: a slot is on the move, and the keys of this command are at both ends. Others are answered.
+        "MISCONF" | "NOREPLICAS" | "TRYAGAIN" => (ErrorKind::Unavailable, Health::Sound, text()),
         "WRONGTYPE" => (ErrorKind::Corrupt, Health::Sound, "the key holds another type of value".to_owned()),
         "NOAUTH" | "WRONGPASS" | "NOPERM" => (ErrorKind::Config, Health::Sound, text()),
         // `-ERR` and everything unknown: a command this server does not have, or a script with a fault.

@@ -44,7 +44,7 @@ use std::{
 };
 
 use ::redis::{Cmd, Pipeline, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 pub use self::{
     breaker::{Breaker, BreakerState},
@@ -70,6 +70,9 @@ pub(crate) use self::{
     script::Script,
 };
 use crate::{Clock, ErrorKind, Result};
+
+/// The first and the longest pause before a script that met a moving slot is sent again.
+const SPLIT_PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
 /// A handle to a Redis deployment. Cheap to clone; all clones share the connections.
 ///
@@ -255,26 +258,62 @@ impl Redis {
     /// One round trip; two if the server had forgotten the script.
     ///
     /// # Errors
-    /// As [`command`](Self::command), and `Config` if the keys are not all in one slot.
+    /// As [`command`](Self::command), and `Config` if the keys are not all in one slot. While a cluster moves the slot,
+    /// scripts over several keys are refused with `Unavailable`, mostly until it is done.
     pub(crate) async fn eval(
         &self,
         script: &'static Script,
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<Value> {
+        let reply = self.eval_until(script, keys, args, Instant::now() + self.deadline).await;
+        self.outcome_of(script, reply)
+    }
+
+    /// [`eval`](Self::eval) for a caller who would rather wait, within the deadline, than be refused because the slot is on
+    /// the move. The refusal says that nothing was done, so a repeat is no second time.
+    pub(crate) async fn eval_when_whole(
+        &self,
+        script: &'static Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+    ) -> Result<Value> {
+        let until = Instant::now() + self.deadline;
+        let mut pause = SPLIT_PAUSE.0;
+        loop {
+            let reply = self.eval_until(script, keys, args, until).await;
+            let split = reply.as_ref().is_ok_and(|reply| refused_with(reply, "TRYAGAIN"));
+            if !split || Instant::now() + pause >= until {
+                return self.outcome_of(script, reply);
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(SPLIT_PAUSE.1);
+        }
+    }
+
+    async fn eval_until(
+        &self,
+        script: &'static Script,
+        keys: &[&[u8]],
+        args: &[&[u8]],
+        until: Instant,
+    ) -> Result<Value> {
         let slot_key = keys.first().copied().unwrap_or_default();
         same_slot(slot_key, keys.iter().copied())?;
-        let until = Instant::now() + self.deadline;
+        let left = || until.saturating_duration_since(Instant::now());
         let topology = &self.inner.ears.topology;
         let by_digest = script.command(keys, args);
-        let mut reply = topology.command(slot_key, &by_digest, self.deadline).await;
+        let reply = topology.command(slot_key, &by_digest, left()).await;
         if reply.as_ref().is_ok_and(is_noscript)
             && let Some(by_source) = Script::with_source(&by_digest)
         {
             Counters::add(&self.inner.counters.scripts_healed);
-            let left = until.saturating_duration_since(Instant::now());
-            reply = topology.command(slot_key, &by_source, left).await;
+            return topology.command(slot_key, &by_source, left()).await;
         }
+        reply
+    }
+
+    fn outcome_of(&self, script: &Script, reply: Result<Value>) -> Result<Value> {
         reply
             .and_then(|reply| self.inner.outcome(reply))
             .map_err(|error| error.context(format_args!("script {}", script.name())))
@@ -302,7 +341,11 @@ fn pipeline_of(cmds: Vec<Cmd>) -> Pipeline {
 }
 
 fn is_noscript(reply: &Value) -> bool {
-    matches!(reply, Value::ServerError(refusal) if refusal.code() == "NOSCRIPT")
+    refused_with(reply, "NOSCRIPT")
+}
+
+fn refused_with(reply: &Value, code: &str) -> bool {
+    matches!(reply, Value::ServerError(refusal) if refusal.code() == code)
 }
 
 impl fmt::Debug for Redis {

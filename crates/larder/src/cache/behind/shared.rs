@@ -106,7 +106,7 @@ impl Ledger {
 
     async fn eval(&self, script: &'static Script, keys: &[Vec<u8>], args: &[&[u8]]) -> Result<Value> {
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        self.shared.redis().eval(script, &keys, args).await
+        self.shared.redis().eval_when_whole(script, &keys, args).await
     }
 
     /// Acknowledges a write; `None` if the backlog is far too long.

@@ -1,6 +1,6 @@
 //! The same calls over Redis Cluster, and what only a cluster can do to them.
 
-use larder_testkit::redis::{Cluster, Migration, Reply, cluster};
+use larder_testkit::redis::{Cluster, Reply, cluster};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use super::*;
@@ -71,7 +71,7 @@ async fn a_slot_that_moves_is_followed_and_then_known() {
     let redis = Redis::connect(patient(cluster.url())).await.unwrap();
     let key = key_at(0);
     set(&redis, &key, "before").await.unwrap();
-    cluster.migrate_slot(slot_of(key.as_bytes()), 0, 2, &[&key], Migration::Finished);
+    cluster.begin_move(slot_of(key.as_bytes()), 0, 2).finish();
 
     assert_eq!(get(&redis, &key).await.unwrap(), bulk("before"));
     let outcomes = redis
@@ -100,7 +100,7 @@ async fn a_slot_on_the_move_is_asked_for_at_both_ends() {
     let (gone, stays) = (format!("{key}gone"), format!("{key}stays"));
     set(&redis, &gone, "1").await.unwrap();
     set(&redis, &stays, "2").await.unwrap();
-    cluster.migrate_slot(slot_of(key.as_bytes()), 1, 0, &[&gone], Migration::Halfway);
+    cluster.begin_move(slot_of(key.as_bytes()), 1, 0).take(&gone);
 
     assert_eq!(get(&redis, &gone).await.unwrap(), bulk("1"));
     assert_eq!(get(&redis, &stays).await.unwrap(), bulk("2"));
@@ -110,6 +110,37 @@ async fn a_slot_on_the_move_is_asked_for_at_both_ends() {
         outcomes.into_iter().map(Result::unwrap).collect::<Vec<_>>(),
         [bulk("1"), bulk("2"), bulk("1")]
     );
+}
+
+#[tokio::test]
+async fn a_script_over_a_slot_that_is_split_waits_until_it_is_whole_again() {
+    let cluster = Cluster::start(3, false);
+    let redis = Redis::connect(patient(cluster.url())).await.unwrap();
+    let key = key_at(0);
+    let (here, nowhere) = (format!("{key}here"), format!("{key}nowhere"));
+    let keys = [here.as_bytes(), nowhere.as_bytes()];
+    set(&redis, &here, "1").await.unwrap();
+    let moving = cluster.begin_move(slot_of(key.as_bytes()), 0, 1);
+
+    let hasty = redis.with_deadline(Duration::from_millis(50));
+    for _ in 0..20 {
+        let error = hasty.eval(&ECHO, &keys, &[b"x"]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    assert_eq!(redis.breaker(), BreakerState::Closed, "nothing is wrong with the servers");
+
+    let patient = tokio::spawn({
+        let (redis, key) = (redis.clone(), key.clone());
+        async move {
+            let keys = [format!("{key}here"), format!("{key}nowhere")];
+            redis.eval_when_whole(&ECHO, &[keys[0].as_bytes(), keys[1].as_bytes()], &[b"x"]).await
+        }
+    });
+    let refused = redis.stats().round_trips;
+    eventually("it was refused", Duration::from_secs(5), || async { redis.stats().round_trips > refused })
+        .await;
+    moving.finish();
+    assert_eq!(patient.await.unwrap().unwrap(), bulk("x"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Listening and waiting on connections of their own.
 
-use larder_testkit::redis::{Cluster, Migration};
+use larder_testkit::redis::Cluster;
 
 use super::*;
 use crate::redis::{Channel, PushEvent, Subscriber, blocking::BlockingReader, slot::slot_of};
@@ -113,7 +113,7 @@ async fn in_a_cluster_channels_are_heard_at_their_primaries_and_followed_when_th
         assert_eq!(heard(&mut subscriber).await, message(name, "here"));
     }
     let moving = &names[0];
-    cluster.migrate_slot(slot_of(moving.as_bytes()), 0, 1, &[], Migration::Finished);
+    cluster.begin_move(slot_of(moving.as_bytes()), 0, 1).finish();
     assert_eq!(heard(&mut subscriber).await, PushEvent::Lost(channel(moving)));
     assert_eq!(heard(&mut subscriber).await, PushEvent::Subscribed(channel(moving)));
     cluster.primaries()[1].ask(&["SPUBLISH", moving, "there"]);

@@ -1,6 +1,8 @@
 //! Writers and readers on three nodes, with faults on the way: no read that begins after an acknowledged invalidation may
 //! return what was there before, on the same node never, elsewhere within the documented bound.
 
+mod cluster;
+
 use std::{
     sync::{
         Arc,
@@ -41,13 +43,16 @@ const SLACK: Duration = Duration::from_millis(500);
 struct World {
     numbers: [AtomicU64; KEYS],
     history: History,
+    /// Whether writers wait.
+    is_held: AtomicBool,
     is_over: AtomicBool,
 }
 
 impl World {
     fn new() -> Arc<Self> {
         let numbers = std::array::from_fn(|_| AtomicU64::new(1));
-        Arc::new(Self { numbers, history: History::new(KEYS), is_over: AtomicBool::new(false) })
+        let history = History::new(KEYS);
+        Arc::new(Self { numbers, history, is_held: AtomicBool::new(false), is_over: AtomicBool::new(false) })
     }
 
     async fn read(self: Arc<Self>, key: usize, pause: Duration) -> larder::Result<Option<u64>> {
@@ -73,6 +78,10 @@ async fn read_on_and_on(world: Arc<World>, cache: Cache<String, u64>, node: usiz
 
 async fn write_on_and_on(world: Arc<World>, cache: Cache<String, u64>, node: usize, mut dice: StdRng) {
     while !world.is_over.load(Relaxed) {
+        lasting(Duration::from_micros(dice.random_range(1_000..8_000))).await;
+        if world.is_held.load(Relaxed) {
+            continue;
+        }
         let key = dice.random_range(0..KEYS);
         let text = format!("k{key}");
         let grow = || world.numbers[key].fetch_add(1, SeqCst) + 1;
@@ -89,20 +98,31 @@ async fn write_on_and_on(world: Arc<World>, cache: Cache<String, u64>, node: usi
         if let Some(number) = acknowledged {
             world.history.acknowledged(key, number, node);
         }
-        lasting(Duration::from_micros(dice.random_range(1_000..8_000))).await;
     }
 }
 
 async fn cache_over(url: &str, consistency: Consistency) -> Cache<String, u64> {
+    named_cache_over("history", url, consistency).await
+}
+
+async fn named_cache_over(name: &str, url: &str, consistency: Consistency) -> Cache<String, u64> {
     let redis = Redis::connect(url).await.unwrap();
     let policy = Policy::ttl(LONG).near_ttl(LONG);
-    let builder = Cache::builder("history").redis(&redis).policy(policy).consistency(consistency);
+    let builder = Cache::builder(name).redis(&redis).policy(policy).consistency(consistency);
     builder.build().unwrap()
 }
 
 /// Runs all nodes until `meanwhile` ends, and judges what they read.
 async fn judge(nodes: &[Cache<String, u64>], seed: u64, meanwhile: impl Future<Output = ()>) -> Verdict {
-    let world = World::new();
+    judge_in(&World::new(), nodes, seed, meanwhile).await
+}
+
+async fn judge_in(
+    world: &Arc<World>,
+    nodes: &[Cache<String, u64>],
+    seed: u64,
+    meanwhile: impl Future<Output = ()>,
+) -> Verdict {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut tasks = JoinSet::new();
     for (node, cache) in nodes.iter().enumerate() {
