@@ -28,6 +28,7 @@ mod race;
 mod script;
 mod sentinel;
 mod slot;
+mod split;
 mod stats;
 mod supervisor;
 #[cfg(test)]
@@ -44,7 +45,7 @@ use std::{
 };
 
 use ::redis::{Cmd, Pipeline, Value};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 pub use self::{
     breaker::{Breaker, BreakerState},
@@ -70,9 +71,6 @@ pub(crate) use self::{
     script::Script,
 };
 use crate::{Clock, ErrorKind, Result};
-
-/// The first and the longest pause before a script that met a moving slot is sent again.
-const SPLIT_PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
 /// A handle to a Redis deployment. Cheap to clone; all clones share the connections.
 ///
@@ -268,27 +266,6 @@ impl Redis {
     ) -> Result<Value> {
         let reply = self.eval_until(script, keys, args, Instant::now() + self.deadline).await;
         self.outcome_of(script, reply)
-    }
-
-    /// [`eval`](Self::eval) for a caller who would rather wait, within the deadline, than be refused because the slot is on
-    /// the move. The refusal says that nothing was done, so a repeat is no second time.
-    pub(crate) async fn eval_when_whole(
-        &self,
-        script: &'static Script,
-        keys: &[&[u8]],
-        args: &[&[u8]],
-    ) -> Result<Value> {
-        let until = Instant::now() + self.deadline;
-        let mut pause = SPLIT_PAUSE.0;
-        loop {
-            let reply = self.eval_until(script, keys, args, until).await;
-            let split = reply.as_ref().is_ok_and(|reply| refused_with(reply, "TRYAGAIN"));
-            if !split || Instant::now() + pause >= until {
-                return self.outcome_of(script, reply);
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(SPLIT_PAUSE.1);
-        }
     }
 
     async fn eval_until(
