@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Say what the cache of a running server knows about one document, and why a read of it missed.
     Explain(ExplainArgs),
+    /// Show the documents that a running server is asked for most, and how many reads a cache answers.
+    Top(TopArgs),
     /// Make every node forget documents of a collection that were changed past Larder. Needs Redis, and no running server.
     ///
     /// Ends with 0 if it is done, 1 if Redis did not acknowledge it, 2 if the order is wrong.
@@ -174,6 +176,32 @@ pub(crate) struct ExplainArgs {
     pub collection: String,
     /// The document's id.
     pub id: String,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// Options of `top`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct TopArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// The most documents to show.
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub limit: u16,
+    /// Seconds from one look to the next.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub every: u64,
+    /// Show it once and end. Also what happens when the output is no terminal.
+    #[arg(long)]
+    pub once: bool,
+    /// Print what the server answers, as it is, once.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which running server to ask.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServerArgs {
     /// The running server.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7300")]
     pub url: String,

@@ -10,7 +10,7 @@ use larder::{
 use crate::{
     app::open_redis,
     cli::{BehindArgs, BehindOrder, LetterArgs, Options},
-    commands::{OK, TROUBLE, WRONG, complain, load_config, say},
+    commands::{OK, TROUBLE, WRONG, complain, load_config, say, terminal::shown},
     config::Config,
 };
 
@@ -120,13 +120,6 @@ fn table(letters: &[DeadLetter]) -> String {
     text
 }
 
-/// Text from elsewhere, so that it cannot steer a terminal.
-fn shown(text: &str) -> String {
-    text.chars()
-        .flat_map(|each| if each.is_control() { each.escape_default().collect() } else { vec![each] })
-        .collect()
-}
-
 /// A time for people: its largest unit.
 fn shown_time(time: Duration) -> String {
     match time.as_secs() {
@@ -140,11 +133,6 @@ fn shown_time(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_cannot_steer_the_terminal() {
-        assert_eq!(shown("a\u{1b}[2Jb\nc ä"), "a\\u{1b}[2Jb\\nc ä");
-    }
 
     #[test]
     fn a_time_is_told_in_its_largest_unit() {

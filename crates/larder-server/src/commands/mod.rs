@@ -1,11 +1,14 @@
 //! What each command does.
 
+mod ask;
 mod behind;
 mod check;
 mod explain;
 mod import;
 mod purge;
 mod serve;
+mod terminal;
+mod top;
 
 use std::{
     collections::BTreeMap,
@@ -39,6 +42,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         }
         Command::Check(args) => check::run(&options, &args).await,
         Command::Explain(args) => explain::run(&args).await,
+        Command::Top(args) => top::run(&args).await,
         Command::Behind { order } => behind::run(&options, &order).await,
         Command::Purge(args) => purge::run(&options, &args).await,
         Command::Import(args) => import::run(&options, &args).await,

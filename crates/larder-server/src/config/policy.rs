@@ -21,6 +21,8 @@ pub(crate) struct CacheSettings {
     pub stale_if_error: Duration,
     /// How long a node serves its own copy without asking Redis.
     pub near_ttl: Option<Duration>,
+    /// How long a node serves its own copy of a hot document without asking Redis, if longer.
+    pub hot_near_ttl: Option<Duration>,
     /// How far the copies of different nodes may drift apart; all nodes must agree.
     pub consistency: ConsistencyMode,
     /// The bound that belongs to it.
@@ -48,6 +50,7 @@ impl Default for CacheSettings {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::from_secs(600),
             near_ttl: None,
+            hot_near_ttl: None,
             consistency: ConsistencyMode::Bounded,
             consistency_bound: Duration::from_secs(1),
             near_max_bytes: 64 << 20,
@@ -92,6 +95,10 @@ impl CacheSettings {
             Some(near_ttl) => policy.near_ttl(near_ttl),
             None => policy,
         };
+        let policy = match self.hot_near_ttl {
+            Some(hot_near_ttl) => policy.hot_near_ttl(hot_near_ttl),
+            None => policy,
+        };
         let policy = match self.soft_deadline {
             Some(deadline) => policy.soft_deadline(deadline),
             None => policy,
@@ -119,6 +126,7 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
         stale_while_revalidate: table.get("stale_while_revalidate", base.stale_while_revalidate),
         stale_if_error: table.get("stale_if_error", base.stale_if_error),
         near_ttl: table.find("near_ttl").or(base.near_ttl),
+        hot_near_ttl: table.find("hot_near_ttl").or(base.hot_near_ttl),
         consistency: table.get("consistency", base.consistency),
         consistency_bound: table.get("consistency_bound", base.consistency_bound),
         near_max_bytes: table.get("near_max_bytes", ByteSize(base.near_max_bytes)).0,
@@ -130,6 +138,9 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
     };
     if !(Duration::from_millis(20)..=Duration::from_secs(60)).contains(&settings.consistency_bound) {
         table.report("consistency_bound", "must be between 20ms and 60s");
+    }
+    if settings.hot_near_ttl.is_some() && settings.consistency == ConsistencyMode::Local {
+        table.report("hot_near_ttl", "needs bounded or strict consistency");
     }
     // What a collection takes over has been checked where it stands.
     if settings != *base

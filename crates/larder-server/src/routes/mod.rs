@@ -26,6 +26,7 @@ mod read;
 mod refusal;
 mod stats;
 mod target;
+mod top;
 mod view;
 mod watched;
 mod write;
@@ -144,7 +145,7 @@ async fn dispatch_others(
 async fn own(app: &App, head: &Parts, path: &str, method: &Method) -> Result<Answer, Refusal> {
     let is_read = method == Method::GET || method == Method::HEAD;
     match path {
-        "/healthz" | "/readyz" | "/openapi.json" | "/metrics" | "/v1/_stats" if !is_read => {
+        "/healthz" | "/readyz" | "/openapi.json" | "/metrics" | "/v1/_stats" | "/v1/_top" if !is_read => {
             Err(Refusal::method("GET, HEAD, OPTIONS"))
         }
         "/healthz" => Ok(health::alive()),
@@ -152,6 +153,7 @@ async fn own(app: &App, head: &Parts, path: &str, method: &Method) -> Result<Ans
         "/openapi.json" => openapi::document(app, head),
         "/metrics" => metrics::text(app, head),
         "/v1/_stats" => stats::json(app, head),
+        "/v1/_top" => top::json(app, head),
         _ => page::find(path, is_read),
     }
 }

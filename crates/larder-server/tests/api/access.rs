@@ -107,6 +107,7 @@ async fn what_is_not_granted_is_refused() {
         (READER, "GET", "/v1/nothing/1", "", 404),
         (READER, "GET", "/metrics", "", 403),
         (READER, "GET", "/v1/_stats", "", 403),
+        (READER, "GET", "/v1/_top", "", 403),
         (READER, "GET", "/v1/_explain/products/1", "", 403),
         ("", "GET", "/metrics", "", 401),
         ("", "GET", "/healthz", "", 200),

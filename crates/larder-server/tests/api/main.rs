@@ -20,6 +20,7 @@ mod query;
 mod read;
 mod redis;
 mod stop;
+mod top;
 mod watch;
 mod write;
 

@@ -23,6 +23,7 @@ use crate::{
         behind::{Behind, ParseKey, Worker},
         codec::SharedCodec,
         coherence::Coherence,
+        hot::Heat,
         inner::{Inner, TagFromKey, TagsOf, TtlOf},
         log::Follower,
         near::Near,
@@ -256,6 +257,11 @@ where
             );
         }
         let near_ttl = self.policy.near_ttl.unwrap_or(self.policy.keep());
+        let hot_near_ttl_ms = self.policy.hot_near_ttl.map(|ttl| ttl.as_millis() as u64);
+        if hot_near_ttl_ms.is_some() && self.consistency == Consistency::Local && self.redis.is_some() {
+            let message = "needs bounded or strict consistency: else nothing notices that a copy is old";
+            return Err(Error::new(ErrorKind::Config, message).with_field("hot_near_ttl"));
+        }
         let bound = self.consistency.bound();
         if bound < MIN_BOUND || bound > MAX_BOUND {
             return Err(
@@ -309,6 +315,8 @@ where
             ahead,
             flights: Arc::default(),
             stats: Stats::default(),
+            heat: Arc::new(Heat::new(self.clock.monotonic_ms())),
+            hot_near_ttl_ms,
             clock: self.clock,
             tasks: TaskTracker::new(),
             loads: Semaphore::new(self.max_concurrent_loads),

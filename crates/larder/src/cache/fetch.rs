@@ -200,7 +200,7 @@ where
 
     pub(crate) fn keep_near(&self, key: &K, entry: Option<NearEntry<V>>) {
         if let (Some(near), Some(entry)) = (&self.near, entry) {
-            near.insert(key.clone(), entry);
+            near.insert(key.clone(), self.held_longer(key, entry));
         }
     }
 

@@ -33,6 +33,7 @@ use crate::{
         entry::{Freshness, Lease},
         fetch::{Loader, Plan, RefreshOrder},
         flight::{Boarding, Flight, Flights},
+        hot::Heat,
         log::Follower,
         near::{Near, NearEntry},
         shared::Shared,
@@ -75,6 +76,10 @@ pub(crate) struct Inner<K, V> {
     pub(crate) consistency: Consistency,
     pub(crate) flights: Arc<Flights<K, V>>,
     pub(crate) stats: Stats,
+    /// Shared with the caches of parts: a key is as hot as all that is read of it.
+    pub(crate) heat: Arc<Heat<K>>,
+    /// How long a near copy of a hot key is served without asking Redis, if longer than others.
+    pub(crate) hot_near_ttl_ms: Option<u64>,
     pub(crate) clock: Time,
     /// Owns every flight; a flight ends by its own deadlines.
     pub(crate) tasks: TaskTracker,
@@ -109,7 +114,7 @@ where
     V: Send + Sync + 'static,
 {
     /// The hit path: one look at the near map, one read of the coarse clock, one counter. No lock of our own, no
-    /// allocation. `answer` takes what it needs from the copy where it lies: moving the whole of it would cost as much
+    /// allocation, but for the few hits that are a sample (`hot`). `answer` takes what it needs from the copy where it lies: moving the whole of it would cost as much
     /// as the look itself.
     #[inline]
     pub(crate) fn near_hit<Q, R>(
@@ -119,7 +124,7 @@ where
     ) -> Option<R>
     where
         K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let mut found = self.near.as_ref()?.get(key);
         let entry = found.as_mut()?;
@@ -130,7 +135,9 @@ where
         if !fresh {
             return None;
         }
-        self.stats.count(Counter::NearHits);
+        if self.stats.count_near_hit() {
+            self.note_hit(key, now_ms);
+        }
         Some(answer(entry, now_ms))
     }
 
@@ -206,6 +213,9 @@ where
         load: Loader<V>,
     ) -> SlowRead<'a, V> {
         Box::pin(async move {
+            if options.mode != ReadMode::Bypass {
+                self.note_read(&key);
+            }
             let answer = match options.deadline {
                 None => self.answer(key, options, load).await,
                 // In a box of its own: else every read would carry the room for two answers.
@@ -357,6 +367,7 @@ where
         let now_ms = self.clock.monotonic_ms();
         let (mut answers, mut passengers) = (Vec::with_capacity(keys.len()), Vec::new());
         for key in keys {
+            self.note_read(key);
             let (reason, spare) = match self.look_near(key) {
                 NearLook::Fresh(entry) | NearLook::Stale(entry) => {
                     answers.push(Answer::Here(entry.read(Served::Near, now_ms)));

@@ -53,6 +53,7 @@ mod flight;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guard;
+mod hot;
 mod inner;
 mod invalidate;
 mod log;
@@ -84,6 +85,7 @@ pub use self::{
     confirm::Loaded,
     consistency::Consistency,
     explain::{Explain, TierState},
+    hot::HotKey,
     policy::{MAX_LIFETIME, Policy},
     read::{MissReason, Read, ReadMode, ReadOptions, Served},
     stats::CacheStats,

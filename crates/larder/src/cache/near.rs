@@ -61,6 +61,16 @@ impl<V> NearEntry<V> {
         self.plain_until_ms = self.plain_until_ms.min(until_ms);
     }
 
+    /// Lengthens that time, if it was `near_ttl_ms` and no less: until `hot_ttl_ms` after this copy was made.
+    pub(crate) fn hold_near(&mut self, near_ttl_ms: u64, hot_ttl_ms: u64, calm_until_ms: u32) {
+        let near_until_ms = u64::from(self.near_until_ms);
+        if near_until_ms >= near_ttl_ms {
+            let until_ms = near_until_ms.saturating_add(hot_ttl_ms.saturating_sub(near_ttl_ms));
+            self.near_until_ms = until_ms.min(u64::from(u32::MAX)) as u32;
+            self.plain_until_ms = self.near_until_ms.min(calm_until_ms);
+        }
+    }
+
     /// Makes it stale, see [`Lifetime::expired_at`], and good by what is known from now on.
     pub(crate) fn expire(&mut self, now_ms: u64, stamp: Stamp) {
         self.life = self.life.expired_at(self.age_ms(now_ms));

@@ -64,6 +64,8 @@ where
             consistency: whole.consistency,
             flights: Arc::default(),
             stats: Stats::default(),
+            heat: whole.heat.clone(),
+            hot_near_ttl_ms: whole.hot_near_ttl_ms,
             clock: whole.clock.clone(),
             tasks: TaskTracker::new(),
             loads: Semaphore::new(whole.loads.available_permits().max(1)),

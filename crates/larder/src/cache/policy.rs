@@ -32,6 +32,7 @@ pub struct Policy {
     pub(crate) stale_if_error: Duration,
     pub(crate) negative_ttl: Duration,
     pub(crate) near_ttl: Option<Duration>,
+    pub(crate) hot_near_ttl: Option<Duration>,
     pub(crate) max_entry_bytes: usize,
     pub(crate) compress_above_bytes: Option<usize>,
     pub(crate) load_deadline: Duration,
@@ -48,6 +49,7 @@ impl Default for Policy {
             stale_if_error: Duration::ZERO,
             negative_ttl: Duration::from_secs(5),
             near_ttl: None,
+            hot_near_ttl: None,
             max_entry_bytes: 1 << 20,
             compress_above_bytes: Some(4 << 10),
             load_deadline: Duration::from_secs(5),
@@ -115,6 +117,26 @@ impl Policy {
     #[must_use]
     pub fn near_ttl(mut self, ttl: Duration) -> Self {
         self.near_ttl = Some(ttl);
+        self
+    }
+
+    /// How long a node may serve its own copy of a [hot](crate::cache::HotKey::is_hot) key without asking Redis, where
+    /// [`near_ttl`](Policy::near_ttl) is shorter: the keys that Redis is asked for most are asked for least. Invalidations
+    /// reach such a copy like any other, so [`Consistency::Bounded`](crate::cache::Consistency) and `Strict` bound how stale it
+    /// can be all the same; beside Redis, `Local` is refused. Never past the value's own lifetime. A rule of the whole cache.
+    /// Default: as all keys.
+    ///
+    /// ```
+    /// use larder::cache::Policy;
+    /// use std::time::Duration;
+    /// let policy = Policy::ttl(Duration::from_secs(300))
+    ///     .near_ttl(Duration::from_secs(1))
+    ///     .hot_near_ttl(Duration::from_secs(60));
+    /// assert!(policy.check().is_ok());
+    /// ```
+    #[must_use]
+    pub fn hot_near_ttl(mut self, ttl: Duration) -> Self {
+        self.hot_near_ttl = Some(ttl);
         self
     }
 
@@ -189,6 +211,11 @@ impl Policy {
         }
         if self.refresh_ahead.is_some_and(|beta| !(0.01..=100.0).contains(&beta)) {
             return wrong("refresh_ahead", "must be between 0.01 and 100");
+        }
+        if let Some(hot) = self.hot_near_ttl
+            && self.near_ttl.is_none_or(|near| near.is_zero() || hot < near)
+        {
+            return wrong("hot_near_ttl", "needs a near_ttl that is shorter, and not zero");
         }
         if let Some(soft) = self.soft_deadline {
             if soft.is_zero() || soft >= self.load_deadline {

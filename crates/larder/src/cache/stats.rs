@@ -34,8 +34,13 @@ pub(crate) enum Counter {
 
 const COUNTERS: usize = Counter::FirstMiss as usize + MissReason::ALL.len();
 
-#[repr(align(128))]
-struct Stripe([AtomicU64; COUNTERS]);
+/// One stripe. What a near hit needs comes first, in one line of the processor's cache.
+#[repr(C, align(128))]
+struct Stripe {
+    /// The near hit that is looked at, see [`Stats::count_near_hit`].
+    sampled_at: AtomicU64,
+    counts: [AtomicU64; COUNTERS],
+}
 
 /// The counters of one cache.
 pub(crate) struct Stats {
@@ -44,7 +49,8 @@ pub(crate) struct Stats {
 
 impl Default for Stats {
     fn default() -> Self {
-        let stripe = || Stripe(std::array::from_fn(|_| AtomicU64::new(0)));
+        let stripe =
+            || Stripe { sampled_at: AtomicU64::new(0), counts: std::array::from_fn(|_| AtomicU64::new(0)) };
         Self { stripes: (0..STRIPES).map(|_| stripe()).collect() }
     }
 }
@@ -66,6 +72,21 @@ fn own_stripe() -> usize {
 impl Stats {
     pub(crate) fn count(&self, counter: Counter) {
         self.add(counter as usize, 1);
+    }
+
+    /// Counts a near hit, and says whether it is one that is looked at: the first one, and then the one that
+    /// [`sample_after`](Self::sample_after) named.
+    #[inline]
+    pub(crate) fn count_near_hit(&self) -> bool {
+        let stripe = &self.stripes[own_stripe()];
+        stripe.counts[Counter::NearHits as usize].fetch_add(1, Relaxed) >= stripe.sampled_at.load(Relaxed)
+    }
+
+    /// Of this thread's stripe, the near hit that is so many on from the last one is the next to be looked at.
+    pub(crate) fn sample_after(&self, hits: u64) {
+        let stripe = &self.stripes[own_stripe()];
+        let next = stripe.counts[Counter::NearHits as usize].load(Relaxed) + hits - 1;
+        stripe.sampled_at.store(next, Relaxed);
     }
 
     pub(crate) fn count_many(&self, counter: Counter, by: usize) {
@@ -92,11 +113,11 @@ impl Stats {
     }
 
     fn add(&self, index: usize, by: u64) {
-        self.stripes[own_stripe()].0[index].fetch_add(by, Relaxed);
+        self.stripes[own_stripe()].counts[index].fetch_add(by, Relaxed);
     }
 
     fn sum(&self, index: usize) -> u64 {
-        self.stripes.iter().map(|stripe| stripe.0[index].load(Relaxed)).sum()
+        self.stripes.iter().map(|stripe| stripe.counts[index].load(Relaxed)).sum()
     }
 
     pub(crate) fn snapshot(&self) -> CacheStats {

@@ -144,7 +144,9 @@ where
     /// Beside Redis, a copy that Redis does not have is kept for a moment only, so that it is shared soon.
     fn unless_shared(&self, mut entry: NearEntry<V>) -> NearEntry<V> {
         if self.shared.is_some() {
-            entry.bound_near(UNSHARED_NEAR_MS);
+            // Less than a shared one has in any case, so that the two can be told apart.
+            let less_ms = self.near_ttl_ms.saturating_sub(1).min(u64::from(u32::MAX)) as u32;
+            entry.bound_near(UNSHARED_NEAR_MS.min(less_ms));
         }
         entry
     }
@@ -228,7 +230,7 @@ where
     ) -> NearEntry<V> {
         let weight = value.as_deref().map_or(1, |value| (self.weigher)(value));
         let near_until_ms = age_ms.saturating_add(self.near_ttl_ms).min(u64::from(u32::MAX)) as u32;
-        let calm_until_ms = self.ahead.as_ref().map_or(life.fresh_ms, |ahead| ahead.begins_ms(&life));
+        let calm_until_ms = self.calm_until_ms(&life);
         NearEntry {
             value,
             created_ms: self.clock.monotonic_ms().saturating_sub(age_ms),
@@ -239,6 +241,21 @@ where
             stamp: basis.stamp,
             tags: (!tags.is_empty()).then(|| tags.into()),
         }
+    }
+
+    /// Until which age a hit has nothing to think about but the near bound.
+    fn calm_until_ms(&self, life: &Lifetime) -> u32 {
+        self.ahead.as_ref().map_or(life.fresh_ms, |ahead| ahead.begins_ms(life))
+    }
+
+    /// A near copy that is about to be kept, with more time if its key is hot. One that Redis does not have stays short.
+    pub(crate) fn held_longer(&self, key: &K, mut entry: NearEntry<V>) -> NearEntry<V> {
+        if let Some(hot_ttl_ms) = self.hot_near_ttl_ms
+            && self.heat.is_hot(key, self.clock.monotonic_ms())
+        {
+            entry.hold_near(self.near_ttl_ms, hot_ttl_ms, self.calm_until_ms(&entry.life));
+        }
+        entry
     }
 
     /// Stamps for the tags of a copy. Costs a round trip when one of them is new to this node.

@@ -71,6 +71,8 @@ mod matches;
 mod merge;
 #[cfg(feature = "mongo")]
 mod mongo;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
+mod operate;
 mod order;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod partial;

@@ -8,6 +8,7 @@ mod deadlines;
 mod document;
 mod expire;
 mod history;
+mod hot;
 mod outage;
 mod redis;
 mod refresh_ahead;
