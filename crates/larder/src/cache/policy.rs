@@ -260,3 +260,32 @@ impl Policy {
         (ttl.as_millis() as f64 * (1.0 - cut)) as u32
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_jitter_and_no_wish_of_a_value_prolongs_a_life(
+            ttl_ms in 1_u64..100_000,
+            jitter in 0.0..0.5,
+            windows_ms: [u16; 2],
+            own_ms in proptest::option::of(1_u64..200_000),
+        ) {
+            let ms = |ms: u16| Duration::from_millis(ms.into());
+            let policy = Policy::ttl(Duration::from_millis(ttl_ms))
+                .jitter(jitter)
+                .stale_while_revalidate(ms(windows_ms[0]))
+                .stale_if_error(ms(windows_ms[1]));
+            let life = policy.lifetime(true, own_ms.map(Duration::from_millis)).expect("it is to be cached");
+            let wanted_ms = own_ms.unwrap_or(ttl_ms).min(ttl_ms);
+            prop_assert!(u64::from(life.fresh_ms) <= wanted_ms, "soft expiry");
+            prop_assert!(f64::from(life.fresh_ms) >= (wanted_ms as f64 * (1.0 - jitter)).floor());
+            prop_assert!(u64::from(life.fresh_ms) <= life.keep_ms(), "soft before hard");
+            prop_assert!(life.keep_ms() <= policy.keep().as_millis() as u64, "hard expiry");
+        }
+    }
+}

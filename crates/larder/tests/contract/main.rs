@@ -1,6 +1,7 @@
 //! One contract per capability, each over every backend it has.
 
 mod behind;
+mod bookkeeping;
 mod cache;
 mod coherence;
 mod conditional;

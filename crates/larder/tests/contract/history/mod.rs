@@ -43,6 +43,8 @@ const SLACK: Duration = Duration::from_millis(500);
 struct World {
     numbers: [AtomicU64; KEYS],
     history: History,
+    /// How often each node was asked for a value.
+    asked: [AtomicU64; NODES],
     /// Whether writers wait.
     is_held: AtomicBool,
     is_over: AtomicBool,
@@ -52,7 +54,8 @@ impl World {
     fn new() -> Arc<Self> {
         let numbers = std::array::from_fn(|_| AtomicU64::new(1));
         let history = History::new(KEYS);
-        Arc::new(Self { numbers, history, is_held: AtomicBool::new(false), is_over: AtomicBool::new(false) })
+        let (is_held, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+        Arc::new(Self { numbers, history, asked: Default::default(), is_held, is_over })
     }
 
     async fn read(self: Arc<Self>, key: usize, pause: Duration) -> larder::Result<Option<u64>> {
@@ -69,6 +72,7 @@ async fn read_on_and_on(world: Arc<World>, cache: Cache<String, u64>, node: usiz
         let pause = Duration::from_micros(dice.random_range(0..3_000));
         let floor = world.history.floor(key, node);
         let (text, load) = (format!("k{key}"), world.clone().read(key, pause));
+        world.asked[node].fetch_add(1, Relaxed);
         if let Ok(Some(number)) = cache.get_with(&*text, || load).await {
             world.history.has_read(floor, *number);
         }
@@ -139,6 +143,11 @@ async fn judge_in(
     world.is_over.store(true, Relaxed);
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
+    }
+    for (asked, node) in world.asked.iter().zip(nodes) {
+        let stats = node.stats();
+        assert_eq!(stats.reads() + stats.read_errors, asked.load(Relaxed), "each read is counted once");
+        assert_eq!(stats.misses.iter().sum::<u64>(), stats.source_reads, "each miss has a reason");
     }
     let verdict = world.history.verdict();
     assert!(verdict.reads > 200 && verdict.writes > 20, "something must have happened: {verdict:?}");
