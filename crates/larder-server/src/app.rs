@@ -67,7 +67,8 @@ impl App {
         for collection in &config.collections {
             let opened = open_collection(&database, redis.as_ref(), collection)
                 .map_err(|error| error.context(format_args!("collection {}", collection.name)))?;
-            resources.insert(collection.name.clone(), Resource::new(collection, opened, &gate));
+            let resource = Resource::new(collection, opened, &config.alarms, &gate)?;
+            resources.insert(collection.name.clone(), resource);
         }
         Ok(Self {
             limits: config.limits.clone(),

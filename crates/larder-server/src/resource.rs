@@ -1,7 +1,13 @@
 //! A declared collection as the routes see it: its documents, and what each role may do with them.
 
+use std::time::Duration;
+
 use hyper::header::HeaderValue;
-use larder::document::{Collection, Schema};
+use larder::{
+    cache::{HitLevel, HitRate, HitRateAlarm, HitRateRules},
+    document::{Collection, Schema},
+};
+use parking_lot::Mutex;
 
 use crate::{
     auth::{Gate, RoleId},
@@ -16,6 +22,8 @@ pub(crate) struct Resource {
     pub name: String,
     /// The documents, through the cache.
     pub collection: Collection,
+    /// Judges how many reads its cache answers; shown the counters once a second.
+    alarm: Mutex<HitRateAlarm>,
     /// What every answer says about being kept.
     pub cache_control: HeaderValue,
     /// By role; `None` for a role that was granted nothing.
@@ -34,11 +42,48 @@ pub(crate) struct Access {
 }
 
 impl Resource {
-    pub(crate) fn new(config: &CollectionConfig, collection: Collection, gate: &Gate) -> Self {
+    /// # Errors
+    /// Rules for alarms that cannot work.
+    pub(crate) fn new(
+        config: &CollectionConfig,
+        collection: Collection,
+        alarms: &HitRateRules,
+        gate: &Gate,
+    ) -> larder::Result<Self> {
         let access = gate.role_names().map(|role| Access::of_role(config, role, gate.is_open())).collect();
         let cache_control =
             HeaderValue::from_str(&config.cache_control).expect("checked with the configuration");
-        Self { name: config.name.clone(), collection, cache_control, access }
+        let alarm = Mutex::new(HitRateAlarm::new(alarms.clone())?);
+        Ok(Self { name: config.name.clone(), collection, alarm, cache_control, access })
+    }
+
+    /// Judges the hit rate at this time after the start, and logs when that has become another one.
+    pub(crate) fn judge(&self, since_start: Duration) {
+        let mut alarm = self.alarm.lock();
+        let crossed = alarm.observe(since_start, &self.collection.stats());
+        let HitRate { rate, reads, .. } = alarm.last();
+        drop(alarm);
+        let (collection, percent) = (self.name.as_str(), (rate.unwrap_or(1.0) * 1_000.0).round() / 10.0);
+        match crossed {
+            None | Some(HitLevel::Unknown) => {}
+            Some(HitLevel::Good) => {
+                tracing::info!(collection, percent, reads, "The hit rate is as it should be again.");
+            }
+            Some(HitLevel::Low) => tracing::warn!(collection, percent, reads, "The hit rate is low."),
+            Some(HitLevel::VeryLow) => {
+                tracing::error!(
+                    collection,
+                    percent,
+                    reads,
+                    "The hit rate is very low: the cache helps little."
+                );
+            }
+        }
+    }
+
+    /// What was judged last.
+    pub(crate) fn hit_rate(&self) -> HitRate {
+        self.alarm.lock().last()
     }
 
     /// What a role may do here; `None` when that is nothing.

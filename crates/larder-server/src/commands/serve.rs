@@ -98,6 +98,9 @@ fn start_sampler(app: &Arc<App>) -> AbortOnDropHandle<()> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            for resource in app.resources.values() {
+                resource.judge(app.telemetry.uptime());
+            }
             let sample = routes::sample(&app);
             app.telemetry.window.lock().push(sample);
         }

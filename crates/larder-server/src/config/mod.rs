@@ -4,6 +4,7 @@
 //! file alone. Unknown keys and variables are refused, with the nearest one that exists.
 
 mod access;
+mod alarms;
 mod collection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -18,6 +19,7 @@ mod verb;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use larder::cache::HitRateRules;
 use toml::de::DeTable;
 
 use self::reader::{Context, Reader};
@@ -51,6 +53,8 @@ pub(crate) struct Config {
     pub redis: RedisSettings,
     /// What every collection's cache begins from.
     pub cache: CacheSettings,
+    /// From when on a hit rate is too low.
+    pub alarms: HitRateRules,
     /// Sizes, counts and deadlines of requests.
     pub limits: Limits,
     /// Who may do what.
@@ -161,11 +165,12 @@ fn read(file: &mut Reader<'_>) -> Config {
     table.finish();
 
     let cache = policy::read_defaults(file.table("cache"));
+    let alarms = alarms::read(file.table("alarms"));
     let limits = limits::read(file.table("limits"));
     let auth = access::read(file);
     let collections =
         file.tables("collection").into_iter().filter_map(|table| collection::read(table, &cache)).collect();
-    Config { listen, data_dir, cursor_secret, mongo, watch, redis, cache, limits, auth, collections }
+    Config { listen, data_dir, cursor_secret, mongo, watch, redis, cache, alarms, limits, auth, collections }
 }
 
 fn describe_syntax_error(text: &str, error: &toml::de::Error) -> Problem {

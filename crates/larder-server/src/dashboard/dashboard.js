@@ -67,9 +67,11 @@ function showHero(stats) {
   if (!reads) return;
   const part = saved / reads;
   write("hit-rate", percent(part));
-  const [tone, words] = part >= 0.9 ? ["good", "healthy"] : part >= 0.7 ? ["warn", "low: under 90 %"] : ["alarm", "very low: under 70 %"];
+  let [tone, words] = part >= 0.9 ? ["good", "healthy"] : part >= 0.7 ? ["warn", "low: under 90 %"] : ["alarm", "very low: under 70 %"];
+  const alarms = lowRates(stats);
+  if (alarms.length) [tone, words] = [alarms.some(({ level }) => level === "very-low") ? "alarm" : "warn", alarms.map(({ words }) => words).join(", ")];
   // A cache that is filling up is not a cache that fails.
-  const filling = part < 0.9 && stats.misses.cold > tiers.source / 2;
+  const filling = !alarms.length && part < 0.9 && stats.misses.cold > tiers.source / 2;
   byId("verdict").className = `verdict ${filling ? "" : tone}`;
   write("verdict", filling ? "filling: most misses are first reads" : words);
   write("sentence", `${count(saved)} of ${count(reads)} reads never reached the database.`);
@@ -84,6 +86,11 @@ function showHero(stats) {
   byId("tier-legend").replaceChildren(...shown.map(([tier, name]) =>
     element("div", tier, element("dt", "", name), element("dd", "", `${percent(tiers[tier] / reads)} · ${count(tiers[tier])}`))));
 }
+
+/** The collections whose hit rate the server finds too low now, whatever it was since the start. */
+const lowRates = (stats) => stats.collections
+  .filter(({ hit_rate: { level } }) => level === "low" || level === "very-low")
+  .map(({ name, hit_rate: { level, rate } }) => ({ level, words: `${name}: ${percent(rate)} now, ${level === "low" ? "low" : "very low"}` }));
 
 function notes({ totals }, asked) {
   const list = [];

@@ -3,6 +3,7 @@
 //! Dispatch is by hand. A router, extractors and layers cost more than a near hit itself; here a hit is a few
 //! comparisons on the path, one look into the cache, and headers that exist already.
 
+mod alarms;
 mod body;
 mod bulk;
 mod cache_status;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
-    routes::{Answer, Refusal, fresh, watched},
+    routes::{Answer, Refusal, alarms, fresh, watched},
     telemetry::Sample,
 };
 
@@ -63,10 +63,11 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
                 "hits_near": stats.near_hits,
                 "hits_shared": stats.shared_hits,
                 "misses": stats.source_reads,
-                "asked": count_of(&stats, MissReason::Asked),
+                "asked": stats.misses_of(MissReason::Asked),
                 "source_loads": stats.loads,
                 "near_entries": stats.near_entries,
                 "near_bytes": stats.near_weight,
+                "hit_rate": alarms::json(resource),
                 "watch": watched::json(app, resource),
             })
         }).collect::<Vec<_>>(),
@@ -102,15 +103,6 @@ pub(super) fn redis_state(app: &App) -> &'static str {
 fn misses(total: &CacheStats) -> Value {
     let counts = MissReason::ALL.iter().zip(total.misses);
     Value::Object(Map::from_iter(counts.map(|(reason, count)| (reason.name().to_owned(), count.into()))))
-}
-
-fn count_of(stats: &CacheStats, reason: MissReason) -> u64 {
-    MissReason::ALL
-        .iter()
-        .zip(stats.misses)
-        .filter(|(other, _)| **other == reason)
-        .map(|(_, count)| count)
-        .sum()
 }
 
 fn total_of(app: &App) -> CacheStats {

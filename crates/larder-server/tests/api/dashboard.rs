@@ -54,6 +54,7 @@ async fn every_figure_that_the_page_shows_is_told() {
         "/collections/0/asked",
         "/collections/0/near_entries",
         "/collections/0/near_bytes",
+        "/collections/0/hit_rate/level",
     ] {
         assert!(stats.pointer(path).is_some_and(|value| !value.is_null()), "{path}: {stats}");
     }

@@ -53,6 +53,7 @@ mod flight;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod guard;
+mod hit_rate;
 mod hot;
 mod inner;
 mod invalidate;
@@ -85,6 +86,7 @@ pub use self::{
     confirm::Loaded,
     consistency::Consistency,
     explain::{Explain, TierState},
+    hit_rate::{HitLevel, HitRate, HitRateAlarm, HitRateRules},
     hot::HotKey,
     policy::{MAX_LIFETIME, Policy},
     read::{MissReason, Read, ReadMode, ReadOptions, Served},

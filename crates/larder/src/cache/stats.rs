@@ -203,6 +203,11 @@ impl CacheStats {
         self.near_hits + self.shared_hits + self.source_reads
     }
 
+    /// Source reads for this reason.
+    pub fn misses_of(&self, reason: MissReason) -> u64 {
+        self.misses[reason as usize]
+    }
+
     /// The part of the reads that a cache answered, 0 to 1; 1 when there were none.
     pub fn hit_rate(&self) -> f64 {
         match self.reads() {
