@@ -57,6 +57,7 @@ pub struct CacheBuilder<K, V> {
     version: u32,
     shards: NonZeroU16,
     max_concurrent_loads: usize,
+    writes_through: bool,
     behind: Option<(WriteBehind, ParseKey<K>)>,
     consistency: Consistency,
     tags_of: Option<TagsOf<K, V>>,
@@ -95,6 +96,7 @@ where
             version: 1,
             shards: DEFAULT_SHARDS,
             max_concurrent_loads: 256,
+            writes_through: false,
             behind: None,
             consistency: Consistency::default(),
             tags_of: None,
@@ -120,6 +122,13 @@ where
     /// Where [`Cache::put`] and [`Cache::remove`] write to.
     pub fn sink(mut self, sink: impl Sink<K, V>) -> Self {
         self.sink = Some(Arc::new(sink));
+        self
+    }
+
+    /// Has [`Cache::put`] and [`Cache::remove`] leave the value that they wrote in the cache (write-through): as
+    /// [`Cache::put_with`], with the cache's sink as the write. Needs a sink.
+    pub fn write_through(mut self) -> Self {
+        self.writes_through = true;
         self
     }
 
@@ -256,6 +265,10 @@ where
                 Error::new(ErrorKind::Config, "must be at least 1").with_field("max_concurrent_loads")
             );
         }
+        if self.writes_through && (self.sink.is_none() || self.behind.is_some()) {
+            let message = "needs a sink, and cannot be had together with write_behind";
+            return Err(Error::new(ErrorKind::Config, message).with_field("write_through"));
+        }
         let near_ttl = self.policy.near_ttl.unwrap_or(self.policy.keep());
         let hot_near_ttl_ms = self.policy.hot_near_ttl.map(|ttl| ttl.as_millis() as u64);
         if hot_near_ttl_ms.is_some() && self.consistency == Consistency::Local && self.redis.is_some() {
@@ -301,6 +314,7 @@ where
             codec: self.codec,
             source: self.source,
             sink: self.sink,
+            writes_through: self.writes_through,
             behind: behind.map(|worker| worker.behind.clone()),
             workers: Mutex::new(workers),
             parse_key: self.behind.map(|(_, parse)| parse),

@@ -218,6 +218,15 @@ impl Coherence {
         self.forget_hash(xxh3_64(text.as_bytes()));
     }
 
+    /// Forgets every copy of the key's bucket, if nothing was forgotten of it since the stamp was taken: then returns a stamp for
+    /// a copy that is good from here on.
+    pub(crate) fn forget_since(&self, stamp: &Stamp) -> Option<Stamp> {
+        let next = stamp.bucket_count.wrapping_add(1);
+        let bucket = &self.buckets[usize::from(stamp.bucket)];
+        bucket.compare_exchange(stamp.bucket_count, next, Ordering::AcqRel, Ordering::Acquire).ok()?;
+        Some(Stamp { bucket_count: next, ..*stamp })
+    }
+
     pub(crate) fn forget_hash(&self, hash: u64) {
         self.buckets[usize::from(Self::bucket_of(hash))].fetch_add(1, Ordering::AcqRel);
     }
@@ -345,6 +354,17 @@ mod tests {
         assert!(coherence.is_current(&stamp), "another shard");
         coherence.flush(coherence.shard_of("a"));
         assert!(!coherence.is_current(&stamp));
+    }
+
+    #[test]
+    fn a_copy_replaces_all_older_ones_unless_something_was_heard_in_between() {
+        let coherence = Coherence::of_shards(4);
+        let (begun, older) = (coherence.stamp("a"), coherence.stamp("a"));
+        let written = coherence.forget_since(&begun).expect("nothing was heard");
+        assert!(coherence.is_current(&written) && !coherence.is_current(&older));
+        coherence.forget("a");
+        assert!(!coherence.is_current(&written));
+        assert!(coherence.forget_since(&written).is_none(), "something was");
     }
 
     #[test]

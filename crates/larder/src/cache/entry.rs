@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! lease:  'L' 0x01 | token 16
-//! blocked: 'L' 0x04
+//! blocked: 'L' 0x04 | token of each writer 16
 //! value:  'L' kind flags codec | created_unix_ms 8 | fresh_ms 4 | stale_ms 4 | error_ms 4 | checksum 4
 //!         | epoch 8 | seq 8 | tag count 1 | tags 8 each | load_us 4, if the flags say so | payload
 //! ```

@@ -28,6 +28,9 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two looks at another node's lease.
 const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
+/// How often a value is looked at again because its key was invalidated meanwhile, before it is loaded anew.
+const SECOND_LOOKS: u32 = 2;
+
 /// A loader that is ready to be called once, with the previous value if there is one that it may confirm.
 pub(crate) type Loader<V> = Box<dyn FnOnce(Option<Arc<V>>) -> LoadFuture<Loaded<V>> + Send>;
 pub(crate) type LoadFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
@@ -307,7 +310,7 @@ where
         plan: &mut Plan<V>,
     ) -> Right<V> {
         let give_up = Instant::now() + plan.policy.load_deadline;
-        let mut pause = POLL.0;
+        let (mut pause, mut second_looks) = (POLL.0, SECOND_LOOKS);
         loop {
             let found = match plan.first.take() {
                 Some(first) => first,
@@ -315,6 +318,11 @@ where
             };
             let decided = match found {
                 Ok(Lookup::Leased) => Some(Right::Leased(plan.reason, None)),
+                // Something was heard while we looked. It may be what brought this value: a look that begins now tells.
+                Ok(Lookup::Value(_)) if second_looks > 0 && !self.coherence.is_current(&plan.basis.stamp) => {
+                    second_looks -= 1;
+                    continue;
+                }
                 Ok(Lookup::Value(envelope)) => self.judge(shared, plan, &envelope).await,
                 Ok(Lookup::Corrupt) => self.take_over(shared, plan).await,
                 Ok(Lookup::Busy) => None,

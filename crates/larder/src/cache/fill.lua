@@ -7,13 +7,17 @@
 -- the value in the slot still stands, how that one begins: then ARGV[2] replaces its header only
 -- Returns 1 stored; 0 refused: the lease expired or an invalidation destroyed it; 2 refused: something was purged; 3 refused:
 -- the slot does not begin as ARGV[7] says, and the lease still stands
--- Cost    O(tags), five calls of Redis and up to two for each tag        Clock  none
+-- Cost    O(tags), six calls of Redis and up to two for each tag        Clock  none
 -- Retry   safe: a repeat after an unknown outcome finds no lease and is refused; the value stands
 local lease, began, renews = ARGV[1], tonumber(ARGV[5]), ARGV[7]
 -- A foreign type in the slot answers with an error table, which equals no lease.
 local held = redis.pcall('GETRANGE', KEYS[1], 0, #lease)
 if held ~= lease then
   if redis.pcall('GET', KEYS[2]) ~= lease then
+    return 0
+  end
+  if redis.pcall('GETRANGE', KEYS[1], 0, 1) == 'L\4' then
+    -- Somebody is writing what this was loaded from.
     return 0
   end
   if redis.pcall('GETRANGE', KEYS[1], 36, 43) == string.rep('\255', 8) then

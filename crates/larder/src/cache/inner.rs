@@ -61,6 +61,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) codec: Option<SharedCodec<V>>,
     pub(crate) source: Option<SharedSource<K, V>>,
     pub(crate) sink: Option<SharedSink<K, V>>,
+    /// Whether writes by the sink leave the value in the cache.
+    pub(crate) writes_through: bool,
     /// Set if writes are carried out behind.
     pub(crate) behind: Option<Behind>,
     /// Own the workers that carry them out.

@@ -3,15 +3,16 @@
 --
 -- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] channel  KEYS[5] purge mark or the first slot  KEYS[6..] further
 --         slots and the leases beside them; all with one hash tag
--- ARGV[1] 'U' unlink KEYS[5..], 'M' set the mark KEYS[5] to the new number, 'B' write ARGV[5] into each slot KEYS[5], [7],
---         … and unlink the lease behind each, 'E' give the values in these slots another header, if they begin as they did
+-- ARGV[1] 'U' unlink KEYS[5..], 'M' set the mark KEYS[5] to the new number, 'B' put a writer's token into the block in each slot
+--         KEYS[5], [7], … and unlink the lease behind each, 'E' give the values in these slots another header, if they begin as they did
 --         when they were read, and unlink what is another value by now, and the lease behind each
 -- ARGV[2] an epoch for the case that there is none      ARGV[3] the event      ARGV[4] lifetime of what is written,
---         milliseconds, 0 for ever      ARGV[5] the tombstone      ARGV[6] '1' to spare values that are still to be written
+--         milliseconds, 0 for ever      ARGV[5] how a block begins      ARGV[6] '1' to spare values that are still to be written
 --         behind: they are newer than anything the source has
+-- ARGV[7] with 'B', the writer's token, and ARGV[8] '1' if it should be there already
 -- ARGV[7..] with 'E', three for each slot: how it began, how it is to begin, and for how long it is kept then, milliseconds
 -- Returns {epoch, number}
--- Cost    O(keys), six calls of Redis, one for each slot that is written, one for each that may be spared, four for
+-- Cost    O(keys), six calls of Redis, up to four for each slot that is blocked, one for each that may be spared, four for
 --         each of 'E'        Clock  none
 -- Retry   safe: a repeat takes another number and invalidates again; one of 'E' destroys what the first one made stale
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -60,9 +61,21 @@ elseif mode == 'E' then
     redis.call('UNLINK', KEYS[i + 1])
   end
 else
+  local token, is_renewed, STRANGER = ARGV[7], ARGV[8] == '1', string.rep('\0', 16)
   for i = 5, #KEYS, 2 do
     if not is_spared(KEYS[i]) then
-      redis.call('SET', KEYS[i], ARGV[5], 'PX', life)
+      local writers = ''
+      if redis.pcall('GETRANGE', KEYS[i], 0, 1) == ARGV[5] then
+        writers = redis.call('GETRANGE', KEYS[i], 2, -1)
+        writers = #writers > 0 and writers or STRANGER
+      elseif is_renewed then
+        -- The block was lost, and what happened without it is not known.
+        writers = STRANGER
+      end
+      if not string.find(writers, token, 1, true) then
+        writers = writers .. token
+      end
+      redis.call('SET', KEYS[i], ARGV[5] .. writers, 'PX', life)
     end
     redis.call('UNLINK', KEYS[i + 1])
   end

@@ -20,6 +20,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         Consistency, Token,
+        coherence::Position,
         event::{Change, Event},
         inner::Inner,
         shared::{Action, Shared},
@@ -178,15 +179,24 @@ where
             Action::Unlink(_) | Action::Block(..) | Action::Expire(..) => {}
             Action::RefuseFills => self.coherence.forget_shard(shard),
         }
-        self.coherence.acknowledged(shard, at);
+        let in_step = self.has_taken(shard, at).await;
         if let Some(follower) = &self.follower
-            && !follower.took_part(shard, at).await
+            && !in_step
             && action.is_broad()
         {
             // What is loaded from now on is to be stored, so its load must not begin at a number from before the purge.
             let _ = follower.sync(shard).await;
         }
         Ok(Token::new(self.name_hash(), shard, at))
+    }
+
+    /// An invalidation of this node, applied here, was given this number. Returns whether all before it is applied, too.
+    pub(crate) async fn has_taken(&self, shard: u16, at: Position) -> bool {
+        self.coherence.acknowledged(shard, at);
+        match &self.follower {
+            Some(follower) => follower.took_part(shard, at).await,
+            None => true,
+        }
     }
 
     /// Returns when every other node has applied the invalidation, or may not serve copies any more.

@@ -52,7 +52,6 @@ mod fetch;
 mod flight;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-mod guard;
 mod hit_rate;
 mod hot;
 mod inner;
@@ -71,6 +70,7 @@ mod store;
 mod tenant;
 mod token;
 mod unsent;
+mod write;
 
 use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 
@@ -320,7 +320,8 @@ where
 
     /// Writes `value` to the cache's sink and then invalidates `key` (write-around): the next read loads it.
     ///
-    /// With [write-behind](WriteBehind) Redis acknowledges the write, every node reads it from then on, and the sink gets it
+    /// With [write-through](CacheBuilder::write_through) the value that was written is left in the cache, as by
+    /// [`put_with`](Self::put_with): two round trips. With [write-behind](WriteBehind) Redis acknowledges the write, every node reads it from then on, and the sink gets it
     /// a moment later. Cost: one round trip.
     ///
     /// # Errors
@@ -335,6 +336,9 @@ where
         if let Some(behind) = &self.inner.behind {
             return self.inner.put_behind(behind, key, Some(value)).await;
         }
+        if self.inner.writes_through {
+            return self.inner.put_through(key, Some(value)).await;
+        }
         self.inner.sink()?.put(key, value).await?;
         self.invalidate(key).await.map(drop)
     }
@@ -346,6 +350,9 @@ where
     pub async fn remove(&self, key: &K) -> Result<()> {
         if let Some(behind) = &self.inner.behind {
             return self.inner.put_behind(behind, key, None).await;
+        }
+        if self.inner.writes_through {
+            return self.inner.put_through(key, None).await;
         }
         self.inner.sink()?.remove(key).await?;
         self.invalidate(key).await.map(drop)

@@ -54,6 +54,7 @@ where
             codec: Some(part.codec),
             source: Some(part.source),
             sink: None,
+            writes_through: false,
             behind: None,
             workers: Mutex::default(),
             parse_key: None,

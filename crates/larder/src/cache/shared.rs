@@ -15,6 +15,7 @@ use crate::{
         entry::{Envelope, Expired, Lease, Slot, TOMBSTONE},
         event::{epoch_of, epoch_text},
         unsent::Unsent,
+        write::{Block, HOLD},
     },
     redis::{Kind, Redis, Script, Space},
 };
@@ -74,8 +75,8 @@ pub(crate) struct Marks {
 pub(crate) enum Action<'a> {
     /// Destroys the values and the leases of these keys of the shard.
     Unlink(&'a [String]),
-    /// Destroys them, and lets nothing be filled for so long.
-    Block(&'a [String], Duration),
+    /// Destroys them, and lets nothing be filled while the block stands.
+    Block(&'a [String], &'a Block),
     /// Makes their values stale where they lie, if they are still the ones that were read, and else destroys them. One for
     /// each slot: each key with all its kinds.
     Expire(&'a [String], &'a [Expired]),
@@ -155,6 +156,11 @@ impl Shared {
 
     pub(crate) fn max_bytes(&self) -> usize {
         self.max_bytes
+    }
+
+    /// For how long a tag's mark is kept after its last use, in milliseconds.
+    pub(crate) fn tag_keep_ms(&self) -> u64 {
+        self.keep_ms
     }
 
     pub(crate) fn writes_behind(&self) -> bool {
@@ -343,7 +349,7 @@ impl Shared {
                     keys.push(self.space.slot_control(kind, text.as_bytes())?);
                 }
                 match action {
-                    Action::Block(_, hold) => ("B", hold.as_millis() as u64),
+                    Action::Block(..) => ("B", HOLD.as_millis() as u64),
                     Action::Expire(..) => ("E", 0),
                     _ => ("U", 0),
                 }
@@ -365,6 +371,9 @@ impl Shared {
         let (epoch, life_ms) = (new_epoch(), life_ms.to_string());
         let spares: &[u8] = if self.writes_behind { b"1" } else { b"0" };
         let mut args = vec![mode.as_bytes(), epoch.as_bytes(), event, life_ms.as_bytes(), &TOMBSTONE, spares];
+        if let Action::Block(_, block) = action {
+            args.extend([block.token(), if block.is_renewed() { b"1" } else { b"0" }]);
+        }
         let expired = if let Action::Expire(_, expired) = action { expired } else { &[] };
         let keep_ms: Vec<String> = expired.iter().map(|value| value.keep_ms.to_string()).collect();
         for (value, keep_ms) in expired.iter().zip(&keep_ms) {
@@ -480,7 +489,7 @@ impl Shared {
         Ok((number_of(&next).ok_or_else(unexpected)?, texts))
     }
 
-    fn tag_key(&self, shard: u16, tag: u64) -> Vec<u8> {
+    pub(crate) fn tag_key(&self, shard: u16, tag: u64) -> Vec<u8> {
         self.space.of_shard(shard, &format!("t:{tag:016x}"))
     }
 

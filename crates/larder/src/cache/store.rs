@@ -207,7 +207,7 @@ where
         }
     }
 
-    async fn entry_of(
+    pub(crate) async fn entry_of(
         &self,
         value: Option<Arc<V>>,
         life: Lifetime,

@@ -16,4 +16,5 @@ mod refresh_ahead;
 mod setup;
 mod stale_set;
 mod tenants;
+mod through;
 mod watch;

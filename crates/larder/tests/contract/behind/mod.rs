@@ -17,7 +17,7 @@ use larder_testkit::{
     redis::{Options, Server},
 };
 
-use self::table::Table;
+pub(crate) use self::table::Table;
 use crate::setup::{Backend, Setup, lasting};
 
 const SOON: Duration = Duration::from_secs(10);

@@ -89,12 +89,24 @@ async fn write_on_and_on(world: Arc<World>, cache: Cache<String, u64>, node: usi
         let key = dice.random_range(0..KEYS);
         let text = format!("k{key}");
         let grow = || world.numbers[key].fetch_add(1, SeqCst) + 1;
-        let acknowledged = if dice.random_bool(0.3) {
+        let pause = Duration::from_micros(dice.random_range(0..2_000));
+        let acknowledged = if dice.random_bool(0.25) {
             let write = async { Ok(grow()) };
             match cache.guarded_write(&[&*text], write).await {
                 Ok((number, Ok(_))) => Some(number),
                 _ => None,
             }
+        } else if dice.random_bool(0.5) {
+            let mut written = None;
+            let write = async {
+                let number = grow();
+                written = Some(number);
+                // Until the answer comes, others may write the same key.
+                lasting(pause).await;
+                Ok(Some(number))
+            };
+            let acknowledged = cache.put_with(&text, write).await.is_ok();
+            written.filter(|_| acknowledged)
         } else {
             let number = grow();
             cache.invalidate(&*text).await.ok().map(|_| number)

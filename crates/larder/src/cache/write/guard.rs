@@ -1,0 +1,148 @@
+//! Guarded writes: block, write, invalidate.
+
+use std::{borrow::Borrow, collections::BTreeMap, fmt, future::Future, hash::Hash, sync::Arc};
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
+
+use crate::{
+    Result,
+    cache::{
+        Token,
+        event::Event,
+        inner::Inner,
+        invalidate::{Owed, keys_change},
+        shared::{Action, Shared},
+        stats::Counter,
+        unsent::Debt,
+        write::{Block, HOLD, shared::Kept},
+    },
+};
+
+/// The keys of a write, by their shards.
+pub(super) type ByShard = BTreeMap<u16, Vec<String>>;
+
+/// Makes this node forget the keys of a write when it ends, also if its caller goes away.
+pub(super) struct Forgetting<'a, K, V, Q>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + Borrow<Q> + 'static,
+    V: Send + Sync + 'static,
+    Q: Hash + Eq + fmt::Display + ?Sized,
+{
+    pub(super) inner: &'a Inner<K, V>,
+    pub(super) keys: &'a [&'a Q],
+}
+
+impl<K, V, Q> Drop for Forgetting<'_, K, V, Q>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + Borrow<Q> + 'static,
+    V: Send + Sync + 'static,
+    Q: Hash + Eq + fmt::Display + ?Sized,
+{
+    fn drop(&mut self) {
+        self.inner.forget_near(self.keys);
+    }
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    pub(crate) async fn guarded_write<Q, T>(
+        self: &Arc<Self>,
+        keys: &[&Q],
+        write: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Result<Vec<Token>>)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + fmt::Display + ?Sized,
+    {
+        self.forget_near(keys);
+        self.stats.count_many(Counter::Invalidated, keys.len());
+        let Some(shared) = &self.shared else {
+            let _forgetting = Forgetting { inner: self, keys };
+            return Ok((write.await?, Ok(Vec::new())));
+        };
+        let shards = by_shard(shared, keys);
+        // Whatever happens from here on, also if the caller goes away: the keys are invalidated in the end.
+        let debts = shards.values().flatten().cloned().map(Debt::Key).collect();
+        let mut owed = Owed { inner: self, debts };
+        let block = Block::random();
+        // If Redis is away the write goes on: what it could not block, it will be told afterwards, and until then this
+        // node does not believe it.
+        let _ = self.block(shared, &shards, &block).await;
+        self.forget_near(keys);
+        let written = self.while_blocking(shared, &shards, &block, write).await;
+        // Also when the write failed: perhaps it was done, and the block must go.
+        let ends = shards.iter().map(|(shard, texts)| self.finish(shared, *shard, texts, &block, None));
+        let ended: Result<Vec<(Token, bool)>> = join_all(ends).await.into_iter().collect();
+        if ended.is_ok() {
+            owed.debts.clear();
+        }
+        drop(owed);
+        // Again: a reader in between may have fetched the old value.
+        self.forget_near(keys);
+        let tokens = ended.map(|ended| ended.into_iter().map(|(token, _)| token).collect());
+        let invalidated = self.acknowledged_by_all(shared, tokens).await;
+        written.map(|written| (written, invalidated))
+    }
+
+    pub(super) async fn block(&self, shared: &Shared, shards: &ByShard, block: &Block) -> Result<Vec<Token>> {
+        let blocks = shards
+            .iter()
+            .map(|(shard, texts)| self.act(shared, *shard, Action::Block(texts, block), keys_change(texts)));
+        join_all(blocks).await.into_iter().collect()
+    }
+
+    pub(super) async fn while_blocking<T>(
+        &self,
+        shared: &Shared,
+        shards: &ByShard,
+        block: &Block,
+        write: impl Future<Output = T>,
+    ) -> T {
+        tokio::pin!(write);
+        let renewed = block.renewed();
+        loop {
+            if let Ok(written) = timeout(HOLD / 3, &mut write).await {
+                return written;
+            }
+            tokio::select! {
+                written = &mut write => return written,
+                _ = self.block(shared, shards, &renewed) => {}
+            }
+        }
+    }
+
+    /// Takes a block off keys of one shard and invalidates them, here and in Redis. Returns whether the value was left.
+    pub(super) async fn finish(
+        &self,
+        shared: &Shared,
+        shard: u16,
+        texts: &[String],
+        block: &Block,
+        kept: Option<&Kept<'_>>,
+    ) -> Result<(Token, bool)> {
+        let change = keys_change(texts);
+        let event = Event { node: self.node, change: change.clone() }.encode();
+        let (at, is_left) = shared.finish(shard, texts, block, &event, kept).await?;
+        if let Some(follower) = &self.follower
+            && follower.recheck(shard).await?
+        {
+            // Another server may know nothing of the block, nor of what happened under it.
+            return Ok((self.act(shared, shard, Action::Unlink(texts), change).await?, false));
+        }
+        self.has_taken(shard, at).await;
+        Ok((Token::new(self.name_hash(), shard, at), is_left))
+    }
+}
+
+fn by_shard<Q: fmt::Display + ?Sized>(shared: &Shared, keys: &[&Q]) -> ByShard {
+    let mut shards = ByShard::new();
+    for key in keys {
+        let text = key.to_string();
+        shards.entry(shared.shard_of(&text)).or_default().push(text);
+    }
+    shards
+}

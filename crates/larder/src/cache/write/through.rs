@@ -1,0 +1,239 @@
+//! Write-through: block, write, and leave the written value in the cache.
+
+use std::{fmt, future::Future, hash::Hash, sync::Arc};
+
+use crate::{
+    Cache, ErrorKind, Result,
+    cache::{
+        MissReason, Token,
+        coherence::Basis,
+        entry::{Envelope, Lifetime},
+        inner::Inner,
+        invalidate::Owed,
+        shared::Shared,
+        stats::Counter,
+        unsent::Debt,
+        write::{
+            Block,
+            guard::{ByShard, Forgetting},
+            shared::Kept,
+        },
+    },
+};
+
+/// What a write made of a key: `None` if it is gone.
+type Written<V> = Option<Arc<V>>;
+
+impl<K, V> Cache<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Runs a write to the database and leaves what it wrote in the cache (write-through), whatever mode the cache's
+    /// [`put`](Self::put) has. `write` returns what the database has now, `None` if the key is gone.
+    ///
+    /// First the cached value goes and fills are blocked, then `write` runs, then one script invalidates the key on all nodes
+    /// and stores the new value, if nobody else wrote or invalidated the key meanwhile. If somebody did, or the write failed and
+    /// so perhaps was done, nothing is stored and the next read loads. If this process dies in between, nothing stale is left.
+    /// Readers meanwhile are answered by the source. If Redis is away the write runs all the same, and nothing is stored.
+    ///
+    /// Returns a token to read at least this with, as [`invalidate`](Self::invalidate) does. Cost: two round trips.
+    ///
+    /// ```
+    /// # async fn run() -> larder::Result<()> {
+    /// let names: larder::Cache<String, String> = larder::Cache::builder("names").build()?;
+    /// # async fn rename(id: u32, name: &str) -> larder::Result<Option<String>> { Ok(Some(name.to_uppercase())) }
+    /// // What the database made of it, not what it was sent.
+    /// names.put_with(&"42".to_owned(), rename(42, "Ada")).await?;
+    /// let name = names.get_with("42", || async { panic!("it is there") }).await?;
+    /// assert_eq!(name.as_deref().map(String::as_str), Some("ADA"));
+    /// # Ok(()) }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// What `write` returned; or as [`invalidate`](Self::invalidate), and then the write was done. `ErrorKind::Config` for a
+    /// cache that writes behind: its readers would not see this write before those that are pending.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, `write` is dropped where it stands, and the key is invalidated behind.
+    pub async fn put_with(
+        &self,
+        key: &K,
+        write: impl Future<Output = Result<Option<V>>>,
+    ) -> Result<Option<Token>> {
+        if self.inner.behind.is_some() {
+            let message = "a cache that writes behind cannot write through as well";
+            return Err(crate::Error::new(ErrorKind::Config, message).context(&self.inner.name));
+        }
+        self.inner.write_through(key, async { Ok(write.await?.map(Arc::new)) }).await
+    }
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// A write (`None` removes) by the sink.
+    pub(crate) async fn put_through(self: &Arc<Self>, key: &K, value: Option<&V>) -> Result<()> {
+        let sink = self.sink()?;
+        let write = async {
+            match value {
+                Some(value) => sink.put(key, value).await?,
+                None => sink.remove(key).await?,
+            }
+            Ok(())
+        };
+        match value.map(|value| self.copied(value)) {
+            Some(None) => {
+                // There is nothing that could be left; the rest is the same.
+                let (_, invalidated) = self.guarded_write(&[key], write).await?;
+                invalidated.map(drop)
+            }
+            copy => {
+                let write = async { write.await.map(|()| copy.flatten()) };
+                self.write_through(key, write).await.map(drop)
+            }
+        }
+    }
+
+    /// The value as every other node would read it; `None` if it has no form that it could be read from.
+    fn copied(&self, value: &V) -> Option<Arc<V>> {
+        let codec = self.codec.as_ref()?;
+        codec.decode(&codec.encode(value).ok()?).ok().map(Arc::new)
+    }
+
+    async fn write_through(
+        self: &Arc<Self>,
+        key: &K,
+        write: impl Future<Output = Result<Written<V>>>,
+    ) -> Result<Option<Token>> {
+        let text = key.to_string();
+        self.forget_near(&[key]);
+        self.stats.count(Counter::Invalidated);
+        let Some(shared) = &self.shared else {
+            let mut forgetting = Forgetting { inner: self, keys: &[key] };
+            let basis = self.coherence.basis(&text);
+            let value = write.await?;
+            forgetting.keys = &[];
+            let life = self.lifetime(&self.policy, value.as_deref(), 0);
+            self.keep_written(key, value, basis, life).await;
+            return Ok(None);
+        };
+        let shards = ByShard::from([(shared.shard_of(&text), vec![text.clone()])]);
+        // Whatever happens from here on, also if the caller goes away: the key is invalidated in the end.
+        let mut owed = Owed { inner: self, debts: vec![Debt::Key(text.clone())] };
+        let block = Block::random();
+        let blocked = self.block(shared, &shards, &block).await;
+        self.forget_near(&[key]);
+        // A block that was not acknowledged may come into force when somebody else has written: it is good for nothing.
+        let at = blocked.ok().and_then(|tokens| tokens.first().map(Token::position));
+        let basis = at.map(|at| Basis { stamp: self.coherence.stamp(&text), at });
+        let written = self.while_blocking(shared, &shards, &block, write).await;
+        // Also when the write failed: perhaps it was done, and the block must go.
+        let value = written.as_ref().ok().cloned();
+        let ended = self.end_of_write(shared, &End { key, text, block }, value, basis).await;
+        if ended.is_ok() {
+            owed.debts.clear();
+        }
+        drop(owed);
+        let tokens = self.acknowledged_by_all(shared, ended.map(|token| vec![token])).await;
+        written?;
+        Ok(tokens?.pop())
+    }
+
+    /// Takes the block off, leaving the value if there is one, and keeps this node's own copy of what was left.
+    async fn end_of_write(
+        &self,
+        shared: &Shared,
+        end: &End<'_, K>,
+        value: Option<Written<V>>,
+        basis: Option<Basis>,
+    ) -> Result<Token> {
+        let Some((value, basis)) = value.zip(basis) else { return self.end_without(shared, end).await };
+        let Some(envelope) = self.envelope_of(end, value.as_deref(), basis) else {
+            return self.end_without(shared, end).await;
+        };
+        let kept = Kept { envelope: &envelope, compress_above: self.policy.compress_above_bytes };
+        let ended =
+            self.finish(shared, shared.shard_of(&end.text), end.texts(), &end.block, Some(&kept)).await;
+        let is_left = ended.as_ref().is_ok_and(|(_, is_left)| *is_left);
+        self.stats.count(if is_left { Counter::FillsAccepted } else { Counter::FillsRefused });
+        if is_left {
+            self.keep_written(end.key, value, basis, Some(envelope.life)).await;
+        } else {
+            // Even if the outcome is unknown: a reader in between may have fetched the old value.
+            self.forget_near(&[end.key]);
+        }
+        match ended {
+            // No room for the value; the rest needs none.
+            Err(error) if error.kind() == ErrorKind::Full => self.end_without(shared, end).await,
+            ended => ended.map(|(token, _)| token),
+        }
+    }
+
+    async fn end_without(&self, shared: &Shared, end: &End<'_, K>) -> Result<Token> {
+        let ended = self.finish(shared, shared.shard_of(&end.text), end.texts(), &end.block, None).await;
+        self.forget_near(&[end.key]);
+        ended.map(|(token, _)| token)
+    }
+
+    /// What a write leaves in Redis; `None` if nothing can be left.
+    fn envelope_of(&self, end: &End<'_, K>, value: Option<&V>, basis: Basis) -> Option<Envelope> {
+        let life = self.lifetime(&self.policy, value, 0)?;
+        let parts = self.payload_of(value, &self.policy).and_then(|payload| {
+            let tags = self.tags_of(end.key, &[], value)?;
+            Ok((payload, tags))
+        });
+        match parts {
+            Ok((payload, tags)) => Some(Envelope {
+                payload,
+                codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
+                created_unix_ms: self.clock.unix_ms(),
+                life,
+                at: basis.at,
+                tags,
+            }),
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                self.remember(end.key, MissReason::TooLarge);
+                None
+            }
+            Err(error) => {
+                tracing::warn!(cache = %self.name, key = %end.text, %error, "A value that was written cannot be cached.");
+                None
+            }
+        }
+    }
+
+    /// Makes this node forget what it had before the write, and keep what was written, unless it has heard of something else
+    /// since `basis`.
+    async fn keep_written(&self, key: &K, value: Written<V>, basis: Basis, life: Option<Lifetime>) {
+        let entry = match (life, self.tags_of(key, &[], value.as_deref())) {
+            (Some(life), Ok(tags)) => self.entry_of(value, life, 0, basis, &tags).await.ok(),
+            _ => None,
+        };
+        // One step, so that nothing can be heard in between. What others have loaded up to here is worthless by it.
+        let moved = entry.and_then(|entry| Some((self.coherence.forget_since(&basis.stamp)?, entry)));
+        match (moved, &self.near) {
+            (Some((stamp, mut entry)), Some(near)) => {
+                entry.stamp = stamp;
+                self.flights.ground(key, || near.insert(key.clone(), entry));
+            }
+            _ => self.forget_near(&[key]),
+        }
+    }
+}
+
+/// The key of a write-through and its block.
+struct End<'a, K> {
+    key: &'a K,
+    text: String,
+    block: Block,
+}
+
+impl<K> End<'_, K> {
+    fn texts(&self) -> &[String] {
+        std::slice::from_ref(&self.text)
+    }
+}
