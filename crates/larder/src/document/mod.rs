@@ -80,6 +80,7 @@ mod path;
 mod pipeline;
 mod probe;
 mod project;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod purge;
 mod raw;
 mod schema;
@@ -94,6 +95,8 @@ mod write;
 
 #[cfg(feature = "mongo")]
 pub use self::mongo::MongoConfig;
+#[cfg(feature = "mongo")]
+pub(crate) use self::mongo::{MongoCollection, REMOVED, Removals, VersionedWrite};
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 pub(crate) use self::store::Store;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]

@@ -41,6 +41,16 @@ pub(crate) struct Replaced {
 }
 
 impl Store {
+    /// The collection, if it is in MongoDB.
+    #[cfg(feature = "mongo")]
+    pub(crate) fn mongo(&self) -> Option<&MongoCollection> {
+        match self {
+            Self::Mongo(collection) => Some(collection),
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => None,
+        }
+    }
+
     pub(crate) fn schema(&self) -> &Arc<Schema> {
         on!(self, collection => collection.schema())
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
-use bson::RawDocumentBuf;
+use bson::{Document, RawDocumentBuf};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Sink, Source};
@@ -91,10 +91,7 @@ where
     V: Serialize + Send + Sync + 'static,
 {
     async fn put(&self, key: &K, value: &V) -> Result<()> {
-        let document = bson::serialize_to_document(value).map_err(|error| {
-            Error::new(ErrorKind::Invalid, "the value cannot be written as a document").with_source(error)
-        })?;
-        self.store.replace(&id_of(key)?, document, &Expect::Any, true).await.map(|_| ())
+        self.store.replace(&id_of(key)?, document_of(value)?, &Expect::Any, true).await.map(|_| ())
     }
 
     async fn remove(&self, key: &K) -> Result<()> {
@@ -102,11 +99,17 @@ where
     }
 }
 
-fn id_of<K: Clone + TryInto<Id, Error: Into<Error>>>(key: &K) -> Result<Id> {
+pub(super) fn document_of<V: Serialize>(value: &V) -> Result<Document> {
+    bson::serialize_to_document(value).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "the value cannot be written as a document").with_source(error)
+    })
+}
+
+pub(super) fn id_of<K: Clone + TryInto<Id, Error: Into<Error>>>(key: &K) -> Result<Id> {
     key.clone().try_into().map_err(Into::into)
 }
 
-fn value_of<V: DeserializeOwned>(document: &RawDocumentBuf) -> Result<V> {
+pub(super) fn value_of<V: DeserializeOwned>(document: &RawDocumentBuf) -> Result<V> {
     bson::deserialize_from_slice(document.as_bytes()).map_err(|error| {
         Error::new(ErrorKind::Corrupt, "the document does not have the shape of its type").with_source(error)
     })

@@ -2,11 +2,15 @@
 
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod document;
+#[cfg(feature = "mongo")]
+mod versioned;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 pub use self::document::DocumentSource;
+#[cfg(feature = "mongo")]
+pub use self::versioned::MongoSink;
 use crate::{Result, cache::Loaded};
 
 /// Where the truth lives: loads values by key.

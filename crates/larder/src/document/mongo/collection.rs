@@ -33,6 +33,10 @@ impl MongoCollection {
         &self.0.schema
     }
 
+    pub(super) fn database(&self) -> &mongodb::Database {
+        self.0.database.driver()
+    }
+
     /// The time a call may take.
     pub(in crate::document) fn deadline(&self) -> Duration {
         self.0.deadline

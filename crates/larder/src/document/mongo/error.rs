@@ -75,7 +75,7 @@ pub(super) fn from_indexed(error: &IndexedWriteError) -> Error {
     from_write_error(error.code, &error.message)
 }
 
-fn from_write_error(code: i32, message: &str) -> Error {
+pub(super) fn from_write_error(code: i32, message: &str) -> Error {
     from_code(code, "", message)
 }
 

@@ -1,10 +1,12 @@
 //! The indexes that declared filters and sorts need: which are there, and making those that are not.
 
-use bson::{Bson, Document};
-use futures_util::TryStreamExt;
-use mongodb::IndexModel;
+use std::time::Duration;
 
-use super::MongoCollection;
+use bson::{Bson, Document, doc};
+use futures_util::TryStreamExt;
+use mongodb::{IndexModel, options::IndexOptions};
+
+use super::{MongoCollection, REMOVED};
 use crate::{
     Result,
     document::{IndexReport, IndexUse},
@@ -27,6 +29,13 @@ impl MongoCollection {
             created.map_err(|error| super::error::from_driver(&error))?;
         }
         Ok(())
+    }
+
+    /// Makes the index by which MongoDB removes the traces of removals after some time.
+    pub(crate) async fn ensure_sweeping(&self, keep_for: Duration) -> Result<()> {
+        let options = IndexOptions::builder().expire_after(keep_for).build();
+        let index = IndexModel::builder().keys(doc! { REMOVED: 1 }).options(options).build();
+        self.call(async { self.driver().create_index(index).await }).await.map(drop)
     }
 
     /// For each declared filter and sort, the index that serves it, or none.
@@ -97,7 +106,6 @@ fn begins_with(keys: &Document, order: &Document) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bson::doc;
 
     use crate::document::{Field, FieldType, IdType, Schema};
 

@@ -17,11 +17,16 @@ mod keyset;
 mod patch;
 mod probe;
 mod read;
+mod versioned;
 mod write;
 
 pub use self::config::MongoConfig;
 pub(super) use self::error::from_driver;
-pub(crate) use self::{client::MongoDatabase, collection::MongoCollection};
+pub(crate) use self::{
+    client::MongoDatabase,
+    collection::MongoCollection,
+    versioned::{REMOVED, Removals, VersionedWrite},
+};
 
 #[cfg(test)]
 mod tests;

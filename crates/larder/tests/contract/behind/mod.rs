@@ -3,6 +3,7 @@
 mod crash;
 mod dead;
 mod faults;
+mod mongo;
 mod table;
 
 use std::{num::NonZeroU16, time::Duration};

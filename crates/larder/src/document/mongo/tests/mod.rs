@@ -5,6 +5,7 @@ mod find;
 mod outage;
 mod probe;
 mod source;
+mod versioned;
 mod write;
 
 use std::sync::Arc;
