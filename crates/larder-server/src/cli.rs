@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Show the documents that a running server is asked for most, and how many reads a cache answers.
     Top(TopArgs),
+    /// Say what other cache settings would change, by what a running server has counted.
+    Advise(AdviseArgs),
     /// Make every node forget documents of a collection that were changed past Larder. Needs Redis, and no running server.
     ///
     /// Ends with 0 if it is done, 1 if Redis did not acknowledge it, 2 if the order is wrong.
@@ -195,6 +197,16 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub once: bool,
     /// Print what the server answers, as it is, once.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `advise`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct AdviseArgs {
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// Print what the server answers, as it is.
     #[arg(long)]
     pub json: bool,
 }

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod advise;
 mod ask;
 mod behind;
 mod check;
@@ -42,6 +43,7 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
         }
         Command::Check(args) => check::run(&options, &args).await,
         Command::Explain(args) => explain::run(&args).await,
+        Command::Advise(args) => advise::run(&args).await,
         Command::Top(args) => top::run(&args).await,
         Command::Behind { order } => behind::run(&options, &order).await,
         Command::Purge(args) => purge::run(&options, &args).await,

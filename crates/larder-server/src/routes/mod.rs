@@ -3,6 +3,7 @@
 //! Dispatch is by hand. A router, extractors and layers cost more than a near hit itself; here a hit is a few
 //! comparisons on the path, one look into the cache, and headers that exist already.
 
+mod advise;
 mod alarms;
 mod body;
 mod bulk;
@@ -146,7 +147,9 @@ async fn dispatch_others(
 async fn own(app: &App, head: &Parts, path: &str, method: &Method) -> Result<Answer, Refusal> {
     let is_read = method == Method::GET || method == Method::HEAD;
     match path {
-        "/healthz" | "/readyz" | "/openapi.json" | "/metrics" | "/v1/_stats" | "/v1/_top" if !is_read => {
+        "/healthz" | "/readyz" | "/openapi.json" | "/metrics" | "/v1/_stats" | "/v1/_top" | "/v1/_advise"
+            if !is_read =>
+        {
             Err(Refusal::method("GET, HEAD, OPTIONS"))
         }
         "/healthz" => Ok(health::alive()),
@@ -154,6 +157,7 @@ async fn own(app: &App, head: &Parts, path: &str, method: &Method) -> Result<Ans
         "/openapi.json" => openapi::document(app, head),
         "/metrics" => metrics::text(app, head),
         "/v1/_stats" => stats::json(app, head),
+        "/v1/_advise" => advise::json(app, head),
         "/v1/_top" => top::json(app, head),
         _ => page::find(path, is_read),
     }

@@ -108,6 +108,7 @@ async fn what_is_not_granted_is_refused() {
         (READER, "GET", "/metrics", "", 403),
         (READER, "GET", "/v1/_stats", "", 403),
         (READER, "GET", "/v1/_top", "", 403),
+        (READER, "GET", "/v1/_advise", "", 403),
         (READER, "GET", "/v1/_explain/products/1", "", 403),
         ("", "GET", "/metrics", "", 401),
         ("", "GET", "/healthz", "", 200),

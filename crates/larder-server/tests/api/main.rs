@@ -1,6 +1,7 @@
 //! The server's contract, over HTTP: every test runs the real `larder` binary.
 
 mod access;
+mod advise;
 mod alarms;
 mod behind;
 mod bench;

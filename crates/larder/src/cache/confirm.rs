@@ -6,6 +6,7 @@ use std::{fmt, future::Future, hash::Hash, sync::Arc};
 use crate::{
     Error, ErrorKind, Result,
     cache::{
+        MissReason,
         entry::{Envelope, Lifetime},
         fetch::{After, Fetched, Loader, failed},
         inner::Inner,
@@ -87,6 +88,9 @@ where
             && let Some(life) = self.lifetime(order.policy, Some(&value), load_us.into())
             && let Some(keep) = self.renew_stored(&order, value.clone(), &stored, life).await
         {
+            if order.reason == MissReason::Expired {
+                self.count_compared(true);
+            }
             let answer = Ok(loaded(Some(value), Some(life), order.reason));
             return Fetched { answer, keep, after: After::Nothing };
         }

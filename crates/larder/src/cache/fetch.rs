@@ -481,9 +481,12 @@ where
                 .await
                 .unwrap_or_else(|_| Err(Error::new(ErrorKind::Source, "the loader panicked")))
         };
+        let begun_us = self.clock.stopwatch_us();
         let result = timeout(policy.load_deadline, work).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, "the source did not answer before the load deadline"))
         });
+        let took_us = self.clock.stopwatch_us().saturating_sub(begun_us);
+        self.stats.count_many(Counter::LoadMicros, took_us as usize);
         if result.is_err() {
             self.stats.count(Counter::LoadErrors);
         }

@@ -36,6 +36,7 @@ use crate::{
         hot::Heat,
         log::Follower,
         near::{Near, NearEntry},
+        prints::Prints,
         shared::Shared,
         stats::{Counter, Stats},
         store::loaded,
@@ -78,6 +79,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) consistency: Consistency,
     pub(crate) flights: Arc<Flights<K, V>>,
     pub(crate) stats: Stats,
+    pub(crate) prints: Prints,
     /// Shared with the caches of parts: a key is as hot as all that is read of it.
     pub(crate) heat: Arc<Heat<K>>,
     /// How long a near copy of a hot key is served without asking Redis, if longer than others.

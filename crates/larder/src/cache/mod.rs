@@ -35,6 +35,7 @@
 //! Every invalidation takes the next number of its shard's sequence, and every node applies them in order; see
 //! [`Consistency`]. A node that is cut off stops serving its own copies by itself.
 
+mod advise;
 mod ahead;
 mod batch;
 mod behind;
@@ -62,6 +63,7 @@ mod part;
 mod patience;
 mod peek;
 mod policy;
+mod prints;
 mod purge;
 mod read;
 mod shared;
@@ -78,8 +80,8 @@ use futures_util::future::join_all;
 
 pub(crate) use self::part::Part;
 pub(crate) use self::shared::Shared;
-use self::{batch::BatchLoader, coherence::tag_hash, confirm::unconditional, fetch::Loader, inner::Inner};
 pub use self::{
+    advise::{Advice, LEAST_READS, Setting},
     behind::{Behind, BehindPlace, BehindStats, DeadLetter, Replayed, WriteBehind},
     builder::CacheBuilder,
     codec::{Codec, Json, MessagePack, Raw},
@@ -94,6 +96,7 @@ pub use self::{
     tenant::{MAX_TENANT_BYTES, Tenant, TenantKey},
     token::Token,
 };
+use self::{batch::BatchLoader, coherence::tag_hash, confirm::unconditional, fetch::Loader, inner::Inner};
 use crate::{Error, ErrorKind, Result};
 
 /// A cache of values `V` by keys `K`. Cheap to clone; all clones are one cache.
@@ -523,18 +526,6 @@ where
     /// What each tier has of `key`, without changing or counting anything. Cost: two round trips.
     pub async fn explain(&self, key: &K) -> Explain {
         self.inner.explain(key).await
-    }
-
-    /// What has been counted since the cache was built.
-    pub fn stats(&self) -> CacheStats {
-        let mut stats = self.inner.stats.snapshot();
-        if let Some(near) = &self.inner.near {
-            (stats.near_entries, stats.near_weight) = (near.len() as u64, near.weight());
-        }
-        if let Some(shared) = &self.inner.shared {
-            stats.invalidations_owed = shared.unsent.len() as u64;
-        }
-        stats
     }
 
     pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {

@@ -200,6 +200,10 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
     pub(crate) fn weight(&self) -> u64 {
         self.map.weight()
     }
+
+    pub(crate) fn capacity(&self) -> u64 {
+        self.map.capacity()
+    }
 }
 
 impl<K, V> fmt::Debug for Near<K, V> {

@@ -3,10 +3,12 @@
 use std::{
     cell::Cell,
     fmt,
+    hash::Hash,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
 };
 
-use crate::cache::{MissReason, Served};
+use crate::cache::{Cache, MissReason, Served};
 
 const STRIPES: usize = 16;
 
@@ -28,6 +30,10 @@ pub(crate) enum Counter {
     InvalidationsDeferred,
     SharedErrors,
     Corrupt,
+    /// Microseconds that the source took.
+    LoadMicros,
+    ReloadsCompared,
+    ReloadsUnchanged,
     /// The first of one counter for each [`MissReason`].
     FirstMiss,
 }
@@ -140,7 +146,11 @@ impl Stats {
             shared_errors: of(Counter::SharedErrors),
             corrupt: of(Counter::Corrupt),
             misses: MissReason::ALL.map(|reason| self.sum(Counter::FirstMiss as usize + reason as usize)),
+            load_time: Duration::from_micros(of(Counter::LoadMicros)),
+            reloads_compared: of(Counter::ReloadsCompared),
+            reloads_unchanged: of(Counter::ReloadsUnchanged),
             near_entries: 0,
+            near_capacity: 0,
             near_weight: 0,
         }
     }
@@ -149,6 +159,25 @@ impl Stats {
 impl fmt::Debug for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.snapshot().fmt(f)
+    }
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// What has been counted since the cache was built.
+    pub fn stats(&self) -> CacheStats {
+        let mut stats = self.inner.stats.snapshot();
+        if let Some(near) = &self.inner.near {
+            (stats.near_entries, stats.near_weight) = (near.len() as u64, near.weight());
+            stats.near_capacity = near.capacity();
+        }
+        if let Some(shared) = &self.inner.shared {
+            stats.invalidations_owed = shared.unsent.len() as u64;
+        }
+        stats
     }
 }
 
@@ -195,6 +224,14 @@ pub struct CacheStats {
     pub near_entries: u64,
     /// Their weight, in the weigher's unit.
     pub near_weight: u64,
+    /// The most that may be; zero without a near tier.
+    pub near_capacity: u64,
+    /// The time that all calls of the source took, their turn among others included.
+    pub load_time: Duration,
+    /// Values that were loaded after an expiry and could be compared with the one that had expired.
+    pub reloads_compared: u64,
+    /// Of these, the ones that were the same: they could have lived longer.
+    pub reloads_unchanged: u64,
 }
 
 impl CacheStats {

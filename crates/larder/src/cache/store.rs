@@ -89,11 +89,14 @@ where
                 // Redis may have a write that the source does not.
                 return Ok(None);
             }
+            self.compare(order, value.as_deref(), None);
             let entry = self.entry_of(value, life, 0, order.basis, &tags).await?;
             return Ok(Some(self.unless_shared(entry)));
         };
+        let payload = self.payload_of(value.as_deref(), order.policy)?;
+        self.compare(order, value.as_deref(), payload.as_deref());
         let envelope = Envelope {
-            payload: self.payload_of(value.as_deref(), order.policy)?,
+            payload,
             codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
             created_unix_ms: self.clock.unix_ms(),
             life,

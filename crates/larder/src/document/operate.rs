@@ -1,7 +1,7 @@
 //! What whoever runs a collection wants to know of it.
 
 use crate::{
-    cache::HotKey,
+    cache::{Advice, HotKey},
     document::{Collection, Id},
 };
 
@@ -10,5 +10,11 @@ impl Collection {
     /// [`Cache::hot_keys`](crate::Cache::hot_keys). Reads of declared parts count for their documents.
     pub fn hot_keys(&self, limit: usize) -> Vec<HotKey<Id>> {
         self.cache().hot_keys(limit)
+    }
+
+    /// What other settings would change, by what this node has counted; see [`Cache::advise`](crate::Cache::advise). Of whole
+    /// documents: declared parts are not looked at.
+    pub fn advise(&self) -> Vec<Advice> {
+        self.cache().advise()
     }
 }

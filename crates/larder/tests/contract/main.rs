@@ -1,5 +1,6 @@
 //! One contract per capability, each over every backend it has.
 
+mod advise;
 mod behind;
 mod bookkeeping;
 mod cache;
