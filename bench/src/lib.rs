@@ -5,6 +5,9 @@
 pub mod contender;
 pub mod counting;
 pub mod documents;
+pub mod hit;
 pub mod patterns;
 pub mod process;
 pub mod report;
+pub mod rounds;
+pub mod zipf;

@@ -55,6 +55,14 @@ pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     }
 }
 
+/// The value that so many of a hundred do not exceed; 0 for no values.
+pub fn percentile(values: &[f64], percent: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let at = (values.len() as f64 * percent / 100.0) as usize;
+    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(0.0)
+}
+
 /// A promise about two contenders: `upper / lower` must be at most, or at least, `bound`.
 struct Target {
     upper: (Kind, Tier),
@@ -137,11 +145,11 @@ impl Target {
     }
 }
 
-/// Writes every sample and figure, unrounded.
+/// Writes every sample and figure, unrounded, and what programs printed of their single rounds.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_raw(file: &Path, samples: &[Sample], figures: &[Figure]) -> io::Result<()> {
+pub fn write_raw(file: &Path, samples: &[Sample], figures: &[Figure], rounds: &[String]) -> io::Result<()> {
     let mut text = String::from("part,name,round,value,unit\n");
     for sample in samples {
         let name = sample.contender.name().replace(',', ":");
@@ -155,7 +163,13 @@ pub fn write_raw(file: &Path, samples: &[Sample], figures: &[Figure]) -> io::Res
         }
     }
     for figure in figures {
-        let _ = writeln!(text, "{},{},1,{},{}", figure.part, figure.name, figure.value, figure.unit);
+        // Where the rounds stand below, this is their median.
+        let is_listed = rounds.iter().any(|line| line.starts_with(&format!("{},", figure.part)));
+        let round = if is_listed { "median" } else { "1" };
+        let _ = writeln!(text, "{},{},{round},{},{}", figure.part, figure.name, figure.value, figure.unit);
+    }
+    for line in rounds {
+        let _ = writeln!(text, "{line}");
     }
     fs::write(file, text)
 }

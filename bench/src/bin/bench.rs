@@ -1,6 +1,6 @@
 //! Runs the benchmarks and writes `runs/DATE/{README.md, raw.csv, summary.md, cpu.svg}`.
 //!
-//! usage: `bench [--quick] [--only PART]…`; parts: http, micro, stampede, memory, import, patterns, staleness.
+//! usage: `bench [--quick] [--only PART]…`; parts: http and the [`PARTS`].
 //! A quick run has fewer rounds and smaller numbers and is for finding mistakes, not for publishing.
 
 use std::{
@@ -20,6 +20,20 @@ use larder_bench::{
 };
 
 const CONNECTIONS: usize = 32;
+/// Those that are programs of their own, in their order.
+const PARTS: [&str; 11] = [
+    "micro",
+    "tags",
+    "stampede",
+    "memory",
+    "import",
+    "batch",
+    "visible",
+    "behind",
+    "hung",
+    "patterns",
+    "staleness",
+];
 
 struct Plan {
     quick: bool,
@@ -38,22 +52,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     documents::write(&lab.documents)?;
     let run = run_folder(&plan)?;
     let samples = if plan.wants("http") { http(&plan, &lab)? } else { Vec::new() };
-    let mut figures = Vec::new();
-    write(&run, &plan, &samples, &figures)?;
-    for part in ["micro", "stampede", "memory", "import", "patterns", "staleness"]
-        .into_iter()
-        .filter(|part| plan.wants(part))
-    {
-        figures.extend(program(part, &plan, &lab)?);
+    let (mut figures, mut rounds) = (Vec::new(), Vec::new());
+    write(&run, &plan, &samples, &figures, &rounds)?;
+    for part in PARTS.into_iter().filter(|part| plan.wants(part)) {
+        let lines = program(part, &plan, &lab)?;
+        figures.extend(lines.iter().filter_map(|line| Figure::parse(line)));
+        // What has a field more is one round of a figure.
+        rounds.extend(lines.into_iter().filter(|line| line.split(',').count() == 5));
         // After each part, so that a failure of the next does not lose it.
-        write(&run, &plan, &samples, &figures)?;
+        write(&run, &plan, &samples, &figures, &rounds)?;
     }
     println!("\n{}\nwritten to {}", report::summary(&samples, &figures), run.display());
     Ok(())
 }
 
-fn write(run: &Path, plan: &Plan, samples: &[Sample], figures: &[Figure]) -> io::Result<()> {
-    report::write_raw(&run.join("raw.csv"), samples, figures)?;
+fn write(
+    run: &Path,
+    plan: &Plan,
+    samples: &[Sample],
+    figures: &[Figure],
+    rounds: &[String],
+) -> io::Result<()> {
+    report::write_raw(&run.join("raw.csv"), samples, figures, rounds)?;
     fs::write(run.join("summary.md"), report::summary(samples, figures))?;
     fs::write(run.join("README.md"), circumstances(plan))?;
     if !samples.is_empty() {
@@ -154,8 +174,8 @@ fn install_peers() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Runs the program of one part, which prints its figures a line each.
-fn program(part: &str, plan: &Plan, lab: &Lab) -> Result<Vec<Figure>, Box<dyn Error>> {
+/// Runs the program of one part, and returns the lines it prints: its figures, and perhaps their single rounds.
+fn program(part: &str, plan: &Plan, lab: &Lab) -> Result<Vec<String>, Box<dyn Error>> {
     eprintln!("{part}");
     let mode = if plan.quick { "quick" } else { "full" };
     let mut command = Command::new(sibling(part)?);
@@ -165,7 +185,7 @@ fn program(part: &str, plan: &Plan, lab: &Lab) -> Result<Vec<Figure>, Box<dyn Er
         return Err(format!("{part}: {}", output.status).into());
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ok(text.lines().filter_map(Figure::parse).collect())
+    Ok(text.lines().map(str::to_owned).collect())
 }
 
 fn sibling(name: &str) -> io::Result<PathBuf> {

@@ -2,21 +2,14 @@
 //!
 //! usage: `micro quick|full …`; prints `part,name,value,unit` lines.
 
-use std::{
-    convert::identity,
-    env,
-    error::Error,
-    fs,
-    future::Future,
-    hint::black_box,
-    pin::pin,
-    sync::{Arc, Barrier},
-    task::{Context, Poll, Waker},
-    thread,
-};
+use std::{convert::identity, env, error::Error, sync::Arc};
 
 use larder::Cache;
-use larder_bench::{counting::Counting, report::median};
+use larder_bench::{
+    counting::Counting,
+    hit::{nanoseconds, now},
+    report::median,
+};
 
 #[global_allocator]
 static MEMORY: Counting = Counting::new();
@@ -49,7 +42,10 @@ where
         // In turn, so that a slow moment of the machine falls on both.
         let (mut bare_ns, mut near_ns, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let one = [nanoseconds(threads, reads, &hit_bare), nanoseconds(threads, reads, &hit_near)];
+            let one = [
+                nanoseconds(threads, reads, KEYS as usize, &hit_bare),
+                nanoseconds(threads, reads, KEYS as usize, &hit_near),
+            ];
             bare_ns.push(one[0]);
             near_ns.push(one[1]);
             ratios.push(one[1] / one[0]);
@@ -62,38 +58,4 @@ where
     (0..1_000).for_each(|at| assert!(hit_near(at)));
     println!("micro,allocations in 1000 near hits: {what} (target 0),{},", MEMORY.calls() - before);
     Ok(())
-}
-
-/// Nanoseconds of processor time for one read, with that many threads reading at once.
-fn nanoseconds(threads: usize, reads: usize, hit: &(impl Fn(usize) -> bool + Sync)) -> f64 {
-    let start = Barrier::new(threads);
-    let one = |thread: usize| {
-        start.wait();
-        let began = own_cpu_ns();
-        let mut at = thread * 7;
-        for _ in 0..reads {
-            at = (at + 37) % KEYS as usize;
-            assert!(black_box(hit(black_box(at))));
-        }
-        (own_cpu_ns() - began) / reads as f64
-    };
-    thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || one(thread))).collect();
-        median(running.into_iter().map(|thread| thread.join().expect("a reading thread does not panic")))
-    })
-}
-
-/// Processor time of this thread, so that other programs on the machine do not count.
-fn own_cpu_ns() -> f64 {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells a thread's time");
-    text.split(' ').next().and_then(|word| word.parse().ok()).expect("the first field is nanoseconds")
-}
-
-/// The output of a future that never has to wait, as a near hit.
-#[inline]
-fn now<F: Future>(future: F) -> F::Output {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("a near hit waited"),
-    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{database::Database, traffic::Seen};
-use crate::report::median;
+use crate::report::{median, percentile};
 
 /// What one round of one pattern came to, as values and their units.
 #[derive(Debug)]
@@ -32,14 +32,6 @@ impl Outcome {
             ("the round took", took.as_secs_f64(), "s"),
         ])
     }
-}
-
-/// 0 for no values.
-fn percentile(values: &[f64], percent: f64) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    let at = (values.len() as f64 * percent / 100.0) as usize;
-    values.get(at.min(values.len().saturating_sub(1))).copied().unwrap_or(0.0)
 }
 
 /// Prints the medians of the rounds.

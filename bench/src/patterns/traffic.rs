@@ -11,6 +11,8 @@ use std::{
 
 use tokio::{task::JoinSet, time::sleep_until};
 
+use crate::zipf::{Zipf, spread};
+
 use super::{
     database::{Database, version_of},
     node::Node,
@@ -50,15 +52,9 @@ enum Kind {
 impl Traffic {
     /// Operations for this long.
     pub fn new(lasts: Duration) -> Self {
-        let mut sums = Vec::with_capacity(KEYS);
-        let mut sum = 0.0;
-        for rank in 1..=KEYS {
-            sum += 1.0 / rank as f64;
-            sums.push(sum);
-        }
+        let zipf = Zipf::new(KEYS);
         let operation = |number: u64| {
-            let drawn = spread(number * 3) as f64 / u64::MAX as f64 * sum;
-            let rank = sums.partition_point(|reached| *reached < drawn).min(KEYS - 1);
+            let rank = zipf.rank(number * 3);
             let kind = match (spread(number * 3 + 1) % 100 < WRITES, spread(number * 3 + 2) % 100 < PAST) {
                 (false, _) => Kind::Read,
                 (true, false) => Kind::Write,
@@ -68,14 +64,6 @@ impl Traffic {
         };
         Self { operations: (0..lasts.as_secs() * RATE as u64).map(operation).collect() }
     }
-}
-
-/// splitmix64: numbers that look random and are the same in every run.
-fn spread(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 /// What the operations saw.

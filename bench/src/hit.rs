@@ -1,0 +1,53 @@
+//! Timing what takes nanoseconds: reads that never wait, on several threads, by their own processor time.
+
+use std::{
+    fs,
+    future::Future,
+    hint::black_box,
+    pin::pin,
+    sync::Barrier,
+    task::{Context, Poll, Waker},
+    thread,
+};
+
+use crate::report::median;
+
+/// Nanoseconds of processor time for one read of `keys` keys, with that many threads reading at once.
+///
+/// # Panics
+/// If a read is no hit.
+pub fn nanoseconds(threads: usize, reads: usize, keys: usize, hit: &(impl Fn(usize) -> bool + Sync)) -> f64 {
+    let start = Barrier::new(threads);
+    let one = |thread: usize| {
+        start.wait();
+        let began = own_cpu_ns();
+        let mut at = thread * 7;
+        for _ in 0..reads {
+            at = (at + 37) % keys;
+            assert!(black_box(hit(black_box(at))));
+        }
+        (own_cpu_ns() - began) / reads as f64
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(move || one(thread))).collect();
+        median(running.into_iter().map(|thread| thread.join().expect("a reading thread does not panic")))
+    })
+}
+
+/// Processor time of this thread, so that other programs on the machine do not count.
+fn own_cpu_ns() -> f64 {
+    let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells a thread's time");
+    text.split(' ').next().and_then(|word| word.parse().ok()).expect("the first field is nanoseconds")
+}
+
+/// The output of a future that never has to wait, as a near hit.
+///
+/// # Panics
+/// If it waits.
+#[inline]
+pub fn now<F: Future>(future: F) -> F::Output {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("a near hit waited"),
+    }
+}
