@@ -67,7 +67,7 @@ impl App {
         for collection in &config.collections {
             let opened = open_collection(&database, redis.as_ref(), collection)
                 .map_err(|error| error.context(format_args!("collection {}", collection.name)))?;
-            let resource = Resource::new(collection, opened, &config.alarms, &gate)?;
+            let resource = Resource::new(collection, opened, config, &gate)?;
             resources.insert(collection.name.clone(), resource);
         }
         Ok(Self {

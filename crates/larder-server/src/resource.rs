@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use hyper::header::HeaderValue;
 use larder::{
-    cache::{HitLevel, HitRate, HitRateAlarm, HitRateRules},
+    cache::{Audit, HitLevel, HitRate, HitRateAlarm},
     document::{Collection, Schema},
 };
 use parking_lot::Mutex;
 
 use crate::{
     auth::{Gate, RoleId},
-    config::{CollectionConfig, Grant, Verb},
+    config::{CollectionConfig, Config, Grant, Verb},
     routes::View,
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Resource {
     pub collection: Collection,
     /// Judges how many reads its cache answers; shown the counters once a second.
     alarm: Mutex<HitRateAlarm>,
+    /// Compares what it serves with the database, if that is wanted.
+    pub audit: Option<Audit>,
     /// What every answer says about being kept.
     pub cache_control: HeaderValue,
     /// By role; `None` for a role that was granted nothing.
@@ -43,18 +45,19 @@ pub(crate) struct Access {
 
 impl Resource {
     /// # Errors
-    /// Rules for alarms that cannot work.
+    /// Rules for alarms or an audit that cannot work.
     pub(crate) fn new(
         config: &CollectionConfig,
         collection: Collection,
-        alarms: &HitRateRules,
+        settings: &Config,
         gate: &Gate,
     ) -> larder::Result<Self> {
         let access = gate.role_names().map(|role| Access::of_role(config, role, gate.is_open())).collect();
         let cache_control =
             HeaderValue::from_str(&config.cache_control).expect("checked with the configuration");
-        let alarm = Mutex::new(HitRateAlarm::new(alarms.clone())?);
-        Ok(Self { name: config.name.clone(), collection, alarm, cache_control, access })
+        let alarm = Mutex::new(HitRateAlarm::new(settings.alarms.clone())?);
+        let audit = settings.audit.as_ref().map(|rules| collection.audit(rules)).transpose()?;
+        Ok(Self { name: config.name.clone(), collection, alarm, audit, cache_control, access })
     }
 
     /// Judges the hit rate at this time after the start, and logs when that has become another one.

@@ -5,6 +5,7 @@
 
 mod access;
 mod alarms;
+mod audit;
 mod collection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -19,7 +20,7 @@ mod verb;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
-use larder::cache::HitRateRules;
+use larder::cache::{AuditRules, HitRateRules};
 use toml::de::DeTable;
 
 use self::reader::{Context, Reader};
@@ -55,6 +56,8 @@ pub(crate) struct Config {
     pub cache: CacheSettings,
     /// From when on a hit rate is too low.
     pub alarms: HitRateRules,
+    /// How what is served is compared with the database, if it is.
+    pub audit: Option<AuditRules>,
     /// Sizes, counts and deadlines of requests.
     pub limits: Limits,
     /// Who may do what.
@@ -166,11 +169,25 @@ fn read(file: &mut Reader<'_>) -> Config {
 
     let cache = policy::read_defaults(file.table("cache"));
     let alarms = alarms::read(file.table("alarms"));
+    let audit = audit::read(file.table("audit"));
     let limits = limits::read(file.table("limits"));
     let auth = access::read(file);
     let collections =
         file.tables("collection").into_iter().filter_map(|table| collection::read(table, &cache)).collect();
-    Config { listen, data_dir, cursor_secret, mongo, watch, redis, cache, alarms, limits, auth, collections }
+    Config {
+        listen,
+        data_dir,
+        cursor_secret,
+        mongo,
+        watch,
+        redis,
+        cache,
+        alarms,
+        audit,
+        limits,
+        auth,
+        collections,
+    }
 }
 
 fn describe_syntax_error(text: &str, error: &toml::de::Error) -> Problem {

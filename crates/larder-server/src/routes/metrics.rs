@@ -11,7 +11,7 @@ use larder::{
 use crate::{
     app::App,
     routes::{
-        Answer, Refusal, alarms, fresh,
+        Answer, Refusal, alarms, audited, fresh,
         stats::{redis_state, require_admin},
         watched,
     },
@@ -34,6 +34,7 @@ fn write_page(app: &App, page: &mut String) -> fmt::Result {
     write_caches(app, page)?;
     write_redis(app, page)?;
     alarms::write(app, page)?;
+    audited::write(app, page)?;
     watched::write(app, page)?;
     heading(page, "larder_uptime_seconds", "gauge", "Time since the server started.")?;
     writeln!(page, "larder_uptime_seconds {}", app.telemetry.uptime().as_secs())

@@ -5,6 +5,7 @@
 
 mod advise;
 mod alarms;
+mod audited;
 mod body;
 mod bulk;
 mod cache_status;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
-    routes::{Answer, Refusal, alarms, fresh, watched},
+    routes::{Answer, Refusal, alarms, audited, fresh, watched},
     telemetry::Sample,
 };
 
@@ -68,6 +68,7 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
                 "near_entries": stats.near_entries,
                 "near_bytes": stats.near_weight,
                 "hit_rate": alarms::json(resource),
+                "audit": audited::json(resource),
                 "watch": watched::json(app, resource),
             })
         }).collect::<Vec<_>>(),

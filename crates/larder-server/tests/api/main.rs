@@ -3,6 +3,7 @@
 mod access;
 mod advise;
 mod alarms;
+mod audit;
 mod behind;
 mod bench;
 mod bulk;

@@ -37,6 +37,7 @@
 
 mod advise;
 mod ahead;
+mod audit;
 mod batch;
 mod behind;
 mod builder;
@@ -82,6 +83,7 @@ pub(crate) use self::part::Part;
 pub(crate) use self::shared::Shared;
 pub use self::{
     advise::{Advice, LEAST_READS, Setting},
+    audit::{Audit, AuditRules, AuditStats, STALE_AGE_BOUNDS},
     behind::{Behind, BehindPlace, BehindStats, DeadLetter, Replayed, WriteBehind},
     builder::CacheBuilder,
     codec::{Codec, Json, MessagePack, Raw},

@@ -1,8 +1,11 @@
 //! What whoever runs a collection wants to know of it.
 
+use std::sync::Arc;
+
 use crate::{
-    cache::{Advice, HotKey},
-    document::{Collection, Id},
+    Result,
+    cache::{Advice, Audit, AuditRules, HotKey},
+    document::{Collection, Id, StoredDocument},
 };
 
 impl Collection {
@@ -16,5 +19,16 @@ impl Collection {
     /// documents: declared parts are not looked at.
     pub fn advise(&self) -> Vec<Advice> {
         self.cache().advise()
+    }
+
+    /// Audits this node's copies of whole documents, byte for byte, until the handle is dropped; see
+    /// [`Cache::audit`](crate::Cache::audit).
+    ///
+    /// # Errors
+    /// As [`Cache::audit`](crate::Cache::audit).
+    pub fn audit(&self, rules: &AuditRules) -> Result<Audit> {
+        let same =
+            |one: &StoredDocument, other: &StoredDocument| one.raw().as_bytes() == other.raw().as_bytes();
+        self.cache().audit_by(rules, Arc::new(same))
     }
 }

@@ -1,6 +1,7 @@
 //! One contract per capability, each over every backend it has.
 
 mod advise;
+mod audit;
 mod behind;
 mod bookkeeping;
 mod cache;

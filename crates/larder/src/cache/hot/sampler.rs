@@ -31,6 +31,15 @@ struct Samples<K> {
     sketch: Sketch<K>,
     second_began_ms: u64,
     in_second: u32,
+    /// Set if somebody wants keys that are read.
+    drawn: Option<Drawn<K>>,
+}
+
+/// One of the samples since it was last taken, each with the same chance: a reservoir of one (Vitter, "Random Sampling with a
+/// Reservoir", 1985).
+struct Drawn<K> {
+    seen: u32,
+    key: Option<K>,
 }
 
 impl<K> Heat<K> {
@@ -42,6 +51,7 @@ impl<K> Heat<K> {
                 sketch: Sketch::new(now_ms),
                 second_began_ms: now_ms,
                 in_second: 0,
+                drawn: None,
             }),
         }
     }
@@ -71,6 +81,12 @@ impl<K> Heat<K> {
         let Some(mut samples) = self.samples.try_lock() else { return };
         let reads = self.reads_per_sample.load(Relaxed);
         samples.sketch.see(self.hasher.hash_one(key), f64::from(reads), now_ms, || key.to_owned());
+        if let Some(drawn) = &mut samples.drawn {
+            drawn.seen = drawn.seen.saturating_add(1);
+            if rand::rng().random_ratio(1, drawn.seen) {
+                drawn.key = Some(key.to_owned());
+            }
+        }
         samples.in_second += 1;
         let elapsed_ms = now_ms.saturating_sub(samples.second_began_ms);
         let next = match samples.in_second {
@@ -83,6 +99,19 @@ impl<K> Heat<K> {
         };
         self.reads_per_sample.store(next, Relaxed);
         (samples.second_began_ms, samples.in_second) = (now_ms, 0);
+    }
+
+    /// From now on keys that are read can be [taken](Self::take_drawn).
+    pub(crate) fn begin_drawing(&self) {
+        self.samples.lock().drawn.get_or_insert(Drawn { seen: 0, key: None });
+    }
+
+    /// One of the keys that were read since this was last asked.
+    pub(crate) fn take_drawn(&self) -> Option<K> {
+        let mut samples = self.samples.lock();
+        let drawn = samples.drawn.as_mut()?;
+        drawn.seen = 0;
+        drawn.key.take()
     }
 
     /// Whether a key is hot now.
@@ -146,6 +175,21 @@ mod tests {
         assert!((hottest[0].share - 0.75).abs() < 0.08, "{hottest:?}");
         assert!((hottest[0].reads_per_second / 15_000.0 - 1.0).abs() < 0.25, "{hottest:?}");
         assert!(heat.is_hot(&0, 40_000) && !heat.is_hot(&2, 40_000));
+    }
+
+    #[test]
+    fn one_of_the_keys_that_were_read_is_drawn_each_with_the_same_chance() {
+        let heat = Heat::new(0);
+        heat.see(&0, 0);
+        assert_eq!(heat.take_drawn(), None, "nobody wanted any");
+        heat.begin_drawing();
+        let mut drawn = [0; 4];
+        for _ in 0..4_000 {
+            (0..4).for_each(|key| heat.see(&key, 0));
+            drawn[heat.take_drawn().expect("four were read")] += 1;
+        }
+        assert!(drawn.iter().all(|times| (850..1_150).contains(times)), "{drawn:?}");
+        assert_eq!(heat.take_drawn(), None, "none was read since");
     }
 
     #[test]
