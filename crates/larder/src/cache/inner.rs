@@ -118,8 +118,8 @@ where
     V: Send + Sync + 'static,
 {
     /// The hit path: one look at the near map, one read of the coarse clock, one counter. No lock of our own, no
-    /// allocation, but for the few hits that are a sample (`hot`). `answer` takes what it needs from the copy where it lies: moving the whole of it would cost as much
-    /// as the look itself.
+    /// allocation, but for the few hits that are a sample (`hot`). `answer` takes what it needs from the copy where it lies:
+    /// moving the whole of it would cost as much as the look itself.
     #[inline]
     pub(crate) fn near_hit<Q, R>(
         &self,

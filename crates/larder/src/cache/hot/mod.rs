@@ -2,7 +2,7 @@
 //!
 //! A near hit compares its counter with the number of the next hit that is taken as a sample; all else happens for the
 //! samples alone. There are about 256 a second of them, and never more than the reads: a quiet cache looks at every read,
-//! a busy one at one in 256.
+//! a busy one at one in 1,024.
 
 mod sampler;
 mod sketch;

@@ -17,7 +17,7 @@ const MOST_PER_SECOND: u32 = 256;
 /// And below which more are.
 const LEAST_PER_SECOND: u32 = 64;
 /// The fewest: one read in so many. More would take a cache whose load falls too long to notice.
-const MOST_READS_PER_SAMPLE: u32 = 256;
+const MOST_READS_PER_SAMPLE: u32 = 1_024;
 
 /// What this node's reads of one cache tell of its keys.
 pub(crate) struct Heat<K> {
