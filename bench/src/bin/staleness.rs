@@ -17,6 +17,10 @@ use std::{
     time::Duration,
 };
 
+use hitbox::{Extractor, policy::PolicyConfig};
+use hitbox_backend::Backend;
+use hitbox_fn::{Arg, Args, FnExtractor, cached};
+use hitbox_redis::{ConnectionMode, RedisBackend};
 use larder::{Cache, Policy, cache::Consistency, redis::Redis};
 use larder_bench::contender::peers;
 use larder_testkit::history::{History, Verdict};
@@ -34,6 +38,15 @@ enum Node {
     Larder(Cache<String, u64>),
     /// Cache-aside by hand: `GET`, on a miss load and `SET … EX`; `DEL` after a write.
     ByHand(MultiplexedConnection),
+    /// A function that hitbox remembers; its key is removed after a write.
+    Hitbox(hitbox_fn::Cache<RedisBackend>),
+}
+
+const REMEMBERED: &str = "number";
+
+#[cached(prefix = "number", skip(_world, _takes))]
+async fn number(key: u64, _world: Arc<World>, _takes: Duration) -> u64 {
+    _world.read(key as usize, _takes).await
 }
 
 /// A database of numbers that only grow.
@@ -67,6 +80,7 @@ impl Node {
                 connection.set_ex::<_, _, ()>(&text, number, TTL.as_secs()).await.ok()?;
                 Some(number)
             }
+            Self::Hitbox(cache) => Some(number(key as u64, world.clone(), takes).cache(&*cache).await),
         }
     }
 
@@ -75,6 +89,10 @@ impl Node {
         match self {
             Self::Larder(cache) => cache.invalidate(&*text).await.is_ok(),
             Self::ByHand(connection) => connection.del::<_, ()>(&text).await.is_ok(),
+            Self::Hitbox(cache) => {
+                let parts = FnExtractor::new(REMEMBERED).get(Args((Arg::new("key", key as u64),))).await;
+                cache.backend().remove(&parts.into_cache_key().1).await.is_ok()
+            }
         }
     }
 }
@@ -115,6 +133,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         nodes[0].flush().await?;
         report(name, judge(nodes, lasts).await);
     }
+    let nodes = (0..NODES).map(|_| hitbox(url)).collect::<Result<_, _>>()?;
+    report("hitbox", judge(nodes, lasts).await);
     node_helper(url, lasts)
 }
 
@@ -132,6 +152,12 @@ async fn by_hand(url: &str, tracked: bool) -> Result<Node, Box<dyn Error>> {
         config = config.set_cache_config(redis::caching::CacheConfig::default());
     }
     Ok(Node::ByHand(client.get_multiplexed_async_connection_with_config(&config).await?))
+}
+
+fn hitbox(url: &str) -> Result<Node, Box<dyn Error>> {
+    let backend = RedisBackend::builder().connection(ConnectionMode::single(url)).build()?;
+    let cache = hitbox_fn::Cache::builder().backend(backend);
+    Ok(Node::Hitbox(cache.policy(PolicyConfig::builder().ttl(TTL).build()).build()))
 }
 
 impl Node {
