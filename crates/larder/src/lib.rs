@@ -36,6 +36,7 @@
 
 pub mod cache;
 mod clock;
+mod dice;
 pub mod document;
 mod error;
 #[cfg(any(test, fuzzing))]

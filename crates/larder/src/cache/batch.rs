@@ -20,6 +20,7 @@ use crate::{
         stats::Counter,
         store::{Load, loaded},
     },
+    dice::dice,
 };
 
 /// A loader of several keys, in their order. Called again only for keys that another node was loading and gave up.
@@ -97,7 +98,7 @@ where
                 return;
             }
             passengers = waiting;
-            let pause_ms = rand::rng().random_range(3..12);
+            let pause_ms = dice().random_range(3..12);
             sleep(std::time::Duration::from_millis(pause_ms)).await;
         }
     }

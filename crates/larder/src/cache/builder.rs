@@ -32,6 +32,7 @@ use crate::{
         stats::Stats,
     },
     clock::Time,
+    dice::dice,
     redis::{DEFAULT_SHARDS, Kind, Redis, Space},
     source::{SharedSink, SharedSource, Sink, Source},
 };
@@ -283,7 +284,7 @@ where
             );
         }
         let longest_life_ms = self.policy.keep().as_millis() as u64;
-        let node = rand::rng().random();
+        let node = dice().random();
         let shared = self.shared_tier()?;
         let coherence = Arc::new(match &shared {
             None => Coherence::alone(),
@@ -304,7 +305,7 @@ where
             .then(|| Near::new(self.capacity, (self.capacity / self.expected_weight).min(1 << 24) as usize));
         let ahead = self.policy.refresh_ahead.map(|beta| Ahead {
             beta,
-            draws: self.draws.unwrap_or_else(|| Arc::new(|| rand::rng().random::<f64>())),
+            draws: self.draws.unwrap_or_else(|| Arc::new(|| dice().random::<f64>())),
         });
         Ok(Cache::from_inner(Inner {
             name: self.name,

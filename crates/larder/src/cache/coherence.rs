@@ -55,6 +55,8 @@ pub(crate) struct Stamp {
 pub(crate) struct Basis {
     pub(crate) stamp: Stamp,
     pub(crate) at: Position,
+    /// How many purges of tags this node had heard of in the shard: what tags a load belongs to is only known at its end.
+    pub(crate) tag_purges: u32,
 }
 
 /// The last purge of one tag in one shard.
@@ -92,6 +94,8 @@ struct Shard {
     flushes: AtomicU32,
     /// By the monotonic clock: until when this node may rely on what it has applied.
     synced_until_ms: AtomicU64,
+    /// Moves with every purge of a tag.
+    tag_purges: AtomicU32,
     tags: RwLock<HashMap<u64, Arc<TagCell>>>,
 }
 
@@ -122,6 +126,7 @@ impl Coherence {
             cleared: AtomicU64::new(0),
             flushes: AtomicU32::new(0),
             synced_until_ms: AtomicU64::new(0),
+            tag_purges: AtomicU32::new(0),
             tags: RwLock::default(),
         };
         Self {
@@ -160,7 +165,17 @@ impl Coherence {
     pub(crate) fn basis(&self, text: &str) -> Basis {
         // The position first: an invalidation in between spoils the stamp or is later than the position.
         let at = self.position(self.shard_of(text));
-        Basis { stamp: self.stamp(text), at }
+        let stamp = self.stamp(text);
+        Basis { stamp, at, tag_purges: self.tag_purges(&stamp) }
+    }
+
+    fn tag_purges(&self, stamp: &Stamp) -> u32 {
+        self.shards[usize::from(stamp.shard)].tag_purges.load(Ordering::Acquire)
+    }
+
+    /// Whether a load that stands on this is as good as one that begins now, whatever tags it will turn out to have.
+    pub(crate) fn is_as_now(&self, basis: &Basis) -> bool {
+        self.is_current(&basis.stamp) && self.tag_purges(&basis.stamp) == basis.tag_purges
     }
 
     /// Whether nothing this node knows of speaks against a copy with this stamp.
@@ -248,23 +263,36 @@ impl Coherence {
         self.shards[usize::from(shard)].flushes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The shard was cleared at `seq`.
-    pub(crate) fn clear(&self, shard: u16, seq: u64) {
+    /// The shard was cleared at this position. One of another epoch than this node knows cannot be compared with anything
+    /// that it holds: all of that is from before.
+    pub(crate) fn clear(&self, shard: u16, at: Position) {
+        if !self.is_known_epoch(shard, at) {
+            return self.flush(shard);
+        }
         let view = &self.shards[usize::from(shard)];
-        if view.cleared.fetch_max(seq, Ordering::AcqRel) < seq {
+        if view.cleared.fetch_max(at.seq, Ordering::AcqRel) < at.seq {
             view.flushes.fetch_add(1, Ordering::AcqRel);
         }
     }
 
-    /// Takes the next number of a sequence that nobody shares.
-    pub(crate) fn next_alone(&self) -> u64 {
-        self.shards[0].applied.fetch_add(1, Ordering::AcqRel) + 1
+    fn is_known_epoch(&self, shard: u16, at: Position) -> bool {
+        self.shards[usize::from(shard)].epoch.load(Ordering::Acquire) == at.epoch
     }
 
-    /// The tag was purged at `seq`.
-    pub(crate) fn purge_tag(&self, shard: u16, tag: u64, seq: u64) {
+    /// Takes the next number of a sequence that nobody shares.
+    pub(crate) fn next_alone(&self) -> Position {
+        let seq = self.shards[0].applied.fetch_add(1, Ordering::AcqRel) + 1;
+        Position { seq, ..self.position(0) }
+    }
+
+    /// The tag was purged at this position; of another epoch, as with [`clear`](Self::clear).
+    pub(crate) fn purge_tag(&self, shard: u16, tag: u64, at: Position) {
+        self.shards[usize::from(shard)].tag_purges.fetch_add(1, Ordering::AcqRel);
         if let Some(cell) = self.shards[usize::from(shard)].tags.read().get(&tag) {
-            cell.purged.fetch_max(seq, Ordering::AcqRel);
+            cell.purged.fetch_max(at.seq, Ordering::AcqRel);
+        }
+        if !self.is_known_epoch(shard, at) {
+            self.flush(shard);
         }
     }
 
@@ -300,7 +328,12 @@ impl Coherence {
     pub(crate) fn begin(&self, shard: u16, at: Position, cleared: u64) {
         let view = &self.shards[usize::from(shard)];
         self.flush(shard);
-        view.cleared.store(cleared, Ordering::Release);
+        if self.is_known_epoch(shard, at) {
+            // A clear of this node may have come after the look that tells of the last one.
+            view.cleared.fetch_max(cleared, Ordering::AcqRel);
+        } else {
+            view.cleared.store(cleared, Ordering::Release);
+        }
         view.known.store(at.seq, Ordering::Release);
         view.applied.store(at.seq, Ordering::Release);
         view.epoch.store(at.epoch, Ordering::Release);
@@ -342,6 +375,34 @@ mod tests {
         cell
     }
 
+    /// Of the epoch that a view begins with.
+    fn at(seq: u64) -> Position {
+        Position { epoch: 0, seq }
+    }
+
+    #[test]
+    fn a_purge_of_an_epoch_that_is_not_known_here_makes_everything_stale() {
+        for purge in [|it: &Coherence, at| it.clear(0, at), |it: &Coherence, at| it.purge_tag(0, 7, at)] {
+            let coherence = Coherence::of_shards(1);
+            coherence.begin(0, Position { epoch: 1, seq: 10 }, 9);
+            let (stamp, copy) = (coherence.stamp("a"), follow(&coherence, 7, 0).stamp(10));
+            purge(&coherence, Position { epoch: 2, seq: 1 });
+            assert!(!coherence.is_current(&stamp) && !copy.is_current());
+        }
+    }
+
+    #[test]
+    fn beginning_again_in_the_same_epoch_forgets_no_clear() {
+        let coherence = Coherence::of_shards(1);
+        let at = |seq| Position { epoch: 1, seq };
+        coherence.begin(0, at(8), 0);
+        coherence.clear(0, at(10));
+        coherence.begin(0, at(9), 3);
+        assert!(!coherence.is_after_clear(0, at(9)));
+        coherence.begin(0, Position { epoch: 2, seq: 1 }, 1);
+        assert!(coherence.is_after_clear(0, Position { epoch: 2, seq: 1 }), "numbers of another epoch");
+    }
+
     #[test]
     fn a_stamp_is_good_until_its_key_is_forgotten_or_its_shard_flushed() {
         let coherence = Coherence::of_shards(4);
@@ -372,9 +433,22 @@ mod tests {
         let coherence = Coherence::of_shards(1);
         let copy = follow(&coherence, 7, 10).stamp(10);
         assert!(copy.is_current());
-        coherence.purge_tag(0, 7, 11);
+        coherence.purge_tag(0, 7, at(11));
         assert!(!copy.is_current());
         assert!(follow(&coherence, 7, 3).stamp(11).is_current(), "an older word of Redis changes nothing");
+    }
+
+    #[test]
+    fn a_load_from_before_the_purge_of_any_tag_is_not_as_good_as_a_new_one() {
+        let coherence = Coherence::of_shards(2);
+        let shard = coherence.shard_of("a");
+        let basis = coherence.basis("a");
+        assert!(coherence.is_as_now(&basis));
+        coherence.purge_tag(1 - shard, 7, at(1));
+        assert!(coherence.is_as_now(&basis), "another shard");
+        coherence.purge_tag(shard, 7, at(1));
+        assert!(!coherence.is_as_now(&basis));
+        assert!(coherence.is_current(&basis.stamp), "a copy may have other tags");
     }
 
     #[test]
@@ -414,7 +488,7 @@ mod tests {
         let coherence = Coherence::of_shards(1);
         let cell = coherence.watch_tag(0, 7);
         assert!(coherence.tag(0, 7).is_none(), "nobody may rely on it yet");
-        coherence.purge_tag(0, 7, 6);
+        coherence.purge_tag(0, 7, at(6));
         cell.resolve(5);
         assert!(!coherence.tag(0, 7).unwrap().stamp(5).is_current());
     }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use rand::Rng;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Error, ErrorKind, Result, cache::coherence::Position};
+use crate::{Error, ErrorKind, Result, cache::coherence::Position, dice::dice};
 
 const MAGIC: u8 = b'L';
 const KIND_LEASE: u8 = 1;
@@ -46,7 +46,7 @@ pub(crate) struct Lease([u8; LEASE_BYTES]);
 impl Lease {
     pub(crate) fn random() -> Self {
         let mut bytes = [0; LEASE_BYTES];
-        rand::rng().fill(&mut bytes[2..]);
+        dice().fill(&mut bytes[2..]);
         bytes[0] = MAGIC;
         bytes[1] = KIND_LEASE;
         Self(bytes)

@@ -21,6 +21,7 @@ use crate::{
         stats::Counter,
         store::{Load, loaded},
     },
+    dice::dice,
 };
 
 /// The pause before a refresh that failed, or that another node is doing, is tried again.
@@ -140,7 +141,7 @@ where
     ) {
         let text = key.to_string();
         let basis = self.coherence.basis(&text);
-        let Some(leader) = self.flights.begin_refresh(&key, basis.stamp, self.clock.monotonic_ms()) else {
+        let Some(leader) = self.flights.begin_refresh(&key, basis, self.clock.monotonic_ms()) else {
             return;
         };
         // Between the caller's look and ours an earlier refresh may have landed.
@@ -336,7 +337,7 @@ where
             if Instant::now() >= give_up {
                 return Right::Unleased(plan.reason);
             }
-            let jitter = rand::rng().random_range(0.5..1.0);
+            let jitter = dice().random_range(0.5..1.0);
             sleep(pause.mul_f64(jitter)).await;
             pause = (pause * 3 / 2).min(POLL.1);
         }
@@ -537,6 +538,7 @@ pub(crate) async fn while_renewing<T>(
             }
         };
         tokio::select! {
+            biased;
             loaded = &mut loading => return loaded,
             () = renewals => {}
         }

@@ -31,8 +31,10 @@ if marks[2] ~= ARGV[4] or not now then
   return 2
 end
 for i = 3, #marks do
-  -- A mark that is gone may have said anything: it counts as made just now.
-  if tonumber(marks[i] or now) > began then
+  -- A mark that is gone may have said anything: it counts as made just now. One that is ahead of the sequence is of an
+  -- earlier epoch, and so is all that it was about.
+  local purged = tonumber(marks[i] or now)
+  if purged > began and purged <= tonumber(now) then
     return 2
   end
 end

@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{
     Error, ErrorKind, Result,
-    cache::{Read, Served, coherence::Stamp, near::NearEntry},
+    cache::{Read, Served, coherence::Basis, near::NearEntry},
 };
 
 const SHARDS: usize = 64;
@@ -31,7 +31,7 @@ const SHARDS: usize = 64;
 pub(crate) struct Flight<V> {
     begun_ms: u64,
     /// What was known of invalidations when it began.
-    stamp: Stamp,
+    basis: Basis,
     answer: OnceLock<Result<Read<V>>>,
     /// Something stale, for those who do not wait for the answer. Boxed: few flights have one.
     spare: OnceLock<Box<Spare<V>>>,
@@ -50,18 +50,18 @@ pub(crate) enum Landing<'a, V> {
 }
 
 impl<V> Flight<V> {
-    fn new(stamp: Stamp, begun_ms: u64) -> Arc<Self> {
+    fn new(basis: Basis, begun_ms: u64) -> Arc<Self> {
         Arc::new(Self {
             begun_ms,
-            stamp,
+            basis,
             answer: OnceLock::new(),
             spare: OnceLock::new(),
             landed: Notify::new(),
         })
     }
 
-    pub(crate) fn stamp(&self) -> &Stamp {
-        &self.stamp
+    pub(crate) fn basis(&self) -> &Basis {
+        &self.basis
     }
 
     pub(crate) fn age_ms(&self, now_ms: u64) -> u64 {
@@ -149,7 +149,7 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
     pub(crate) fn board(
         self: &Arc<Self>,
         key: &K,
-        stamp: Stamp,
+        basis: Basis,
         now_ms: u64,
         may_join: impl FnOnce(&Flight<V>) -> bool,
     ) -> Boarding<K, V> {
@@ -159,7 +159,7 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         {
             return Boarding::Join(flight.clone());
         }
-        let flight = Flight::new(stamp, now_ms);
+        let flight = Flight::new(basis, now_ms);
         shard.loads.insert(key.clone(), flight.clone());
         Boarding::Lead(Leader { flights: self.clone(), key: key.clone(), flight, kind: Kind::Load })
     }
@@ -168,14 +168,14 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
     pub(crate) fn begin_refresh(
         self: &Arc<Self>,
         key: &K,
-        stamp: Stamp,
+        basis: Basis,
         now_ms: u64,
     ) -> Option<Leader<K, V>> {
         let mut shard = self.shard(key).lock();
         if shard.refreshes.contains_key(key) {
             return None;
         }
-        let flight = Flight::new(stamp, now_ms);
+        let flight = Flight::new(basis, now_ms);
         shard.refreshes.insert(key.clone(), flight.clone());
         drop(shard);
         Some(Leader { flights: self.clone(), key: key.clone(), flight, kind: Kind::Refresh })
@@ -276,8 +276,8 @@ mod tests {
 
     use crate::cache::{Served, coherence::Coherence};
 
-    fn stamp() -> Stamp {
-        Coherence::alone().stamp("1")
+    fn basis() -> Basis {
+        Coherence::alone().basis("1")
     }
 
     fn read(number: u32) -> Read<u32> {
@@ -292,7 +292,7 @@ mod tests {
     }
 
     fn lead(flights: &Arc<Flights<u8, u32>>) -> Leader<u8, u32> {
-        match flights.board(&1, stamp(), 0, |_| true) {
+        match flights.board(&1, basis(), 0, |_| true) {
             Boarding::Lead(leader) => leader,
             Boarding::Join(_) => panic!("somebody else leads"),
         }
@@ -302,7 +302,7 @@ mod tests {
     async fn a_second_reader_joins_and_gets_the_same_answer() {
         let flights = Arc::new(Flights::default());
         let leader = lead(&flights);
-        let Boarding::Join(flight) = flights.board(&1, stamp(), 0, |_| true) else { panic!("two leaders") };
+        let Boarding::Join(flight) = flights.board(&1, basis(), 0, |_| true) else { panic!("two leaders") };
         leader.land(Ok(read(7)), || {});
         assert_eq!(flight.wait().await.unwrap().value.as_deref(), Some(&7));
         assert_eq!(flights.under_way(), 0);
@@ -334,10 +334,10 @@ mod tests {
     #[tokio::test]
     async fn one_refresh_at_a_time() {
         let flights: Arc<Flights<u8, u32>> = Arc::new(Flights::default());
-        let first = flights.begin_refresh(&1, stamp(), 0);
+        let first = flights.begin_refresh(&1, basis(), 0);
         assert!(first.is_some());
-        assert!(flights.begin_refresh(&1, stamp(), 0).is_none());
+        assert!(flights.begin_refresh(&1, basis(), 0).is_none());
         drop(first);
-        assert!(flights.begin_refresh(&1, stamp(), 0).is_some());
+        assert!(flights.begin_refresh(&1, basis(), 0).is_some());
     }
 }

@@ -320,8 +320,8 @@ where
     /// Whether a reader that comes now may wait for this flight: nothing that it would load has been invalidated since
     /// the flight began, as far as this node knows, and this node knows enough.
     fn may_join(&self, flight: &Flight<V>, now_ms: u64) -> bool {
-        self.coherence.is_current(flight.stamp())
-            && (self.coherence.is_stamp_synced(flight.stamp(), now_ms)
+        self.coherence.is_as_now(flight.basis())
+            && (self.coherence.is_stamp_synced(&flight.basis().stamp, now_ms)
                 || flight.age_ms(now_ms) <= JOINABLE_MS)
     }
 
@@ -338,7 +338,7 @@ where
         let text = key.to_string();
         let basis = self.coherence.basis(&text);
         let joins = options.mode == ReadMode::Cached && self.is_at(&key, options);
-        match self.flights.board(&key, basis.stamp, now_ms, |flight| joins && self.may_join(flight, now_ms)) {
+        match self.flights.board(&key, basis, now_ms, |flight| joins && self.may_join(flight, now_ms)) {
             Boarding::Join(flight) => self.await_landing(&flight, policy.soft_deadline).await,
             Boarding::Lead(leader) => {
                 // Between the look at the near tier and here the key's last flight may have landed.
@@ -381,8 +381,7 @@ where
             };
             let text = key.to_string();
             let basis = self.coherence.basis(&text);
-            let boarding =
-                self.flights.board(key, basis.stamp, now_ms, |flight| self.may_join(flight, now_ms));
+            let boarding = self.flights.board(key, basis, now_ms, |flight| self.may_join(flight, now_ms));
             let flight = match boarding {
                 Boarding::Join(flight) => flight,
                 Boarding::Lead(leader) => {

@@ -121,13 +121,13 @@ where
                 // The near copies are all there is, and they are gone.
                 Debt::Key(_) => {}
                 Debt::Tag(tag) => {
-                    let seq = self.coherence.next_alone();
+                    let at = self.coherence.next_alone();
                     self.coherence.watch_tag(0, *tag);
-                    self.coherence.purge_tag(0, *tag, seq);
+                    self.coherence.purge_tag(0, *tag, at);
                 }
                 Debt::Clear => {
-                    let seq = self.coherence.next_alone();
-                    self.coherence.clear(0, seq);
+                    let at = self.coherence.next_alone();
+                    self.coherence.clear(0, at);
                 }
             }
         }
@@ -165,7 +165,7 @@ where
         action: Action<'_>,
         change: Change,
     ) -> Result<Token> {
-        let event = Event { node: self.node, change }.encode();
+        let event = Event { node: self.node, change: change.clone() }.encode();
         let mut at = shared.invalidate(shard, action, &event).await?;
         if let Some(follower) = &self.follower
             && follower.recheck(shard).await?
@@ -174,27 +174,31 @@ where
             at = shared.invalidate(shard, action, &event).await?;
         }
         match action {
-            Action::Tag(tag) => self.coherence.purge_tag(shard, tag, at.seq),
-            Action::Clear => self.coherence.clear(shard, at.seq),
+            Action::Tag(tag) => self.coherence.purge_tag(shard, tag, at),
+            Action::Clear => self.coherence.clear(shard, at),
             Action::Unlink(_) | Action::Block(..) | Action::Expire(..) => {}
             Action::RefuseFills => self.coherence.forget_shard(shard),
         }
-        let in_step = self.has_taken(shard, at).await;
+        let in_step = self.has_taken(shard, at, &change).await;
         if let Some(follower) = &self.follower
             && !in_step
             && action.is_broad()
         {
             // What is loaded from now on is to be stored, so its load must not begin at a number from before the purge.
-            let _ = follower.sync(shard).await;
+            let synced = follower.sync(shard).await;
+            if self.coherence.position(shard).epoch != at.epoch {
+                // This node would go on to believe what the shard had in the epoch before.
+                synced?;
+            }
         }
         Ok(Token::new(self.name_hash(), shard, at))
     }
 
     /// An invalidation of this node, applied here, was given this number. Returns whether all before it is applied, too.
-    pub(crate) async fn has_taken(&self, shard: u16, at: Position) -> bool {
+    pub(crate) async fn has_taken(&self, shard: u16, at: Position, change: &Change) -> bool {
         self.coherence.acknowledged(shard, at);
         match &self.follower {
-            Some(follower) => follower.took_part(shard, at).await,
+            Some(follower) => follower.took_part(shard, at, change).await,
             None => true,
         }
     }

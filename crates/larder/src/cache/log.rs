@@ -81,7 +81,13 @@ impl Follower {
         let mut ticks = interval(self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            // The look first: it is due seldom, and messages are at hand often.
             tokio::select! {
+                biased;
+                _ = ticks.tick() => {
+                    // A shard that cannot be looked at is not served for longer than it was; no more needs to be done.
+                    let _ = join_all((0..self.coherence.shards()).map(|shard| self.sync(shard))).await;
+                }
                 event = messages.next() => match event {
                     None => return,
                     Some(PushEvent::Message { channel, payload }) => {
@@ -98,10 +104,6 @@ impl Follower {
                     // The copies stay good until their time runs out.
                     Some(_) => {}
                 },
-                _ = ticks.tick() => {
-                    // A shard that cannot be looked at is not served for longer than it was; no more needs to be done.
-                    let _ = join_all((0..self.coherence.shards()).map(|shard| self.sync(shard))).await;
-                }
             }
         }
     }
@@ -163,10 +165,13 @@ impl Follower {
     /// This node made the invalidation with this number and has applied it. If it is the next one, there is no need to
     /// hear of it. Returns false if something before it is not known here yet: the message, or the next look, will put
     /// things in order. Waits while another thing is being applied.
-    pub(crate) async fn took_part(&self, shard: u16, at: Position) -> bool {
+    ///
+    /// What is broad is applied once more: a look that was under way meanwhile may have set the shard back to before it.
+    pub(crate) async fn took_part(&self, shard: u16, at: Position, change: &Change) -> bool {
         let _one_at_a_time = self.shards[usize::from(shard)].one_at_a_time.lock().await;
         let seen = self.coherence.position(shard);
         if at.epoch == seen.epoch && at.seq == seen.seq + 1 {
+            self.take_broad(shard, at.seq, change);
             self.coherence.advance(shard, at.seq);
         }
         self.coherence.has_applied(shard, at)
@@ -237,10 +242,19 @@ impl Follower {
             // Applied before and after it was sent; once more would only cost the copies made since.
             Change::Keys(_) if event.node == self.node => {}
             Change::Keys(hashes) => hashes.iter().for_each(|hash| self.coherence.forget_hash(*hash)),
-            Change::Tag(tag) => self.coherence.purge_tag(shard, *tag, seq),
-            Change::Clear => self.coherence.clear(shard, seq),
-            Change::Flush => self.coherence.forget_shard(shard),
+            broad => self.take_broad(shard, seq, broad),
         }
         self.coherence.advance(shard, seq);
+    }
+
+    /// What concerns more than the keys it names. Under the shard's lock, so that the epoch stands.
+    fn take_broad(&self, shard: u16, seq: u64, change: &Change) {
+        let at = Position { seq, ..self.coherence.position(shard) };
+        match change {
+            Change::Keys(_) => {}
+            Change::Tag(tag) => self.coherence.purge_tag(shard, *tag, at),
+            Change::Clear => self.coherence.clear(shard, at),
+            Change::Flush => self.coherence.forget_shard(shard),
+        }
     }
 }

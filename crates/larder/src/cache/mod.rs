@@ -68,6 +68,8 @@ mod prints;
 mod purge;
 mod read;
 mod shared;
+#[cfg(test)]
+mod simulation;
 mod stats;
 mod store;
 mod tenant;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use crate::{Error, ErrorKind, Result, cache::entry::Lifetime};
+use crate::{Error, ErrorKind, Result, cache::entry::Lifetime, dice::dice};
 
 /// The longest lifetime a policy may declare, stale windows included.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -256,7 +256,7 @@ impl Policy {
     }
 
     fn shortened(&self, ttl: Duration) -> u32 {
-        let cut = if self.jitter > 0.0 { rand::rng().random_range(0.0..=self.jitter) } else { 0.0 };
+        let cut = if self.jitter > 0.0 { dice().random_range(0.0..=self.jitter) } else { 0.0 };
         (ttl.as_millis() as f64 * (1.0 - cut)) as u32
     }
 }

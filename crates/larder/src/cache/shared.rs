@@ -17,6 +17,7 @@ use crate::{
         unsent::Unsent,
         write::{Block, HOLD},
     },
+    dice::dice,
     redis::{Kind, Redis, Script, Space},
 };
 
@@ -395,8 +396,11 @@ impl Shared {
         if found.contains(&Value::Nil) {
             return Ok(None);
         }
+        let at = position_of(found.first(), found.get(1))?;
         let cleared = found.get(2).and_then(number_of).ok_or_else(unexpected)?;
-        Ok(Some(Marks { at: position_of(found.first(), found.get(1))?, cleared, tags: Vec::new() }))
+        // As in the script: one that is ahead of the sequence is of an earlier epoch.
+        let cleared = if cleared > at.seq { 0 } else { cleared };
+        Ok(Some(Marks { at, cleared, tags: Vec::new() }))
     }
 
     /// Where a shard stands, and the last purges of it and of some tags. What is missing in Redis is made. With
@@ -549,7 +553,7 @@ pub(crate) fn node_text(node: u64) -> String {
 }
 
 pub(crate) fn new_epoch() -> String {
-    epoch_text(rand::rng().random_range(1..=u64::MAX))
+    epoch_text(dice().random_range(1..=u64::MAX))
 }
 
 pub(crate) fn unexpected() -> Error {

@@ -16,7 +16,8 @@ if ARGV[3] == '1' then
   local stored = redis.call('GET', history_key)
   if stored ~= history then
     redis.call('SET', history_key, history)
-    other_history = stored
+    -- One that is gone may have been any.
+    other_history = stored or found[1]
   end
 end
 if not found[1] or not found[2] or other_history then
@@ -35,6 +36,9 @@ for i = 3, #found do
       redis.call('SET', key, found[2], 'PX', ARGV[2])
     end
     found[i] = found[2]
+  elseif tonumber(found[i]) > tonumber(found[2]) then
+    -- It is of an earlier epoch, and so is all that it was about.
+    found[i] = '0'
   end
 end
 return found

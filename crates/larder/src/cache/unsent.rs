@@ -1,7 +1,7 @@
 //! Invalidations that Redis has not acknowledged: kept, replayed, and respected by this node's own reads until then.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 const MAX_KEPT: usize = 100_000;
 
 /// One invalidation that is owed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Debt {
     /// A key, by its text form.
     Key(String),
@@ -32,7 +32,8 @@ pub(crate) struct Unsent {
 
 #[derive(Debug, Default)]
 struct State {
-    debts: HashSet<Debt>,
+    /// In order, so that they are sent in the same one every time.
+    debts: BTreeSet<Debt>,
     /// How many of them concern more than one key: while there are any, Redis is not believed about anything.
     broad: usize,
     /// By the monotonic clock; set when more keys were owed than are kept.

@@ -27,6 +27,8 @@ mod push;
 mod race;
 mod script;
 mod sentinel;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod slot;
 mod split;
 mod stats;
@@ -190,7 +192,12 @@ impl Redis {
     /// event of each channel is [`Subscribed`](PushEvent::Subscribed). In a cluster the slot of a channel's name decides
     /// which primary carries it.
     pub fn subscribe<C: Into<Channel>>(&self, channels: impl IntoIterator<Item = C>) -> Subscriber {
-        push::subscribe(self.inner.ears.clone(), channels.into_iter().map(Into::into).collect())
+        let channels = channels.into_iter().map(Into::into).collect();
+        #[cfg(test)]
+        if let Topology::Simulated(wire) = &*self.inner.ears.topology {
+            return wire.subscribe(channels);
+        }
+        push::subscribe(self.inner.ears.clone(), channels)
     }
 
     /// What went over the wire so far.

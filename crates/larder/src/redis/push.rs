@@ -227,3 +227,11 @@ fn event_of(push: PushInfo) -> Heard {
         _ => Heard::Nothing,
     }
 }
+
+#[cfg(test)]
+impl Subscriber {
+    /// One that hears what its maker sends.
+    pub(super) fn over(events: mpsc::Receiver<PushEvent>, task: AbortOnDropHandle<()>) -> Self {
+        Self { events, _task: task }
+    }
+}

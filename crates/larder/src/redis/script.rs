@@ -99,7 +99,7 @@ pub(crate) fn keys_of(cmd: &Cmd) -> Vec<&[u8]> {
     }
 }
 
-fn simple_args(cmd: &Cmd) -> impl Iterator<Item = &[u8]> {
+pub(super) fn simple_args(cmd: &Cmd) -> impl Iterator<Item = &[u8]> {
     cmd.args_iter().filter_map(|arg| match arg {
         Arg::Simple(bytes) => Some(bytes),
         _ => None,

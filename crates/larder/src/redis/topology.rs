@@ -19,6 +19,8 @@ use crate::{Error, ErrorKind, Result};
 pub(super) enum Topology {
     Single(Arc<Link>),
     Cluster(Cluster),
+    #[cfg(test)]
+    Simulated(super::simulated::Wire),
 }
 
 impl Topology {
@@ -36,6 +38,10 @@ impl Topology {
         match self {
             Self::Single(link) => link.command(cmd, deadline).await,
             Self::Cluster(cluster) => cluster.command(slot_key, cmd, deadline).await,
+            #[cfg(test)]
+            Self::Simulated(wire) => {
+                wire.call(vec![cmd.clone()], deadline).await.map(|mut replies| replies.remove(0))
+            }
         }
     }
 
@@ -48,6 +54,8 @@ impl Topology {
         match self {
             Self::Single(link) => link.pipeline(pipeline, deadline).await,
             Self::Cluster(cluster) => cluster.pipeline(slot_key, pipeline, deadline).await,
+            #[cfg(test)]
+            Self::Simulated(wire) => wire.call(pipeline.cmd_iter().cloned().collect(), deadline).await,
         }
     }
 
@@ -67,6 +75,8 @@ impl Topology {
         match self {
             Self::Single(_) => Ok(()),
             Self::Cluster(cluster) => cluster.check_complete(),
+            #[cfg(test)]
+            Self::Simulated(_) => Ok(()),
         }
     }
 
@@ -75,6 +85,8 @@ impl Topology {
         match self {
             Self::Single(link) => vec![Arc::clone(link)],
             Self::Cluster(cluster) => cluster.links(),
+            #[cfg(test)]
+            Self::Simulated(_) => Vec::new(),
         }
     }
 
@@ -88,6 +100,8 @@ impl Topology {
         let link = match self {
             Self::Single(link) => Arc::clone(link),
             Self::Cluster(cluster) => cluster.owner(slot_key).ok()?,
+            #[cfg(test)]
+            Self::Simulated(_) => return None,
         };
         if link.is_up() { link.address() } else { None }
     }

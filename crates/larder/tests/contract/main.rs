@@ -9,6 +9,7 @@ mod coherence;
 mod conditional;
 mod deadlines;
 mod document;
+mod epochs;
 mod expire;
 mod history;
 mod hot;

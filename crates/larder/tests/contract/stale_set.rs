@@ -2,6 +2,7 @@
 //! whatever order the two meet.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::poll;
 use larder::Policy;
 use tokio::task::JoinHandle;
 
@@ -80,6 +82,29 @@ async fn a_reader_after_an_invalidation_does_not_join_the_load_from_before_it() 
         assert_eq!(late.await.unwrap().unwrap().as_deref(), Some(&2), "{backend:?}");
         assert_eq!(early.await.unwrap().unwrap().as_deref(), Some(&1));
         assert_eq!(cache.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&2), "{backend:?}");
+    }
+}
+
+/// Which tags a load belongs to is known only at its end, so one from before a purge is not waited for, whatever its tags.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_after_a_purge_does_not_join_the_load_from_before_it() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let builder = setup.builder(lasting()).await;
+        let cache = builder.tags(|_: &String, _: &u64| vec!["all".to_owned()]).build().unwrap();
+        let origin = Origin::held(1);
+        let early = tokio::spawn({
+            let (cache, load) = (cache.clone(), origin.loader());
+            async move { cache.get_with(KEY, load).await }
+        });
+        origin.until_reading(1).await;
+        origin.write(2);
+        cache.invalidate_tag("all").await.unwrap();
+        let mut late = pin!(cache.get_with(KEY, origin.loader()));
+        assert!(poll!(&mut late).is_pending(), "it has chosen what to wait for");
+        origin.let_go(2);
+        assert_eq!(late.await.unwrap().as_deref(), Some(&2), "{backend:?}");
+        assert_eq!(early.await.unwrap().unwrap().as_deref(), Some(&1));
     }
 }
 

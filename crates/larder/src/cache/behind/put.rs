@@ -52,7 +52,8 @@ where
         };
         let slot = envelope.encode(self.policy.compress_above_bytes);
         // Not in this node's name: if the outcome stays unknown, its follower must apply it like any other's.
-        let event = Event { node: NOBODY, change: keys_change(std::slice::from_ref(&text)) }.encode();
+        let change = keys_change(std::slice::from_ref(&text));
+        let event = Event { node: NOBODY, change: change.clone() }.encode();
         behind.ready().await?;
         self.forget_near(&[key]);
         let acked = behind.core.ledger.put(&text, &slot, &event, behind.core.settings.backlog).await;
@@ -67,7 +68,7 @@ where
         behind.heard(shard);
         self.coherence.acknowledged(shard, acked.at);
         if let Some(follower) = &self.follower {
-            follower.took_part(shard, acked.at).await;
+            follower.took_part(shard, acked.at, &change).await;
         }
         if let Some(shared) = &self.shared {
             if shared.unsent.len() > 0 {

@@ -58,7 +58,9 @@ if was_alone and #envelope > 0 and epoch == ARGV[9] and now then
   local marks, began = redis.call('MGET', unpack(names)), tonumber(ARGV[10])
   for i = 1, #names do
     -- A mark that is gone may have said anything: it counts as made just now.
-    if tonumber(marks[i] or now) > began then
+    local purged = tonumber(marks[i] or now)
+    -- One that is ahead of the sequence is of an earlier epoch.
+    if purged > began and purged <= tonumber(now) then
       was_alone = false
     end
     if i > 2 and not marks[i] then

@@ -109,6 +109,7 @@ where
                 return written;
             }
             tokio::select! {
+                biased;
                 written = &mut write => return written,
                 _ = self.block(shared, shards, &renewed) => {}
             }
@@ -133,7 +134,7 @@ where
             // Another server may know nothing of the block, nor of what happened under it.
             return Ok((self.act(shared, shard, Action::Unlink(texts), change).await?, false));
         }
-        self.has_taken(shard, at).await;
+        self.has_taken(shard, at, &change).await;
         Ok((Token::new(self.name_hash(), shard, at), is_left))
     }
 }

@@ -129,7 +129,7 @@ where
         self.forget_near(&[key]);
         // A block that was not acknowledged may come into force when somebody else has written: it is good for nothing.
         let at = blocked.ok().and_then(|tokens| tokens.first().map(Token::position));
-        let basis = at.map(|at| Basis { stamp: self.coherence.stamp(&text), at });
+        let basis = at.map(|at| Basis { at, ..self.coherence.basis(&text) });
         let written = self.while_blocking(shared, &shards, &block, write).await;
         // Also when the write failed: perhaps it was done, and the block must go.
         let value = written.as_ref().ok().cloned();

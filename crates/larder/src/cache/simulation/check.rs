@@ -1,0 +1,107 @@
+//! Judging reads in simulated time, as `larder_testkit::history` does in real time.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+use super::{KEYS, NODES};
+use crate::{cache::Consistency, redis::simulated::World};
+
+/// How many of the last events a failure tells.
+const TOLD: usize = 25;
+
+/// The database of numbers that only grow, and what was acknowledged of them.
+pub(super) struct Checker {
+    world: World,
+    consistency: Consistency,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    numbers: [u64; KEYS],
+    acknowledged: Vec<Acknowledged>,
+    reads: u64,
+    events: VecDeque<String>,
+    stale: Option<String>,
+}
+
+struct Acknowledged {
+    key: usize,
+    number: u64,
+    node: usize,
+    at_ms: u64,
+}
+
+impl Checker {
+    pub(super) fn new(world: World, consistency: Consistency) -> Self {
+        Self { world, consistency, state: Mutex::default() }
+    }
+
+    pub(super) fn number(&self, key: usize) -> u64 {
+        self.state.lock().numbers[key]
+    }
+
+    pub(super) fn grow(&self, key: usize) -> u64 {
+        let mut state = self.state.lock();
+        state.numbers[key] += 1;
+        state.numbers[key]
+    }
+
+    pub(super) fn acknowledged(&self, written: &[(usize, u64)], node: usize) {
+        let at_ms = self.world.now_ms();
+        for &(key, number) in written {
+            self.note(&format!("node {node} knows that {key} is {number}"));
+            self.state.lock().acknowledged.push(Acknowledged { key, number, node, at_ms });
+        }
+    }
+
+    /// A read of `key` on `node` that began at `begun_ms` returned `number`.
+    pub(super) fn has_read(&self, key: usize, node: usize, begun_ms: u64, number: u64, from: &str) {
+        debug_assert!(node < NODES);
+        let mut state = self.state.lock();
+        state.reads += 1;
+        let bound_ms = match self.consistency {
+            Consistency::Bounded(bound) => bound.as_millis() as u64,
+            Consistency::Strict(_) => 0,
+            Consistency::Local => u64::MAX,
+        };
+        // Two events of one millisecond have no order.
+        let misses = |ack: &&Acknowledged| {
+            let may_be_ms = if ack.node == node { 0 } else { bound_ms };
+            ack.key == key && ack.number > number && ack.at_ms + may_be_ms < begun_ms
+        };
+        if let Some(ack) = state.acknowledged.iter().find(misses)
+            && state.stale.is_none()
+        {
+            let said = format!(
+                "{:?}: node {node} read {number} of {key} from {from}, beginning at {begun_ms} ms; node {} knew of {} at {} ms; before:\n{}",
+                self.consistency,
+                ack.node,
+                ack.number,
+                ack.at_ms,
+                state.events.iter().map(String::as_str).collect::<Vec<_>>().join("\n"),
+            );
+            state.stale = Some(said);
+        }
+    }
+
+    pub(super) fn note(&self, event: &str) {
+        let now_ms = self.world.now_ms();
+        let mut state = self.state.lock();
+        if state.events.len() == TOLD {
+            state.events.pop_front();
+        }
+        state.events.push_back(format!("{now_ms} ms: {event}"));
+    }
+
+    pub(super) fn is_well(&self) -> bool {
+        self.state.lock().stale.is_none()
+    }
+
+    /// How many reads there were, or the first stale one.
+    pub(super) fn verdict(&self) -> Result<u64, String> {
+        let mut state = self.state.lock();
+        state.stale.take().map_or(Ok(state.reads), Err)
+    }
+}

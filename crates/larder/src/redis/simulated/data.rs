@@ -1,0 +1,213 @@
+//! What a simulated Redis holds, and the commands that Larder and its scripts use, with their meaning in Redis 7.
+
+use std::collections::BTreeMap;
+
+use ::redis::{Value, parse_redis_value};
+
+/// Every key, with when it goes away. Ordered, so that a seed picks the same one each time.
+#[derive(Clone, Default)]
+pub(super) struct Data {
+    items: BTreeMap<Vec<u8>, (Item, Option<u64>)>,
+    /// The server's replication history.
+    pub(super) history: String,
+}
+
+#[derive(Clone)]
+enum Item {
+    Text(Vec<u8>),
+    Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Log(BTreeMap<u64, Vec<u8>>),
+}
+
+/// A channel, and what was published there.
+pub(super) type Announced = (Vec<u8>, Vec<u8>);
+
+/// A log keeps hardly anything here, so that nodes meet one that does not reach back.
+const LOGGED: usize = 6;
+
+impl Data {
+    pub(super) fn keys(&self) -> Vec<Vec<u8>> {
+        self.items.keys().cloned().collect()
+    }
+
+    pub(super) fn lose(&mut self, key: &[u8]) {
+        self.items.remove(key);
+    }
+
+    pub(super) fn lose_everything(&mut self) {
+        self.items.clear();
+    }
+
+    /// Carries out one command, and adds to `published` what it announces.
+    pub(super) fn run(&mut self, now_ms: u64, command: &[Vec<u8>], published: &mut Vec<Announced>) -> Value {
+        self.items.retain(|_, (_, until)| until.is_none_or(|until| now_ms < until));
+        let name = String::from_utf8_lossy(&command[0]).to_uppercase();
+        let args = &command[1..];
+        match name.as_str() {
+            "GET" => self.text(&args[0]).map_or_else(|refusal| refusal, bulk),
+            "MGET" => Value::Array(args.iter().map(|key| bulk(self.text(key).ok().flatten())).collect()),
+            "SET" => self.set(now_ms, args),
+            "GETRANGE" => self.range(args),
+            "SETRANGE" => self.overwrite(args),
+            "PEXPIRE" => self.expire(now_ms, args),
+            "PTTL" => Value::Int(match self.items.get(&args[0]) {
+                None => -2,
+                Some((_, None)) => -1,
+                Some((_, Some(until))) => (until - now_ms) as i64,
+            }),
+            "INCR" => {
+                let next = self.text(&args[0]).ok().flatten().map_or(0, |text| number(&text)) + 1;
+                let until = self.items.get(&args[0]).and_then(|(_, until)| *until);
+                self.items.insert(args[0].clone(), (Item::Text(next.to_string().into_bytes()), until));
+                Value::Int(next as i64)
+            }
+            "EXISTS" => Value::Int(args.iter().filter(|key| self.items.contains_key(*key)).count() as i64),
+            "UNLINK" => {
+                Value::Int(args.iter().filter(|key| self.items.remove(*key).is_some()).count() as i64)
+            }
+            "HGET" => bulk(self.hash(&args[0]).get(&args[1]).cloned()),
+            "HGETALL" => {
+                let fields = self.hash(&args[0]).iter();
+                Value::Array(
+                    fields.flat_map(|(name, value)| [name, value].map(|it| bulk(Some(it.clone())))).collect(),
+                )
+            }
+            "HSET" => {
+                Value::Int(i64::from(self.hash(&args[0]).insert(args[1].clone(), args[2].clone()).is_none()))
+            }
+            "HDEL" => Value::Int(i64::from(self.hash(&args[0]).remove(&args[1]).is_some())),
+            "XADD" => self.log(args),
+            "XRANGE" => self.logged(args),
+            "SPUBLISH" => {
+                published.push((args[0].clone(), args[1].clone()));
+                Value::Int(0)
+            }
+            "TIME" => Value::Array(vec![
+                bulk(Some((now_ms / 1_000).to_string().into_bytes())),
+                bulk(Some((now_ms % 1_000 * 1_000).to_string().into_bytes())),
+            ]),
+            "INFO" => bulk(Some(format!("role:master\r\nmaster_replid:{}\r\n", self.history).into_bytes())),
+            other => refusal(&format!("ERR the simulation does not know '{other}'")),
+        }
+    }
+
+    fn text(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Value> {
+        match self.items.get(key) {
+            None => Ok(None),
+            Some((Item::Text(text), _)) => Ok(Some(text.clone())),
+            Some(_) => Err(refusal("WRONGTYPE another type")),
+        }
+    }
+
+    fn set(&mut self, now_ms: u64, args: &[Vec<u8>]) -> Value {
+        let option = |name: &str| args[2..].iter().position(|arg| arg.eq_ignore_ascii_case(name.as_bytes()));
+        let old = match self.text(&args[0]) {
+            Ok(old) => old,
+            Err(refusal) => return refusal,
+        };
+        let stays = option("NX").is_some() && old.is_some();
+        if !stays {
+            let kept = option("KEEPTTL").and_then(|_| self.items.get(&args[0])?.1);
+            let until = option("PX").map(|at| now_ms + number(&args[at + 3])).or(kept);
+            self.items.insert(args[0].clone(), (Item::Text(args[1].clone()), until));
+        }
+        match (option("GET"), stays) {
+            (Some(_), _) => bulk(old),
+            (None, true) => Value::Nil,
+            (None, false) => Value::Okay,
+        }
+    }
+
+    fn range(&self, args: &[Vec<u8>]) -> Value {
+        match self.text(&args[0]) {
+            Err(refusal) => refusal,
+            Ok(text) => {
+                let text = text.unwrap_or_default();
+                // Negative places count from the end.
+                let place = |arg: &[u8]| match arg.strip_prefix(b"-") {
+                    Some(back) => text.len() as i64 - number(back) as i64,
+                    None => number(arg) as i64,
+                };
+                let end = text.len().min((place(&args[2]) + 1).max(0) as usize);
+                bulk(Some(text.get(place(&args[1]).max(0) as usize..end).unwrap_or_default().to_vec()))
+            }
+        }
+    }
+
+    fn overwrite(&mut self, args: &[Vec<u8>]) -> Value {
+        let Some((Item::Text(text), _)) = self.items.get_mut(&args[0]) else {
+            return refusal("ERR the simulation overwrites only what is there");
+        };
+        let at = number(&args[1]) as usize;
+        text.resize(text.len().max(at + args[2].len()), 0);
+        text[at..at + args[2].len()].copy_from_slice(&args[2]);
+        Value::Int(text.len() as i64)
+    }
+
+    fn expire(&mut self, now_ms: u64, args: &[Vec<u8>]) -> Value {
+        let wanted = now_ms + number(&args[1]);
+        let only_later = args.get(2).is_some_and(|option| option == b"GT");
+        let only_earlier = args.get(2).is_some_and(|option| option == b"LT");
+        let Some((_, until)) = self.items.get_mut(&args[0]) else { return Value::Int(0) };
+        let is_later = until.is_some_and(|until| wanted > until);
+        if (only_later && !is_later) || (only_earlier && is_later) {
+            return Value::Int(0);
+        }
+        *until = Some(wanted);
+        Value::Int(1)
+    }
+
+    /// Makes the hash, as a write would; an empty one is as good as none.
+    fn hash(&mut self, key: &[u8]) -> &mut BTreeMap<Vec<u8>, Vec<u8>> {
+        let (item, _) = self.items.entry(key.to_vec()).or_insert_with(|| (Item::Hash(BTreeMap::new()), None));
+        match item {
+            Item::Hash(fields) => fields,
+            Item::Text(_) | Item::Log(_) => panic!("a key of another type"),
+        }
+    }
+
+    /// `XADD key MAXLEN ~ n id field value`
+    fn log(&mut self, args: &[Vec<u8>]) -> Value {
+        let id = String::from_utf8_lossy(&args[4]).into_owned();
+        let number = id.split('-').next().and_then(|number| number.parse().ok()).expect("an id has a number");
+        let (item, _) =
+            self.items.entry(args[0].clone()).or_insert_with(|| (Item::Log(BTreeMap::new()), None));
+        let Item::Log(entries) = item else { return refusal("WRONGTYPE another type") };
+        if entries.keys().next_back().is_some_and(|last| *last >= number) {
+            return refusal(
+                "ERR The ID specified in XADD is equal or smaller than the target stream top item",
+            );
+        }
+        entries.insert(number, args[6].clone());
+        while entries.len() > LOGGED {
+            entries.pop_first();
+        }
+        bulk(Some(id.into_bytes()))
+    }
+
+    /// `XRANGE key <number>-0 + COUNT n`
+    fn logged(&self, args: &[Vec<u8>]) -> Value {
+        let Some((Item::Log(entries), _)) = self.items.get(&args[0]) else { return Value::Array(Vec::new()) };
+        let first = String::from_utf8_lossy(&args[1]).split('-').next().and_then(|it| it.parse().ok());
+        let entry = |(number, event): (&u64, &Vec<u8>)| {
+            let id = bulk(Some(format!("{number}-0").into_bytes()));
+            Value::Array(vec![id, Value::Array(vec![bulk(Some(b"e".to_vec())), bulk(Some(event.clone()))])])
+        };
+        let from = entries.range(first.unwrap_or(0_u64)..);
+        Value::Array(from.take(number(&args[4]) as usize).map(entry).collect())
+    }
+}
+
+fn bulk(bytes: Option<Vec<u8>>) -> Value {
+    bytes.map_or(Value::Nil, Value::BulkString)
+}
+
+fn number(text: &[u8]) -> u64 {
+    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    parsed.unwrap_or_else(|| panic!("not a number: {:?}", String::from_utf8_lossy(text)))
+}
+
+/// An error reply.
+pub(super) fn refusal(text: &str) -> Value {
+    parse_redis_value(format!("-{text}\r\n").as_bytes()).expect("an error reply is read")
+}
