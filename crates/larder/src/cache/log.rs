@@ -142,9 +142,13 @@ impl Follower {
         let connection = self.shared.redis().generation();
         let reconnected = connection != seen.connection.load(Ordering::Acquire);
         let glance = if reconnected { None } else { self.shared.glance(shard).await? };
+        let at = self.coherence.position(shard);
+        // A sequence that went back within its epoch is another server's, even if no connection told so.
+        let went_back =
+            glance.as_ref().is_some_and(|marks| marks.at.epoch == at.epoch && marks.at.seq < at.seq);
         let marks = match glance {
-            Some(marks) => marks,
-            None => self.shared.marks(shard, &[], reconnected).await?,
+            Some(marks) if !went_back => marks,
+            _ => self.shared.marks(shard, &[], reconnected || went_back).await?,
         };
         let at = self.coherence.position(shard);
         if reconnected || marks.at.epoch != at.epoch || marks.at.seq < at.seq {
