@@ -22,6 +22,8 @@ pub enum Pattern {
     RefreshAhead,
     /// Writes by `guarded_write`.
     Guarded,
+    /// Writes by `put`, which leaves the value.
+    Through,
     /// Writes by `put`: the sink, then the invalidation.
     Around,
     /// Writes by `put`, acknowledged by Redis.
@@ -29,12 +31,13 @@ pub enum Pattern {
 }
 
 /// All patterns, in the order of the tables.
-pub const ALL: [Pattern; 7] = [
+pub const ALL: [Pattern; 8] = [
     Pattern::None,
     Pattern::Aside,
     Pattern::ReadThrough,
     Pattern::RefreshAhead,
     Pattern::Guarded,
+    Pattern::Through,
     Pattern::Around,
     Pattern::Behind,
 ];
@@ -47,7 +50,8 @@ impl Pattern {
             Self::Aside => "cache-aside",
             Self::ReadThrough => "read-through and stale-while-revalidate",
             Self::RefreshAhead => "read-through and refresh-ahead",
-            Self::Guarded => "write-through (guarded)",
+            Self::Guarded => "guarded write",
+            Self::Through => "write-through",
             Self::Around => "write-around",
             Self::Behind => "write-behind",
         }
@@ -61,6 +65,7 @@ impl Pattern {
             Self::ReadThrough => "swr",
             Self::RefreshAhead => "ahead",
             Self::Guarded => "guarded",
+            Self::Through => "through",
             Self::Around => "around",
             Self::Behind => "behind",
         }
@@ -95,6 +100,9 @@ impl Node {
             .policy(pattern.policy())
             .source(database.clone())
             .sink(database.clone());
+        if pattern == Pattern::Through {
+            builder = builder.write_through();
+        }
         if pattern == Pattern::Behind {
             builder = builder.write_behind(WriteBehind::default());
         }
@@ -135,7 +143,9 @@ impl Node {
                 };
                 self.cache.guarded_write(&[key], write).await?.1?;
             }
-            Pattern::Around | Pattern::Behind => self.cache.put(key, &row(version)).await?,
+            Pattern::Through | Pattern::Around | Pattern::Behind => {
+                self.cache.put(key, &row(version)).await?
+            }
         }
         Ok(())
     }
