@@ -32,6 +32,7 @@ pub(crate) fn text(app: &App, head: &Parts) -> Result<Answer, Refusal> {
 fn write_page(app: &App, page: &mut String) -> fmt::Result {
     write_requests(app, page)?;
     write_caches(app, page)?;
+    write_parts(app, page)?;
     write_redis(app, page)?;
     alarms::write(app, page)?;
     audited::write(app, page)?;
@@ -126,6 +127,38 @@ fn write_caches(app: &App, page: &mut String) -> fmt::Result {
         heading(page, figure, kind, help)?;
         for (name, stats) in &caches {
             writeln!(page, "{figure}{{collection=\"{name}\"}} {}", read(stats))?;
+        }
+    }
+    Ok(())
+}
+
+/// What was counted of the declared parts of documents: series of their own, so that sums over collections stay what they are.
+const PART_FIGURES: [Figure; 6] = [
+    ("larder_part_near_hits_total", "counter", "Reads of a part answered by this node's own copy.", |s| {
+        s.near_hits
+    }),
+    ("larder_part_shared_hits_total", "counter", "Reads of a part answered by Redis.", |s| s.shared_hits),
+    ("larder_part_misses_total", "counter", "Reads of a part answered by the database or a whole.", |s| {
+        s.source_reads
+    }),
+    ("larder_part_loads_total", "counter", "Calls for parts that were not cached.", |s| s.loads),
+    ("larder_part_near_entries", "gauge", "Parts in this node's own memory.", |s| s.near_entries),
+    ("larder_part_near_bytes", "gauge", "Their size.", |s| s.near_weight),
+];
+
+fn write_parts(app: &App, page: &mut String) -> fmt::Result {
+    let mut parts = Vec::new();
+    for resource in app.resources.values() {
+        let stats = resource.collection.partial_stats();
+        parts.extend(stats.into_iter().map(|(part, stats)| (resource.name.as_str(), part, stats)));
+    }
+    if parts.is_empty() {
+        return Ok(());
+    }
+    for (figure, kind, help, read) in PART_FIGURES {
+        heading(page, figure, kind, help)?;
+        for (name, part, stats) in &parts {
+            writeln!(page, "{figure}{{collection=\"{name}\",part=\"{part}\"}} {}", read(stats))?;
         }
     }
     Ok(())

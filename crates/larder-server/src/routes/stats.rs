@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     app::App,
+    resource::Resource,
     routes::{Answer, Refusal, alarms, audited, fresh, watched},
     telemetry::Sample,
 };
@@ -67,6 +68,7 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
                 "source_loads": stats.loads,
                 "near_entries": stats.near_entries,
                 "near_bytes": stats.near_weight,
+                "parts": parts(resource),
                 "hit_rate": alarms::json(resource),
                 "audit": audited::json(resource),
                 "watch": watched::json(app, resource),
@@ -74,6 +76,23 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
         }).collect::<Vec<_>>(),
     });
     Ok(fresh(StatusCode::OK, "application/json", body.to_string()))
+}
+
+/// The declared parts of its documents, which have caches of their own.
+fn parts(resource: &Resource) -> Vec<Value> {
+    let stats = resource.collection.partial_stats();
+    let part = |(name, stats): (&str, CacheStats)| {
+        json!({
+            "name": name,
+            "hits_near": stats.near_hits,
+            "hits_shared": stats.shared_hits,
+            "misses": stats.source_reads,
+            "source_loads": stats.loads,
+            "near_entries": stats.near_entries,
+            "near_bytes": stats.near_weight,
+        })
+    };
+    stats.into_iter().map(part).collect()
 }
 
 /// Lets only administrators pass.

@@ -54,4 +54,10 @@ async fn a_declared_part_is_cached_alone_and_forgotten_with_its_document() {
     let refreshed = larder.get_with(card, &[("cache-control", "no-cache")]).await;
     assert_eq!((refreshed.status, refreshed.text()), (200, r#"{"_id":7,"name":"Kettle"}"#));
     assert_eq!(larder.get("/v1/products/8?fields=name").await.status, 404);
+    let stats = larder.get("/v1/_stats").await.json();
+    let part = &stats["collections"][0]["parts"][0];
+    assert_eq!((part["name"].as_str(), part["hits_near"].as_u64()), (Some("card"), Some(1)), "{part}");
+    let metrics = larder.get("/metrics").await;
+    let line = r#"larder_part_near_hits_total{collection="products",part="card"} 1"#;
+    assert!(metrics.text().lines().any(|it| it == line), "{}", metrics.text());
 }

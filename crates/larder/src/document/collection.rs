@@ -310,8 +310,12 @@ impl Collection {
     /// Inserts a document. Without an `_id` it gets a new ObjectId, if that is the collection's kind.
     ///
     /// # Errors
-    /// `ErrorKind::Conflict` if the id is taken; `ErrorKind::Invalid` naming `_id` if it is missing or of another kind.
+    /// `ErrorKind::Conflict` if the id is taken; `ErrorKind::Invalid` naming `_id` if it is missing or of another kind, and, if
+    /// the schema declares fields, naming what does not keep to it, see [`Schema::check`].
     pub async fn insert(&self, document: Document) -> Result<Inserted> {
+        if !self.schema().fields().is_empty() {
+            self.schema().check(&document)?;
+        }
         let (id, raw) = self.identified(&document)?;
         let written = self.store.insert_many(vec![(id.clone(), raw.clone())]).await;
         self.forget(&[&id], touched(&written)).await;
@@ -399,7 +403,8 @@ impl Collection {
     /// Merges a patch into the document `id`.
     ///
     /// # Errors
-    /// As [`replace`](Self::replace).
+    /// As [`replace`](Self::replace); `ErrorKind::Invalid` naming a required field that the patched document would lack, unless it
+    /// lacked one before.
     pub async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
         self.check_id(id)?;
         self.guarded(&[id], self.store.patch(id, patch, expect)).await

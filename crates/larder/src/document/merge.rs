@@ -2,6 +2,7 @@
 
 use bson::{Bson, Document, RawDocument, RawDocumentBuf};
 
+use super::Schema;
 use crate::{Error, Result};
 
 /// A change of some fields of a document, typed like the document itself.
@@ -36,10 +37,20 @@ impl MergePatch {
     }
 
     /// The patched document. Fields that stay keep their place; new ones come last.
-    pub(crate) fn apply(&self, raw: &RawDocument) -> Result<RawDocumentBuf> {
-        let mut document = Document::try_from(raw).map_err(|_| super::raw::Malformed)?;
-        merge(&mut document, &self.changes);
-        super::write::to_raw(&document)
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` naming a required field that is not in the patched document, and was, or whose object was not there
+    /// before. A document that lacked one already may be patched all the same.
+    pub(crate) fn apply(&self, raw: &RawDocument, schema: &Schema) -> Result<RawDocumentBuf> {
+        let before = Document::try_from(raw).map_err(|_| super::raw::Malformed)?;
+        let mut after = before.clone();
+        merge(&mut after, &self.changes);
+        if let Some(path) = schema.shape().missing_in(&after)
+            && schema.shape().missing_in(&before).is_none()
+        {
+            return Err(Error::invalid(path, "is required"));
+        }
+        super::write::to_raw(&after)
     }
 }
 

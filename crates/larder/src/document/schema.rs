@@ -137,7 +137,8 @@ impl Schema {
             shape: OnceLock::new(),
         }
     }
-    /// Whether documents from outside may only have declared fields. Default: true.
+    /// Whether documents from outside, and those that [`Collection::insert`](super::Collection::insert) takes, may only have
+    /// declared fields. Default: true.
     #[must_use]
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;

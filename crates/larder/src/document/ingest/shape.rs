@@ -115,6 +115,35 @@ impl FieldType {
     }
 }
 
+impl Shape {
+    /// The path of a required field that is missing, or null, in an object that is there.
+    pub(crate) fn missing_in(&self, document: &Document) -> Option<String> {
+        self.fields.iter().find_map(|(name, field)| match document.get(&**name) {
+            None | Some(Bson::Null) => field.required.then(|| name.to_string()),
+            Some(value) => field.missing_below(value).map(|path| format!("{name}.{path}")),
+        })
+    }
+
+    fn missing_below(&self, value: &Bson) -> Option<String> {
+        match value {
+            Bson::Document(document) => self.missing_in(document),
+            Bson::Array(array) => array.iter().find_map(|element| self.missing_below(element)),
+            _ => None,
+        }
+    }
+
+    /// Whether a merge patch by itself takes a required field away from the object that it goes into.
+    pub(crate) fn is_missed_by(&self, changes: &Document) -> bool {
+        changes.iter().any(|(name, change)| {
+            self.fields.get(&**name).is_some_and(|field| match change {
+                Bson::Null => field.required,
+                Bson::Document(inner) => field.is_missed_by(inner),
+                value => field.missing_below(value).is_some(),
+            })
+        })
+    }
+}
+
 pub(super) fn check(schema: &Schema, document: &Document) -> Result<()> {
     let expected = Expected { field_type: &FieldType::Object, fields: Some(schema.shape()) };
     Checker { strict: schema.is_strict(), path: Vec::new() }.document(document, expected)

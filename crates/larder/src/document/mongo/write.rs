@@ -155,7 +155,9 @@ impl MongoCollection {
 
     /// One update where MongoDB's operators can say it; else read, merge, and write if nothing changed in between.
     pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
-        if let (Expect::Any | Expect::Present, Some(direct)) = (expect, patch::to_update(patch)) {
+        // Where the patch might leave a required field out, the whole document has to be looked at.
+        let direct = patch::to_update(patch).filter(|_| !self.schema().shape().is_missed_by(patch.changes()));
+        if let (Expect::Any | Expect::Present, Some(direct)) = (expect, direct) {
             let mut condition = by_id(id);
             condition.extend(direct.condition);
             let update = self
@@ -167,7 +169,7 @@ impl MongoCollection {
                 return done(after);
             }
         }
-        self.change(id, expect, |current| patch.apply(current)).await
+        self.change(id, expect, |current| patch.apply(current, self.schema())).await
     }
 
     pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {

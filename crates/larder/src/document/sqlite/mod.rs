@@ -234,7 +234,9 @@ impl SqliteCollection {
 
     pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
         let (id, patch, expect) = (id.clone(), patch.clone(), expect.clone());
-        self.write(move |connection, table| write::patch(connection, table, &id, &patch, &expect)).await
+        let schema = self.schema().clone();
+        self.write(move |connection, table| write::patch(connection, table, &id, &patch, &schema, &expect))
+            .await
     }
 
     pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {

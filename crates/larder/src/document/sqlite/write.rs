@@ -11,7 +11,9 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    document::{Etag, Expect, Id, StoredDocument, Written, merge::MergePatch, raw, store::Replaced, write},
+    document::{
+        Etag, Expect, Id, Schema, StoredDocument, Written, merge::MergePatch, raw, store::Replaced, write,
+    },
 };
 
 /// What becomes of a document whose id is taken.
@@ -94,10 +96,11 @@ pub(super) fn patch(
     table: &Table,
     id: &Id,
     patch: &MergePatch,
+    schema: &Schema,
     expect: &Expect,
 ) -> Result<Written> {
     change(connection, table, id, expect, |transaction, current| {
-        let raw = patch.apply(&current)?;
+        let raw = patch.apply(&current, schema)?;
         check(raw.as_bytes())?;
         let sql = format!("UPDATE {} SET doc = ?2 WHERE id = ?1", table.name);
         transaction.prepare_cached(&sql)?.execute(params![id_value(id), raw.as_bytes()])?;

@@ -3,7 +3,10 @@
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use larder::{
     ErrorKind,
-    document::{Collection, Etag, Expect, Id, MAX_DOCUMENT_BYTES, MergePatch, StoredDocument, Written},
+    document::{
+        Collection, Etag, Expect, Field, FieldType, Id, IdType, MAX_DOCUMENT_BYTES, MergePatch, Schema,
+        StoredDocument, Written,
+    },
 };
 
 use super::backend::{Backend, decimal};
@@ -100,7 +103,7 @@ async fn many_puts_replace_what_is_there_even_in_the_cache_and_one_that_is_refus
 async fn a_patch_merges_and_null_removes() {
     for backend in Backend::ALL {
         let place = backend.place().await;
-        let shop = place.collection(super::backend::schema());
+        let shop = place.collection(super::backend::schema().strict(false));
         let before = doc! { "_id": 3_i64, "name": "a", "maker": { "country": "NO", "city": "Oslo" }, "tags": ["x", "y"], "stock": 5 };
         shop.insert(before).await.unwrap();
         let changes = doc! { "maker": { "city": Bson::Null, "since": 1999 }, "tags": ["z"], "stock": Bson::Null, "price": decimal("2.50") };
@@ -198,5 +201,59 @@ async fn a_document_that_is_too_large_is_refused() {
         let mut document = large();
         document.insert("_id", 900_i64);
         assert_eq!(shop.insert(document).await.unwrap_err().kind(), ErrorKind::TooLarge, "{backend:?}");
+    }
+}
+
+/// A required field of an object is asked for wherever the object is: in a document that is inserted, and after a patch.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_required_is_there_after_an_insert_and_after_a_patch() {
+    let schema = || {
+        Schema::new("machines", IdType::Int)
+            .field(Field::new("name", FieldType::String).required())
+            .field(Field::new("maker.country", FieldType::String).required())
+            .field(Field::new("maker.town", FieldType::String))
+            .field(Field::new("parts", FieldType::Array(Box::new(FieldType::Object))))
+            .field(Field::new("parts.no", FieldType::Int).required())
+    };
+    for backend in Backend::ALL {
+        let place = backend.place().await;
+        let machines = place.collection(schema());
+        let insert = async |document: Document| match machines.insert(document).await {
+            Ok(_) => None,
+            Err(error) => Some((error.kind(), error.field().unwrap_or_default().to_owned())),
+        };
+        let lacks = |path: &str| Some((ErrorKind::Invalid, path.to_owned()));
+        assert_eq!(insert(doc! { "_id": 1_i64 }).await, lacks("name"), "{backend:?}");
+        assert_eq!(insert(doc! { "_id": 1_i64, "name": "a", "maker": {} }).await, lacks("maker.country"));
+        assert_eq!(insert(doc! { "_id": 1_i64, "name": 5 }).await, lacks("name"), "{backend:?}: its type");
+        assert_eq!(insert(doc! { "_id": 1_i64, "name": "a", "other": 5 }).await, lacks("other"));
+        assert_eq!(insert(doc! { "_id": 3_i64, "name": "a" }).await, None, "{backend:?}");
+        let patch = async |changes: Document| {
+            let patch = MergePatch::new(changes).unwrap();
+            match machines.patch(&ID, &patch, &Expect::Any).await {
+                Ok(written) => {
+                    done(written).raw().get_str("name").err().map(|_| (ErrorKind::Invalid, String::new()))
+                }
+                Err(error) => Some((error.kind(), error.field().unwrap_or_default().to_owned())),
+            }
+        };
+        assert_eq!(patch(doc! { "maker": { "town": "x" } }).await, lacks("maker.country"), "{backend:?}");
+        assert_eq!(patch(doc! { "name": Bson::Null }).await, lacks("name"), "{backend:?}");
+        assert_eq!(patch(doc! { "parts": [{ "no": 1 }, {}] }).await, lacks("parts.no"), "{backend:?}");
+        let untouched = Some(doc! { "_id": 3_i64, "name": "a" });
+        assert_eq!(stored(&machines).await, untouched, "{backend:?}: what was refused changed nothing");
+        assert_eq!(patch(doc! { "maker": { "country": "y", "town": "x" } }).await, None, "{backend:?}");
+        assert_eq!(patch(doc! { "maker": { "town": "z" } }).await, None, "{backend:?}: the object has it");
+        assert_eq!(patch(doc! { "maker": { "country": Bson::Null } }).await, lacks("maker.country"));
+        assert_eq!(
+            patch(doc! { "maker": Bson::Null }).await,
+            None,
+            "{backend:?}: without the object it is not missed"
+        );
+        // What lacked it before, because somebody else wrote it, can still be mended.
+        machines.replace(&ID, doc! { "other": 1 }, &Expect::Any).await.unwrap();
+        let patch = MergePatch::new(doc! { "maker": { "town": "x" } }).unwrap();
+        let mended = machines.patch(&ID, &patch, &Expect::Any);
+        assert!(matches!(mended.await.unwrap(), Written::Done(_)), "{backend:?}");
     }
 }

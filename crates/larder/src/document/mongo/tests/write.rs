@@ -81,7 +81,7 @@ async fn a_merge_does_what_the_rfc_says_wherever_it_goes() {
     for changes in cases {
         for expect in [Expect::Any, Expect::Present, Expect::Etag(Etag::of(raw(&before).as_bytes()))] {
             collection.replace(&ID, before.clone(), &Expect::Any, true).await.unwrap();
-            let expected = patch(changes.clone()).apply(&raw(&before)).unwrap();
+            let expected = patch(changes.clone()).apply(&raw(&before), collection.schema()).unwrap();
             let written = collection.patch(&ID, &patch(changes.clone()), &expect).await.unwrap();
             let Written::Done(after) = written else { panic!("{changes}: {written:?}") };
             assert_eq!(
