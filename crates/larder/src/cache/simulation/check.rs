@@ -31,6 +31,8 @@ struct Acknowledged {
     number: u64,
     node: usize,
     at_ms: u64,
+    /// Whether other nodes may be held to it.
+    by_redis: bool,
 }
 
 impl Checker {
@@ -48,11 +50,13 @@ impl Checker {
         state.numbers[key]
     }
 
-    pub(super) fn acknowledged(&self, written: &[(usize, u64)], node: usize) {
+    /// An invalidation has returned on `node`; with an error unless `by_redis`, and then the node itself is held to it all
+    /// the same.
+    pub(super) fn returned(&self, written: &[(usize, u64)], node: usize, by_redis: bool) {
         let at_ms = self.world.now_ms();
         for &(key, number) in written {
-            self.note(&format!("node {node} knows that {key} is {number}"));
-            self.state.lock().acknowledged.push(Acknowledged { key, number, node, at_ms });
+            self.note(&format!("node {node} knows that {key} is {number}, by Redis: {by_redis}"));
+            self.state.lock().acknowledged.push(Acknowledged { key, number, node, at_ms, by_redis });
         }
     }
 
@@ -69,7 +73,8 @@ impl Checker {
         // Two events of one millisecond have no order.
         let misses = |ack: &&Acknowledged| {
             let may_be_ms = if ack.node == node { 0 } else { bound_ms };
-            ack.key == key && ack.number > number && ack.at_ms + may_be_ms < begun_ms
+            let concerns = ack.node == node || ack.by_redis;
+            concerns && ack.key == key && ack.number > number && ack.at_ms + may_be_ms < begun_ms
         };
         if let Some(ack) = state.acknowledged.iter().find(misses)
             && state.stale.is_none()

@@ -107,14 +107,12 @@ pub(super) async fn write_on_and_on(
                     Ok(written)
                 };
                 match cache.guarded_write(&[&*name(key)], write).await {
-                    Ok((written, Ok(_))) => (written, true),
-                    _ => continue,
+                    Ok((written, told)) => (written, told.is_ok()),
+                    Err(_) => continue,
                 }
             }
             _ => (grow(&[key]), cache.invalidate(&*name(key)).await.is_ok()),
         };
-        if told {
-            checker.acknowledged(&written, node);
-        }
+        checker.returned(&written, node, told);
     }
 }
