@@ -310,6 +310,12 @@ impl Coherence {
         view.tags.write().entry(tag).or_insert_with(cell).clone()
     }
 
+    /// Redis said that the last purge of a tag was at this position. What it says of another epoch than this node knows is
+    /// about none of the copies here: until the new one has begun here, all of them count as purged.
+    pub(crate) fn resolve_tag(&self, shard: u16, cell: &TagCell, purged: Position) {
+        cell.resolve(if self.is_known_epoch(shard, purged) { purged.seq } else { UNKNOWN });
+    }
+
     /// The tag's cell, if its last purge is known.
     pub(crate) fn tag(&self, shard: u16, tag: u64) -> Option<Arc<TagCell>> {
         let tags = self.shards[usize::from(shard)].tags.read();
@@ -389,6 +395,18 @@ mod tests {
             purge(&coherence, Position { epoch: 2, seq: 1 });
             assert!(!coherence.is_current(&stamp) && !copy.is_current());
         }
+    }
+
+    #[test]
+    fn what_redis_says_of_a_tag_in_another_epoch_saves_no_copy() {
+        let coherence = Coherence::of_shards(1);
+        coherence.begin(0, Position { epoch: 1, seq: 10 }, 0);
+        let cell = coherence.watch_tag(0, 7);
+        coherence.resolve_tag(0, &cell, Position { epoch: 2, seq: 0 });
+        assert!(!cell.stamp(10).is_current());
+        let cell = coherence.watch_tag(0, 8);
+        coherence.resolve_tag(0, &cell, Position { epoch: 1, seq: 9 });
+        assert!(cell.stamp(10).is_current());
     }
 
     #[test]

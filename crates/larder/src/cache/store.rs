@@ -6,7 +6,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         MissReason, Policy, Read, Served,
-        coherence::{Basis, TagStamp, tag_hash},
+        coherence::{Basis, Position, TagStamp, tag_hash},
         entry::{Envelope, Lease, Lifetime, MAX_TAGS},
         fetch::Plan,
         inner::Inner,
@@ -271,7 +271,7 @@ where
                 let cells: Vec<_> = unknown.iter().map(|tag| self.coherence.watch_tag(shard, *tag)).collect();
                 let marks = shared.marks(shard, &unknown, false).await?;
                 for (cell, purged) in cells.iter().zip(marks.tags) {
-                    cell.resolve(purged);
+                    self.coherence.resolve_tag(shard, cell, Position { seq: purged, ..marks.at });
                 }
             }
         }
