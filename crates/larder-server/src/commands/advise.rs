@@ -27,9 +27,11 @@ fn describe(answer: &Value) -> String {
     let mut text = String::new();
     for collection in answer["collections"].as_array().into_iter().flatten() {
         let reads = collection["reads"].as_u64().unwrap_or_default();
-        let percent = collection["hit_rate"].as_f64().unwrap_or(1.0) * 100.0;
         let name = shown(collection["name"].as_str().unwrap_or_default());
-        let _ = writeln!(text, "{name}: {reads} reads, {percent:.1} % of them from a cache");
+        let _ = match collection["hit_rate"].as_f64() {
+            Some(rate) => writeln!(text, "{name}: {reads} reads, {:.1} % of them from a cache", rate * 100.0),
+            None => writeln!(text, "{name}: no reads yet"),
+        };
         let advice = collection["advice"].as_array().map(Vec::as_slice).unwrap_or_default();
         if collection["enough_reads"] == false {
             let _ = writeln!(text, "  too few to tell: at least {}", answer["least_reads"]);
@@ -60,12 +62,12 @@ mod tests {
             "collections": [
                 { "name": "a", "reads": 5000, "hit_rate": 0.5, "enough_reads": true, "advice": [piece] },
                 { "name": "b", "reads": 5000, "hit_rate": 0.99, "enough_reads": true, "advice": [] },
-                { "name": "c", "reads": 0, "hit_rate": 1.0, "enough_reads": false, "advice": [] },
+                { "name": "c", "reads": 0, "hit_rate": null, "enough_reads": false, "advice": [] },
             ],
         });
         let expected = "a: 5000 reads, 50.0 % of them from a cache\n  ttl = 2m (now 1m)\n    nothing changes\n\
             b: 5000 reads, 99.0 % of them from a cache\n  nothing to change\n\
-            c: 0 reads, 100.0 % of them from a cache\n  too few to tell: at least 1000";
+            c: no reads yet\n  too few to tell: at least 1000";
         assert_eq!(describe(&answer), expected);
     }
 }

@@ -19,9 +19,9 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
         let stats = resource.collection.stats();
         json!({
             "name": resource.name,
-            "reads": stats.reads(),
-            "hit_rate": stats.hit_rate(),
-            "enough_reads": stats.reads() >= LEAST_READS,
+            "reads": stats.cache_reads(),
+            "hit_rate": (stats.cache_reads() > 0).then(|| stats.hit_rate()),
+            "enough_reads": stats.cache_reads() >= LEAST_READS,
             "compared": stats.reloads_compared,
             "unchanged": stats.reloads_unchanged,
             "advice": resource.collection.advise().iter().map(told).collect::<Vec<_>>(),

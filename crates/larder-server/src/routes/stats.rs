@@ -20,6 +20,7 @@ pub(crate) fn sample(app: &App) -> Sample {
         at: Instant::now(),
         latency: app.telemetry.data_latency(),
         hits: total.near_hits + total.shared_hits,
+        misses: total.cache_reads().saturating_sub(total.near_hits + total.shared_hits),
         source_reads: total.source_reads,
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Sample {
     pub at: Instant,
     pub latency: Snapshot,
     pub hits: u64,
+    /// Reads that a cache was asked and had not.
+    pub misses: u64,
     pub source_reads: u64,
 }
 
@@ -25,13 +27,15 @@ pub(crate) struct Span {
     pub length: Duration,
     pub latency: Snapshot,
     pub hits: u64,
+    /// Reads that a cache was asked and had not.
+    pub misses: u64,
     pub source_reads: u64,
 }
 
 impl Span {
-    /// The part of the reads that a cache answered; `None` when nothing was read.
+    /// The part of the reads that a cache was asked and answered; `None` when it was not asked.
     pub(crate) fn hit_rate(&self) -> Option<f64> {
-        let reads = self.hits + self.source_reads;
+        let reads = self.hits + self.misses;
         (reads > 0).then(|| self.hits as f64 / reads as f64)
     }
 
@@ -57,12 +61,19 @@ impl Window {
     /// What happened since the oldest sample.
     pub(crate) fn until(&self, now: &Sample) -> Span {
         let Some(oldest) = self.0.front() else {
-            return Span { length: Duration::ZERO, latency: Snapshot::default(), hits: 0, source_reads: 0 };
+            return Span {
+                length: Duration::ZERO,
+                latency: Snapshot::default(),
+                hits: 0,
+                misses: 0,
+                source_reads: 0,
+            };
         };
         Span {
             length: now.at - oldest.at,
             latency: now.latency.since(&oldest.latency),
             hits: now.hits.saturating_sub(oldest.hits),
+            misses: now.misses.saturating_sub(oldest.misses),
             source_reads: now.source_reads.saturating_sub(oldest.source_reads),
         }
     }

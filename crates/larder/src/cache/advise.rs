@@ -103,7 +103,7 @@ where
 }
 
 pub(crate) fn advise(facts: &Facts<'_>) -> Vec<Advice> {
-    if facts.stats.reads() < LEAST_READS {
+    if facts.stats.cache_reads() < LEAST_READS {
         return Vec::new();
     }
     let rules = [
@@ -120,7 +120,7 @@ pub(crate) fn advise(facts: &Facts<'_>) -> Vec<Advice> {
 
 impl Facts<'_> {
     fn misses(&self) -> u64 {
-        self.stats.source_reads - self.stats.misses_of(MissReason::Asked)
+        self.stats.source_reads.saturating_sub(self.stats.misses_of(MissReason::Asked))
     }
 
     /// The part of the misses that had this reason.
@@ -209,7 +209,7 @@ impl Facts<'_> {
 
     fn near_size(&self) -> Option<Advice> {
         let went_on = match self.is_shared {
-            true => part(self.stats.shared_hits, self.stats.reads()),
+            true => part(self.stats.shared_hits, self.stats.cache_reads()),
             false => self.missed(MissReason::Evicted),
         };
         if !self.is_near_full() || went_on < 0.1 {
@@ -227,7 +227,7 @@ impl Facts<'_> {
     }
 
     fn near_ttl(&self) -> Option<Advice> {
-        let shared = part(self.stats.shared_hits, self.stats.reads());
+        let shared = part(self.stats.shared_hits, self.stats.cache_reads());
         let near_ttl = self.policy.near_ttl.filter(|near_ttl| *near_ttl < self.policy.ttl)?;
         let is_told = self.is_shared && self.consistency != Consistency::Local;
         if shared < 0.2 || !is_told || near_ttl.is_zero() || self.is_near_full() {

@@ -3,10 +3,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::{
-    Error, ErrorKind, Result,
-    cache::{CacheStats, MissReason},
-};
+use crate::{Error, ErrorKind, Result, cache::CacheStats};
 
 /// How much better a rate has to be than the threshold that it fell below, so that one that is about there does not go back
 /// and forth.
@@ -151,11 +148,8 @@ impl HitRateAlarm {
     /// Takes the counters as they are at this time after the start, and judges the window that ends here. Returns the level
     /// if it is another one than was judged before: once for each crossing, with a margin of two points on the way up.
     pub fn observe(&mut self, since_start: Duration, stats: &CacheStats) -> Option<HitLevel> {
-        let now = Sample {
-            at: since_start,
-            hits: stats.near_hits + stats.shared_hits,
-            reads: stats.reads() - stats.misses_of(MissReason::Asked),
-        };
+        let now =
+            Sample { at: since_start, hits: stats.near_hits + stats.shared_hits, reads: stats.cache_reads() };
         self.keep(now);
         let begin = self.samples.front().copied().unwrap_or(now);
         let (hits, reads) = (now.hits.saturating_sub(begin.hits), now.reads.saturating_sub(begin.reads));
@@ -208,6 +202,7 @@ impl HitRateAlarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::MissReason;
 
     /// Adds a second with this many reads at this rate, and shows it.
     struct Cache {

@@ -240,14 +240,19 @@ impl CacheStats {
         self.near_hits + self.shared_hits + self.source_reads
     }
 
+    /// The reads that a cache was asked: all but those whose caller asked for the source.
+    pub fn cache_reads(&self) -> u64 {
+        self.reads().saturating_sub(self.misses_of(MissReason::Asked))
+    }
+
     /// Source reads for this reason.
     pub fn misses_of(&self, reason: MissReason) -> u64 {
         self.misses[reason as usize]
     }
 
-    /// The part of the reads that a cache answered, 0 to 1; 1 when there were none.
+    /// The part of [`cache_reads`](Self::cache_reads) that a cache answered, 0 to 1; 1 when there were none.
     pub fn hit_rate(&self) -> f64 {
-        match self.reads() {
+        match self.cache_reads() {
             0 => 1.0,
             reads => (self.near_hits + self.shared_hits) as f64 / reads as f64,
         }

@@ -159,10 +159,12 @@ impl Redis {
         self.inner.ears.topology.breaker()
     }
 
-    /// A number that moves whenever a new connection is made, before anything is sent on it. While it stays the same and
-    /// calls succeed, nothing sent or pushed on the connection was lost, and the server is the one that it was.
+    /// A number that moves whenever a new connection is made, or a cluster has another primary, before anything is sent
+    /// there. While it stays the same and calls succeed, nothing sent or pushed on the connection was lost, and the server is
+    /// the one that it was.
     pub fn generation(&self) -> u64 {
-        self.inner.counters.connects.load(Ordering::Acquire)
+        let counters = &self.inner.counters;
+        counters.connects.load(Ordering::Acquire) + counters.takeovers.load(Ordering::Acquire)
     }
 
     /// Asks every primary for a sign of life, one round trip each, all within one deadline.

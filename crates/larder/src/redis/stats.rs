@@ -44,6 +44,8 @@ pub(super) struct Counters {
     pub(super) refused: AtomicU64,
     pub(super) unavailable: AtomicU64,
     pub(super) connects: AtomicU64,
+    /// How often a cluster got another primary.
+    pub(super) takeovers: AtomicU64,
     pub(super) scripts_healed: AtomicU64,
 }
 

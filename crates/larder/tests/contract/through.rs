@@ -184,6 +184,52 @@ async fn of_two_writers_at_once_neither_leaves_its_value() {
     }
 }
 
+/// Somebody's invalidation destroys the block of one writer, and another begins without seeing it: the first one's end, whose
+/// write came last in the database, must keep the other's value out.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_write_whose_block_was_destroyed_keeps_the_value_of_another_out() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let (a, b) = (setup.node(lasting()).await, setup.node(lasting()).await);
+        let b = if backend == Backend::Memory { a.clone() } else { b };
+        for is_guarded in [true, false] {
+            let origin = Origin::open(0);
+            let (unprotected, has_begun, let_go) = held_write(&origin, 2);
+            let ends_last_in_the_database = tokio::spawn({
+                let b = b.clone();
+                async move {
+                    match is_guarded {
+                        true => b.guarded_write(&[KEY], unprotected).await.map(drop).unwrap(),
+                        false => b.put_with(&KEY.into(), unprotected).await.map(drop).unwrap(),
+                    }
+                }
+            });
+            has_begun.await.unwrap();
+            a.invalidate(KEY).await.unwrap();
+            let ((begun, has_begun), (let_end, may_end)) = (oneshot::channel(), oneshot::channel());
+            let slow = {
+                let (a, origin) = (a.clone(), origin.clone());
+                let write = async move {
+                    origin.write(1);
+                    begun.send(()).unwrap();
+                    may_end.await.unwrap();
+                    Ok(Some(1))
+                };
+                tokio::spawn(async move { a.put_with(&KEY.into(), write).await.map(drop).unwrap() })
+            };
+            has_begun.await.unwrap();
+            let_go.send(()).unwrap();
+            ends_last_in_the_database.await.unwrap();
+            let_end.send(()).unwrap();
+            slow.await.unwrap();
+            for node in [&a, &b] {
+                let (value, _) = served(node, &origin).await;
+                assert_eq!(value, Some(2), "{backend:?}, the other writer guarded: {is_guarded}");
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guarded_write_at_the_same_time_keeps_the_value_out_as_well() {
     for backend in Backend::SHARED {

@@ -29,18 +29,19 @@ local function leave(slot)
     redis.call('UNLINK', slot)
     return true
   end
-  local at = string.find(writers, token, 1, true)
+  local at, others = string.find(writers, token, 1, true), writers
   if at then
-    local others = string.sub(writers, 1, at - 1) .. string.sub(writers, at + 16)
-    if others == STRANGER then
-      redis.call('UNLINK', slot)
-    else
-      -- Whose write came last in the database nobody knows: none of the others may leave its value.
-      if string.sub(others, 1, 16) ~= STRANGER then
-        others = STRANGER .. others
-      end
-      redis.call('SET', slot, mark .. others, 'KEEPTTL')
+    others = string.sub(writers, 1, at - 1) .. string.sub(writers, at + 16)
+  end
+  if at and others == STRANGER then
+    redis.call('UNLINK', slot)
+  else
+    -- Whose write came last in the database nobody knows, least of all if this writer's block was lost and others began
+    -- without seeing it: none of them may leave its value.
+    if string.sub(others, 1, 16) ~= STRANGER then
+      others = STRANGER .. others
     end
+    redis.call('SET', slot, mark .. others, 'KEEPTTL')
   end
   return false
 end

@@ -1,6 +1,9 @@
 //! The task that follows the cluster: it looks at start, when a call found something wrong, and now and then.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use ::redis::{Value, cmd};
 use tokio::time::{sleep, timeout};
@@ -83,13 +86,22 @@ async fn ask_seed(dialer: &Dialer, seed: &Address) -> Result<Vec<Range>> {
 
 fn take(shared: &Shared, ranges: &[Range]) {
     let old = shared.map.load_full();
+    let mut is_takeover = false;
     let new = SlotMap::build(ranges, |address| match old.at(address) {
         Some(link) => Arc::clone(link),
-        None => Arc::new(Link::to(&shared.settings, address.clone())),
+        None => {
+            is_takeover = true;
+            Arc::new(Link::to(&shared.settings, address.clone()))
+        }
     });
     if !new.same_primaries(&old) {
         tracing::info!(primaries = new.links().count(), "The Redis cluster has a new layout.");
+        let count = || shared.settings.counters.takeovers.fetch_add(u64::from(is_takeover), Ordering::AcqRel);
+        // Before, so that nobody believes the new primary unseen. After, because the new link may be up already: whoever has
+        // noticed that and looked may have been answered by the old primary.
+        count();
         shared.map.store(Arc::new(new));
+        count();
     }
 }
 
