@@ -23,7 +23,20 @@ impl Default for Consistency {
     }
 }
 
+/// How old a load may be at most and still be joined by readers of a node that does not hear of invalidations.
+const LONGEST_JOINABLE: Duration = Duration::from_secs(1);
+
 impl Consistency {
+    /// How old a load may be and still be joined by readers of a node that does not hear of invalidations. With
+    /// [`Strict`](Self::Strict) none may: one may have been acknowledged since the load began.
+    pub(crate) fn joinable_ms(self) -> u64 {
+        match self {
+            Self::Local => LONGEST_JOINABLE.as_millis() as u64,
+            Self::Bounded(bound) => LONGEST_JOINABLE.min(bound).as_millis() as u64,
+            Self::Strict(_) => 0,
+        }
+    }
+
     pub(crate) fn bound(self) -> Duration {
         match self {
             Self::Local => Duration::from_secs(1),

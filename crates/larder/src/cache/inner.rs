@@ -99,9 +99,6 @@ pub(crate) struct Inner<K, V> {
     pub(crate) longest_life_ms: AtomicU64,
 }
 
-/// How old a flight may be and still be joined by a node that does not hear of invalidations.
-const JOINABLE_MS: u64 = 1_000;
-
 /// A read that has to wait.
 type SlowRead<'a, V> = Pin<Box<dyn Future<Output = Result<Read<V>>> + Send + 'a>>;
 
@@ -322,7 +319,7 @@ where
     fn may_join(&self, flight: &Flight<V>, now_ms: u64) -> bool {
         self.coherence.is_as_now(flight.basis())
             && (self.coherence.is_stamp_synced(&flight.basis().stamp, now_ms)
-                || flight.age_ms(now_ms) <= JOINABLE_MS)
+                || flight.age_ms(now_ms) < self.consistency.joinable_ms())
     }
 
     /// Joins the key's flight or begins one.
