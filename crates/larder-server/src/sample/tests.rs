@@ -157,7 +157,7 @@ async fn a_load_that_was_interrupted_goes_on_and_a_load_that_is_done_is_not_repe
 async fn a_database_with_documents_of_its_own_is_left_alone() {
     let database = Database::sqlite_in_memory().await.unwrap();
     let collections = open(&database).await;
-    collections[0].insert(bson::doc! { "_id": 1_i64, "name": "mine" }).await.unwrap();
+    collections[0].insert(Shop::new(7, TINY).product(1)).await.unwrap();
     load_shop(&database, &collections, Shop::new(42, TINY)).await.unwrap();
     assert_eq!(counts(&collections).await, [1, 0, 0]);
 }
