@@ -104,7 +104,7 @@ pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
     database::Database,
     partial::MAX_PARTIALS,
-    watch::{ChangeKind, Watch, WatchBuilder, WatchRole, WatchStats},
+    watch::{Change, ChangeKind, Changes, Told, Watch, WatchBuilder, WatchRole, WatchStats},
 };
 pub use self::{
     cursor::CursorKey,

@@ -71,11 +71,26 @@ impl ChangeKind {
     }
 }
 
+/// One change of a watched collection. What the document has become is not in it: whoever reads it again sees that, or what is
+/// newer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Change {
+    /// What happened. Never [`ChangeKind::Other`].
+    pub kind: ChangeKind,
+    /// The document, by its `documentKey`. `None` if the change is of the whole collection, or of a document whose id is not of the
+    /// declared kind.
+    pub id: Option<Id>,
+    /// When it happened, in milliseconds since 1970 by the database's clock, if that is known: to the millisecond from MongoDB 6.0 on,
+    /// before that to the second. For [`ChangeKind::Polled`] what the document's field says.
+    pub at_unix_ms: Option<u64>,
+}
+
 /// Changes that came together, as what they make worthless.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Batch {
-    /// Each once, in their order.
-    pub(super) ids: Vec<Id>,
+    /// In their order.
+    pub(super) changes: Vec<Change>,
     /// Whether the whole collection is concerned.
     pub(super) clears: bool,
     /// Whether the feed ended with it.
@@ -90,32 +105,39 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn changes(&self) -> u64 {
+    /// How many there are, those of no concern included.
+    pub(super) fn len(&self) -> u64 {
         self.kinds.iter().sum()
     }
 
-    pub(super) fn count(&mut self, kind: ChangeKind) {
-        self.kinds[kind as usize] += 1;
+    /// The documents that were changed, each once: a hot one may come a hundred times.
+    pub(super) fn ids(&self) -> Vec<&Id> {
+        let mut ids: Vec<&Id> = self.changes.iter().filter_map(|change| change.id.as_ref()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    pub(super) fn add(&mut self, change: Change) {
+        self.kinds[change.kind as usize] += 1;
+        self.newest_unix_ms = self.newest_unix_ms.max(change.at_unix_ms);
+        if change.kind != ChangeKind::Other {
+            self.changes.push(change);
+        }
     }
 
     /// Adds a change event in the form of MongoDB's manual. Looks at the key of the document alone: its content would be that
     /// of another moment.
     pub(super) fn add_event(&mut self, event: &RawDocument, id_type: IdType) {
         let kind = ChangeKind::of_event(event.get_str("operationType").unwrap_or_default());
-        self.count(kind);
-        if let Some(at_ms) = unix_ms_of(event) {
-            self.newest_unix_ms = self.newest_unix_ms.max(Some(at_ms));
-        }
+        let mut change = Change { kind, id: None, at_unix_ms: unix_ms_of(event) };
         match kind {
             ChangeKind::Insert | ChangeKind::Update | ChangeKind::Replace | ChangeKind::Delete => {
-                // A change of nobody knows what: nothing may stay.
-                let Ok(key) = event.get_document("documentKey") else {
-                    self.clears = true;
-                    return;
-                };
-                match id_type.read_raw(key) {
-                    Ok(id) => self.ids.push(id),
-                    Err(_) => self.foreign += 1,
+                match event.get_document("documentKey").map(|key| id_type.read_raw(key)) {
+                    Ok(Ok(id)) => change.id = Some(id),
+                    Ok(Err(_)) => self.foreign += 1,
+                    // A change of nobody knows what: nothing may stay.
+                    Err(_) => self.clears = true,
                 }
             }
             ChangeKind::Drop | ChangeKind::Rename | ChangeKind::DropDatabase | ChangeKind::Invalidate => {
@@ -123,13 +145,7 @@ impl Batch {
             }
             ChangeKind::Polled | ChangeKind::Other => {}
         }
-    }
-
-    /// Leaves each id once: a hot document may come a hundred times.
-    pub(super) fn finish(mut self) -> Self {
-        self.ids.sort_unstable();
-        self.ids.dedup();
-        self
+        self.add(change);
     }
 }
 
@@ -154,7 +170,7 @@ mod tests {
             let raw = RawDocumentBuf::try_from(event).expect("a document");
             batch.add_event(&raw, id_type);
         }
-        batch.finish()
+        batch
     }
 
     #[test]
@@ -164,7 +180,8 @@ mod tests {
             "fullDocument": { "_id": 8 }, "updateDescription": { "updatedFields": { "_id": 9 } },
         };
         let batch = batch(IdType::Int, &[event.clone(), event]);
-        assert_eq!(batch.ids, [Id::Int(7)], "once, whatever the shard key");
+        assert_eq!(batch.ids(), [&Id::Int(7)], "once, whatever the shard key");
+        assert_eq!(batch.changes.len(), 2, "and told as often as it happened");
         assert_eq!(batch.kinds[ChangeKind::Update as usize], 2);
         assert!(!batch.clears);
     }
@@ -173,8 +190,8 @@ mod tests {
     fn what_concerns_the_collection_clears_it() {
         for name in ["drop", "rename", "dropDatabase", "invalidate"] {
             let batch = batch(IdType::Int, &[doc! { "operationType": name }]);
-            assert!(batch.clears && batch.ids.is_empty(), "{name}");
-            assert_eq!(batch.changes(), 1);
+            assert!(batch.clears && batch.ids().is_empty(), "{name}");
+            assert_eq!((batch.len(), batch.changes.len()), (1, 1));
         }
     }
 
@@ -182,7 +199,7 @@ mod tests {
     fn kinds_of_the_future_are_counted_and_change_nothing() {
         for name in ["createIndexes", "shardCollection", "polled", "what MongoDB 12 has", ""] {
             let batch = batch(IdType::Int, &[doc! { "operationType": name, "documentKey": { "_id": 1 } }]);
-            assert!(!batch.clears && batch.ids.is_empty(), "{name}");
+            assert!(!batch.clears && batch.ids().is_empty(), "{name}");
             assert_eq!(batch.kinds[ChangeKind::Other as usize], 1, "{name}");
         }
     }
@@ -196,7 +213,7 @@ mod tests {
     fn a_document_of_another_kind_is_none_that_could_be_cached() {
         let event = doc! { "operationType": "insert", "documentKey": { "_id": { "a": 1 } } };
         let batch = batch(IdType::Int, &[event]);
-        assert_eq!((batch.foreign, batch.ids.len(), batch.clears), (1, 0, false));
+        assert_eq!((batch.foreign, batch.ids().len(), batch.clears), (1, 0, false));
     }
 
     #[test]

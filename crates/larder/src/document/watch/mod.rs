@@ -23,6 +23,10 @@
 //! same time, and one to store the point. A leader without changes renews its lease three times in its length; a node that
 //! stands by asks as often.
 //!
+//! # Telling others
+//! [`Watch::changes`] hands on what was applied: a realtime channel, a search index, a mail queue can be fed from it, without a
+//! change stream of their own.
+//!
 //! # Without change streams
 //! A MongoDB without a replica set has none, and neither has SQLite. A collection that declares a field for the time of its
 //! last change ([`WatchBuilder::updated_at`]) is polled there instead: one query each [interval](WatchBuilder::poll_interval).
@@ -39,6 +43,7 @@
 mod change;
 mod feed;
 mod handle;
+mod listen;
 #[cfg(feature = "mongo")]
 mod mongo;
 mod poll;
@@ -50,7 +55,8 @@ mod trouble;
 mod watcher;
 
 pub use self::{
-    change::ChangeKind,
+    change::{Change, ChangeKind},
     handle::{Watch, WatchBuilder},
+    listen::{Changes, Told},
     stats::{WatchRole, WatchStats},
 };

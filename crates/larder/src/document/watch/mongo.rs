@@ -93,7 +93,7 @@ impl MongoFeed {
         loop {
             let patience = self.patience;
             let asking = self.asking()?;
-            let answered = if batch.changes() == 0 {
+            let answered = if batch.len() == 0 {
                 Some(timeout(patience, asking).await.map_err(|_| silent())?)
             } else {
                 // What has arrived is taken along, and nothing is waited for.
@@ -113,12 +113,12 @@ impl MongoFeed {
                     break;
                 }
             }
-            if batch.changes() >= MOST_CHANGES {
+            if batch.len() >= MOST_CHANGES {
                 break;
             }
         }
         batch.token = self.token.clone();
-        Ok(batch.finish())
+        Ok(batch)
     }
 
     /// The question that is under way; asks one if there is none.

@@ -9,7 +9,12 @@ use std::{collections::HashMap, time::Duration};
 use bson::{Bson, DateTime, RawDocument};
 use tokio::time::{Instant, sleep_until};
 
-use super::{ChangeKind, change::Batch, start::ResumeToken, trouble::Trouble};
+use super::{
+    ChangeKind,
+    change::{Batch, Change},
+    start::ResumeToken,
+    trouble::Trouble,
+};
 use crate::{
     Clock, Error, ErrorKind, Result, SystemClock,
     document::{CompareOp, Direction, Filter, Find, Id, IdType, Position, SortKey, store::Store},
@@ -82,7 +87,7 @@ impl PollFeed {
             self.end_round(latest_ms);
         }
         batch.token = Some(self.token());
-        Ok(batch.finish())
+        Ok(batch)
     }
 
     fn question(&self) -> Find {
@@ -106,9 +111,8 @@ impl PollFeed {
             return;
         };
         if self.remembered.insert(id.clone(), at_ms) != Some(at_ms) {
-            batch.count(ChangeKind::Polled);
-            batch.newest_unix_ms = batch.newest_unix_ms.max(u64::try_from(at_ms).ok());
-            batch.ids.push(id);
+            let at_unix_ms = u64::try_from(at_ms).ok();
+            batch.add(Change { kind: ChangeKind::Polled, id: Some(id), at_unix_ms });
         }
     }
 

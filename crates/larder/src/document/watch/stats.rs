@@ -119,11 +119,11 @@ impl Figures {
     }
 
     /// The database spoke, and what it said is applied.
-    pub(super) fn applied(&self, batch: &Batch) {
+    pub(super) fn applied(&self, batch: &Batch, ids: usize) {
         for (sum, count) in self.changes.iter().zip(batch.kinds) {
             sum.fetch_add(count, Relaxed);
         }
-        self.invalidated.fetch_add(batch.ids.len() as u64, Relaxed);
+        self.invalidated.fetch_add(ids as u64, Relaxed);
         self.foreign.fetch_add(batch.foreign, Relaxed);
         self.clears.fetch_add(batch.clears.into(), Relaxed);
         if let Some(at_ms) = batch.newest_unix_ms {

@@ -12,6 +12,7 @@ use super::{
     WatchRole,
     change::Batch,
     feed::Feed,
+    listen::{Listeners, Told},
     poll::Polling,
     seat::{Asked, Seat, Term},
     start::{Start, Why, decide},
@@ -37,6 +38,7 @@ pub(super) struct Watcher {
     /// What is done where there is no change stream.
     pub(super) polling: Option<Polling>,
     pub(super) figures: Arc<Figures>,
+    pub(super) listeners: Arc<Listeners>,
 }
 
 /// What a watcher remembers between rounds.
@@ -194,6 +196,11 @@ impl Watcher {
         refusals: &mut u32,
     ) -> Result<std::convert::Infallible, Trouble> {
         let mut feed = self.begin(term, start).await?;
+        let name: Arc<str> = self.name().into();
+        self.listeners.tell([match start {
+            Start::Resume | Start::Rewind(_) => Told::Resumed { collection: name.clone() },
+            Start::Fresh(_) => Told::HistoryLost { collection: name.clone() },
+        }]);
         self.figures.become_(feed.role());
         self.figures.heard();
         let (mut stored, mut stored_at) = (None, Instant::now());
@@ -201,9 +208,14 @@ impl Watcher {
             let batch = feed.next().await?;
             *refusals = 0;
             self.apply(&batch).await?;
+            let is_news = batch.len() > 0;
+            // After it was applied, so that a listener reads what it is told of; before it is stored, so that a crash in between
+            // tells it again.
+            let changes = batch.changes.into_iter();
+            self.listeners.tell(changes.map(|change| Told::Change { collection: name.clone(), change }));
             // A point that only moved on, past changes of other collections, can wait: it is stored so that it does not get
             // too old to be gone on from.
-            let is_due = batch.changes() > 0 || stored_at.elapsed() >= self.lease / 3;
+            let is_due = is_news || stored_at.elapsed() >= self.lease / 3;
             // After it was applied, so that a crash in between applies it again.
             if is_due
                 && batch.token != stored
@@ -257,10 +269,11 @@ impl Watcher {
         if batch.clears {
             self.collection.clear().await?;
         }
-        if !batch.ids.is_empty() {
-            self.collection.cache().invalidate_many(&batch.ids.iter().collect::<Vec<_>>()).await?;
+        let ids = batch.ids();
+        if !ids.is_empty() {
+            self.collection.cache().invalidate_many(&ids).await?;
         }
-        self.figures.applied(batch);
+        self.figures.applied(batch, ids.len());
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What a watch makes of a database or a Redis that fails.
 
 use bson::doc;
-use larder::document::ChangeKind;
+use larder::document::{ChangeKind, Id, Told};
 use larder_testkit::{
     mongo,
     redis::{Monitor, Options, Reply, Server},
@@ -181,10 +181,19 @@ async fn after_redis_came_back_with_another_history_the_changes_before_are_appli
         place.put(id, 1).await;
     }
     until(&watch, "all are applied", |stats| stats.changes_of(ChangeKind::Insert) == 3).await;
+    let mut changes = watch.changes();
 
     redis.restart();
     until(&watch, "all are applied again", |stats| stats.changes_of(ChangeKind::Insert) == 6).await;
     assert_eq!((stats(&watch).rewinds, stats(&watch).clears), (1, 1));
+    assert!(matches!(changes.next().await, Some(Told::Resumed { .. })), "whoever listens is told again");
+    for id in 1..4 {
+        let told = changes.next().await;
+        assert!(
+            matches!(&told, Some(Told::Change { change, .. }) if change.id == Some(Id::Int(id))),
+            "{told:?}"
+        );
+    }
     sees(&node, 1, Some(1)).await;
     place.put(1, 2).await;
     sees(&node, 1, Some(2)).await;

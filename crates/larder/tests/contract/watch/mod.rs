@@ -3,5 +3,6 @@
 mod changes;
 mod faults;
 mod leader;
+mod listen;
 mod place;
 mod poll;

@@ -6,13 +6,14 @@ use bson::{DateTime, Document, doc};
 use larder::{
     ErrorKind,
     document::{
-        ChangeKind, Collection, Database, Expect, Field, FieldType, Id, IdType, Schema, Watch, WatchBuilder,
-        WatchRole,
+        ChangeKind, Collection, Database, Expect, Field, FieldType, Id, IdType, Schema, Told, Watch,
+        WatchBuilder, WatchRole,
     },
 };
 use larder_testkit::mongo;
+use tokio::time::timeout;
 
-use super::place::{LEASE, n, sees, stats, until, until_led};
+use super::place::{LEASE, SOON, n, sees, stats, until, until_led};
 use crate::setup::lasting;
 
 const OFTEN: Duration = Duration::from_millis(20);
@@ -90,6 +91,28 @@ async fn a_document_that_says_when_it_was_changed_is_seen_and_invalidated_once()
         sees(&two.reader, 2, Some(2)).await;
         // Each round finds both again.
         assert_eq!(stats(&watch).invalidated, 4);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_found_by_polling_is_told_with_the_time_that_it_names() {
+    for two in Two::all().await {
+        two.write(1, 1, ago(60)).await;
+        let watch = polled(&two.reader).start().expect("the field is declared");
+        let mut changes = watch.changes();
+        assert!(matches!(changes.next().await, Some(Told::HistoryLost { .. })));
+        for round in 1..5 {
+            if round > 1 {
+                two.write(1, round, ago(60 - round)).await;
+            }
+            let told = timeout(SOON, changes.next()).await.expect("it is told");
+            let Some(Told::Change { change, .. }) = told else { panic!("{told:?}") };
+            assert_eq!((change.kind, change.id), (ChangeKind::Polled, Some(Id::Int(1))));
+            let stored = two.writer.get(&Id::Int(1)).await.expect("a read").expect("it is there");
+            let at_ms = stored.raw().get_datetime("updatedAt").expect("a date").timestamp_millis();
+            assert_eq!(change.at_unix_ms, u64::try_from(at_ms).ok());
+            assert_eq!(n(&two.reader, 1).await, Some(round));
+        }
     }
 }
 
