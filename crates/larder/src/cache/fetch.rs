@@ -531,16 +531,10 @@ pub(crate) async fn while_renewing<T>(
         if let Ok(loaded) = timeout(LEASE / 3, &mut loading).await {
             return loaded;
         }
-        let renewals = async {
-            for text in texts {
-                // A lost lease is noticed by the fill, which is refused.
-                let _ = shared.renew(text, lease).await;
-            }
-        };
         tokio::select! {
             biased;
             loaded = &mut loading => return loaded,
-            () = renewals => {}
+            () = shared.renew_many(texts, lease) => {}
         }
     }
 }

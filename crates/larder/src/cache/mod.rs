@@ -10,7 +10,7 @@
 //! | a shared hit | 1 (`SET … NX GET`, which writes nothing on a hit) |
 //! | a miss | 2: the same command, which takes the lease, and the fill |
 //! | `invalidate` | 1 for each shard its keys fall into |
-//! | `get_many` | 1 for each shard, and 1 for each fill, all at the same time |
+//! | `get_many` | 1 for each shard, and 1 more for the fills of each shard that misses something; all shards at the same time |
 //!
 //! ```
 //! # async fn run() -> larder::Result<()> {
@@ -295,7 +295,9 @@ where
     /// Returns the values of several keys, in their order, loading all that are missing with one call of the source.
     ///
     /// A key that somebody else is loading is not loaded again. Cost: one round trip to Redis for each shard the keys
-    /// fall into, at the same time.
+    /// fall into, and one more for each shard of which something had to be loaded: all its fills leave together, each under
+    /// its own lease, with the leases of what cannot be stored (one more for each further MiB of values). One more if values
+    /// that Redis has are past their time, and one if their tags are new to this node. All shards are asked at the same time.
     ///
     /// # Errors
     /// The first error of any key; the keys that could be loaded are cached all the same.

@@ -134,11 +134,11 @@ impl Shared {
         Self { redis, space, kind, kinds, unsent, ..*self }
     }
 
-    fn slot(&self, key: &str) -> Result<Vec<u8>> {
+    pub(crate) fn slot(&self, key: &str) -> Result<Vec<u8>> {
         self.space.slot(&self.kind, key.as_bytes())
     }
 
-    fn control(&self, key: &str) -> Result<Vec<u8>> {
+    pub(crate) fn control(&self, key: &str) -> Result<Vec<u8>> {
         self.space.slot_control(&self.kind, key.as_bytes())
     }
 
@@ -192,23 +192,7 @@ impl Shared {
         }
     }
 
-    /// [`Shared::lookup`] of several keys of one shard, in one round trip.
-    pub(crate) async fn lookup_many(&self, keys: &[&str], lease: &Lease) -> Result<Vec<Result<Lookup>>> {
-        let slots = keys.iter().map(|key| self.slot(key)).collect::<Result<Vec<_>>>()?;
-        let Some(first) = slots.first() else { return Ok(Vec::new()) };
-        let commands = slots.iter().map(|slot| lookup_command(slot, lease)).collect();
-        let replies = self.redis.pipeline(first, commands).await?;
-        Ok(replies
-            .into_iter()
-            .map(|reply| match reply {
-                Ok(value) => self.found(value, lease),
-                Err(error) if is_wrong_type(&error) => Ok(Lookup::Corrupt),
-                Err(error) => Err(error),
-            })
-            .collect())
-    }
-
-    fn found(&self, value: Value, lease: &Lease) -> Result<Lookup> {
+    pub(crate) fn found(&self, value: Value, lease: &Lease) -> Result<Lookup> {
         let bytes = match value {
             Value::Nil => return Ok(Lookup::Leased),
             Value::BulkString(bytes) => Bytes::from(bytes),
@@ -258,9 +242,7 @@ impl Shared {
     /// Takes the lease beside a slot that is not empty; false if somebody holds it.
     pub(crate) async fn lease_refresh(&self, key: &str, lease: &Lease) -> Result<bool> {
         let control = self.control(key)?;
-        let mut set = ::redis::cmd("SET");
-        set.arg(&control).arg(lease.as_bytes()).arg("NX").arg("PX").arg(LEASE.as_millis() as u64);
-        Ok(self.redis.command(&control, &set).await? != Value::Nil)
+        Ok(self.redis.command(&control, &lease_command(&control, lease)).await? != Value::Nil)
     }
 
     /// Stores a value under its lease, unless something it belongs to was purged since its load began.
@@ -271,8 +253,8 @@ impl Shared {
         envelope: &Envelope,
         compress_above: Option<usize>,
     ) -> Result<Filled> {
-        let bytes = envelope.encode(compress_above);
-        self.fill_slot(key, lease, envelope, &bytes, None).await
+        let call = self.fill_call(key, lease, envelope, &envelope.encode(compress_above), None)?;
+        Ok(filled(&self.redis.eval_call(&FILL, &call).await?))
     }
 
     /// Turns the value that stands in the slot into `renewed`, which differs in its header only, without sending the rest
@@ -286,17 +268,19 @@ impl Shared {
         compress_above: Option<usize>,
     ) -> Result<Filled> {
         let (stored, header) = (stored.header(compress_above), renewed.header(compress_above));
-        self.fill_slot(key, lease, renewed, &header, Some(&stored)).await
+        let call = self.fill_call(key, lease, renewed, &header, Some(&stored))?;
+        Ok(filled(&self.redis.eval_call(&FILL, &call).await?))
     }
 
-    async fn fill_slot(
+    /// The call of `fill.lua` that stores `bytes`; its reply is read by [`filled`].
+    pub(crate) fn fill_call(
         &self,
         key: &str,
         lease: &Lease,
         envelope: &Envelope,
         bytes: &[u8],
         renews: Option<&[u8]>,
-    ) -> Result<Filled> {
+    ) -> Result<Cmd> {
         let shard = self.shard_of(key);
         let mut keys = vec![self.slot(key)?, self.control(key)?];
         keys.extend(["q", "ep", "g", "fe"].map(|name| self.space.of_shard(shard, name)));
@@ -313,28 +297,24 @@ impl Shared {
             renews.unwrap_or_default(),
         ];
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
-        Ok(match self.redis.eval(&FILL, &keys, &args).await? {
-            Value::Int(1) => Filled::Stored,
-            Value::Int(2) => Filled::Purged,
-            Value::Int(3) => Filled::Other,
-            _ => Filled::LeaseLost,
-        })
+        Ok(FILL.command(&keys, &args))
     }
 
     /// Gives a lease back.
     pub(crate) async fn release(&self, key: &str, lease: &Lease) -> Result<()> {
-        let (slot, control) = (self.slot(key)?, self.control(key)?);
-        let keys = [&slot[..], &control[..]];
-        self.redis.eval(&RELEASE, &keys, &[lease.as_bytes()]).await.map(drop)
+        self.redis.eval_call(&RELEASE, &self.release_call(key, lease)?).await.map(drop)
     }
 
-    /// Prolongs a lease; false if it is gone.
-    pub(crate) async fn renew(&self, key: &str, lease: &Lease) -> Result<bool> {
+    pub(crate) fn release_call(&self, key: &str, lease: &Lease) -> Result<Cmd> {
+        let (slot, control) = (self.slot(key)?, self.control(key)?);
+        Ok(RELEASE.command(&[&slot, &control], &[lease.as_bytes()]))
+    }
+
+    /// The call that prolongs a lease. A lost lease is noticed by the fill, which is refused.
+    pub(crate) fn renew_call(&self, key: &str, lease: &Lease) -> Result<Cmd> {
         let (slot, control) = (self.slot(key)?, self.control(key)?);
         let hold_ms = LEASE.as_millis().to_string();
-        let keys = [&slot[..], &control[..]];
-        let renewed = self.redis.eval(&RENEW, &keys, &[lease.as_bytes(), hold_ms.as_bytes()]).await?;
-        Ok(renewed == Value::Int(1))
+        Ok(RENEW.command(&[&slot, &control], &[lease.as_bytes(), hold_ms.as_bytes()]))
     }
 
     /// Carries out one invalidation of a shard under the next number of its sequence, logs and announces it.
@@ -537,11 +517,27 @@ impl Shared {
     }
 }
 
-fn lookup_command(slot: &[u8], lease: &Lease) -> Cmd {
+pub(crate) fn lookup_command(slot: &[u8], lease: &Lease) -> Cmd {
     let mut set = Cmd::with_capacity(7, slot.len() + 48);
     set.arg("SET").arg(slot).arg(lease.as_bytes()).arg("NX").arg("GET").arg("PX");
     set.arg(LEASE.as_millis() as u64);
     set
+}
+
+pub(crate) fn lease_command(control: &[u8], lease: &Lease) -> Cmd {
+    let mut set = Cmd::with_capacity(6, control.len() + 48);
+    set.arg("SET").arg(control).arg(lease.as_bytes()).arg("NX").arg("PX").arg(LEASE.as_millis() as u64);
+    set
+}
+
+/// What `fill.lua` says that it did.
+pub(crate) fn filled(reply: &Value) -> Filled {
+    match reply {
+        Value::Int(1) => Filled::Stored,
+        Value::Int(2) => Filled::Purged,
+        Value::Int(3) => Filled::Other,
+        _ => Filled::LeaseLost,
+    }
 }
 
 pub(crate) fn is_wrong_type(error: &Error) -> bool {

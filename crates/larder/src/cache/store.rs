@@ -19,6 +19,9 @@ use crate::{
 /// How long this node serves a copy that it could not store in Redis.
 const UNSHARED_NEAR_MS: u32 = 1_000;
 
+/// How many tags one script looks at.
+const TAGS_ASKED: usize = 512;
+
 /// What one load is for.
 #[derive(Clone, Copy)]
 pub(crate) struct Load<'a, K> {
@@ -33,6 +36,14 @@ pub(crate) struct Load<'a, K> {
     pub(crate) reason: MissReason,
     /// How long it took, its turn included.
     pub(crate) load_us: u64,
+}
+
+/// Where a loaded value goes.
+pub(crate) enum Stowage<V> {
+    /// To Redis, under the lease.
+    Shared(Envelope),
+    /// To the near tier alone, or nowhere.
+    Near(Option<NearEntry<V>>),
 }
 
 impl<K, V> Inner<K, V>
@@ -76,35 +87,52 @@ where
     /// Fills Redis under the order's lease, if it has one, and returns what the near tier may keep.
     ///
     /// # Errors
-    /// `ErrorKind::TooLarge`, or what the codec says: the value must not be cached at all.
+    /// As [`stow`](Self::stow).
     pub(crate) async fn fill(
         &self,
         order: &Load<'_, K>,
         value: Option<Arc<V>>,
         life: Lifetime,
     ) -> Result<Option<NearEntry<V>>> {
+        let envelope = match self.stow(order, value.clone(), life).await? {
+            Stowage::Near(keep) => return Ok(keep),
+            Stowage::Shared(envelope) => envelope,
+        };
+        let (Some(shared), Some(lease)) = (&self.shared, &order.lease) else { return Ok(None) };
+        let filled = shared.fill(order.text, lease, &envelope, order.policy.compress_above_bytes).await;
+        Ok(self.settle_fill(order, filled, value, life, &envelope.tags).await)
+    }
+
+    /// Decides where a loaded value goes: with a lease to Redis, else to the near tier at most.
+    ///
+    /// # Errors
+    /// `ErrorKind::TooLarge`, or what the codec says: the value must not be cached at all.
+    pub(crate) async fn stow(
+        &self,
+        order: &Load<'_, K>,
+        value: Option<Arc<V>>,
+        life: Lifetime,
+    ) -> Result<Stowage<V>> {
         let tags = self.tags_of(order.key, order.tags, value.as_deref())?;
-        let (Some(shared), Some(lease)) = (&self.shared, order.lease) else {
+        if self.shared.is_none() || order.lease.is_none() {
             if self.behind.is_some() {
                 // Redis may have a write that the source does not.
-                return Ok(None);
+                return Ok(Stowage::Near(None));
             }
             self.compare(order, value.as_deref(), None);
             let entry = self.entry_of(value, life, 0, order.basis, &tags).await?;
-            return Ok(Some(self.unless_shared(entry)));
-        };
+            return Ok(Stowage::Near(Some(self.unless_shared(entry))));
+        }
         let payload = self.payload_of(value.as_deref(), order.policy)?;
         self.compare(order, value.as_deref(), payload.as_deref());
-        let envelope = Envelope {
+        Ok(Stowage::Shared(Envelope {
             payload,
             codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
             created_unix_ms: self.clock.unix_ms(),
             life,
             at: order.basis.at,
             tags,
-        };
-        let filled = shared.fill(order.text, &lease, &envelope, order.policy.compress_above_bytes).await;
-        Ok(self.settle_fill(order, filled, value, life, &envelope.tags).await)
+        }))
     }
 
     /// What the near tier may keep once Redis has said what became of a fill.
@@ -112,6 +140,21 @@ where
         &self,
         order: &Load<'_, K>,
         filled: Result<Filled>,
+        value: Option<Arc<V>>,
+        life: Lifetime,
+        tags: &[u64],
+    ) -> Option<NearEntry<V>> {
+        if let (Ok(Filled::Purged), Some(lease)) = (&filled, &order.lease) {
+            self.find_out_purge(self.coherence.shard_of(order.text), &[order.text], lease).await;
+        }
+        self.kept_after(filled, order.basis, value, life, tags).await
+    }
+
+    /// What the near tier may keep of a value whose load began with `basis` and whose fill had this outcome.
+    pub(crate) async fn kept_after(
+        &self,
+        filled: Result<Filled>,
+        basis: Basis,
         value: Option<Arc<V>>,
         life: Lifetime,
         tags: &[u64],
@@ -124,23 +167,29 @@ where
         match filled {
             Err(_) if self.behind.is_some() => None,
             // The near copy is checked against the same marks.
-            Ok(Filled::Stored) => self.entry_of(value, life, 0, order.basis, tags).await.ok(),
+            Ok(Filled::Stored) => self.entry_of(value, life, 0, basis, tags).await.ok(),
             Err(_) => {
-                let entry = self.entry_of(value, life, 0, order.basis, tags).await;
+                let entry = self.entry_of(value, life, 0, basis, tags).await;
                 entry.ok().map(|entry| self.unless_shared(entry))
             }
             // An invalidation came while we loaded: what we have may be older than it.
-            Ok(Filled::LeaseLost | Filled::Other) => None,
-            Ok(Filled::Purged) => {
-                if let Some(lease) = &order.lease {
-                    self.give_back(order.text, lease).await;
-                }
-                // Redis knows something that this node does not; with the next look it will.
-                if let Some(follower) = &self.follower {
-                    let _ = follower.sync(self.coherence.shard_of(order.text)).await;
-                }
-                None
-            }
+            Ok(Filled::LeaseLost | Filled::Purged | Filled::Other) => None,
+        }
+    }
+
+    /// Fills of these keys were refused because Redis knows of a purge that this node does not: gives their leases back,
+    /// and looks at the shard again. Two round trips.
+    pub(crate) async fn find_out_purge(&self, shard: u16, texts: &[&str], lease: &Lease) {
+        if texts.is_empty() {
+            return;
+        }
+        if let Some(shared) = &self.shared
+            && shared.release_many(shard, texts, lease).await.is_err()
+        {
+            self.stats.count(Counter::SharedErrors);
+        }
+        if let Some(follower) = &self.follower {
+            let _ = follower.sync(shard).await;
         }
     }
 
@@ -261,20 +310,31 @@ where
         entry
     }
 
+    /// Asks for the last purges of those tags that are new to this node: one round trip if there is any (one for each
+    /// [`TAGS_ASKED`] of them).
+    ///
+    /// # Errors
+    /// If Redis cannot be asked.
+    pub(crate) async fn learn_tags(&self, shard: u16, tags: &[u64]) -> Result<()> {
+        let Some(shared) = &self.shared else { return Ok(()) };
+        let mut unknown: Vec<u64> =
+            tags.iter().copied().filter(|tag| self.coherence.tag(shard, *tag).is_none()).collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        for unknown in unknown.chunks(TAGS_ASKED) {
+            let cells: Vec<_> = unknown.iter().map(|tag| self.coherence.watch_tag(shard, *tag)).collect();
+            let marks = shared.marks(shard, unknown, false).await?;
+            for (cell, purged) in cells.iter().zip(marks.tags) {
+                self.coherence.resolve_tag(shard, cell, Position { seq: purged, ..marks.at });
+            }
+        }
+        Ok(())
+    }
+
     /// Stamps for the tags of a copy. Costs a round trip when one of them is new to this node.
     async fn tag_stamps(&self, basis: Basis, tags: &[u64]) -> Result<Vec<TagStamp>> {
         let shard = self.coherence.shard_of_stamp(&basis.stamp);
-        if let Some(shared) = &self.shared {
-            let unknown: Vec<u64> =
-                tags.iter().copied().filter(|tag| self.coherence.tag(shard, *tag).is_none()).collect();
-            if !unknown.is_empty() {
-                let cells: Vec<_> = unknown.iter().map(|tag| self.coherence.watch_tag(shard, *tag)).collect();
-                let marks = shared.marks(shard, &unknown, false).await?;
-                for (cell, purged) in cells.iter().zip(marks.tags) {
-                    self.coherence.resolve_tag(shard, cell, Position { seq: purged, ..marks.at });
-                }
-            }
-        }
+        self.learn_tags(shard, tags).await?;
         let stamp = |tag: &u64| {
             let cell = self.coherence.watch_tag(shard, *tag);
             if self.shared.is_none() {

@@ -273,25 +273,27 @@ impl Redis {
         keys: &[&[u8]],
         args: &[&[u8]],
     ) -> Result<Value> {
-        let reply = self.eval_until(script, keys, args, Instant::now() + self.deadline).await;
+        self.eval_call(script, &script.command(keys, args)).await
+    }
+
+    /// [`eval`](Self::eval) of a [call](Script::command) that is put together already.
+    ///
+    /// # Errors
+    /// As [`eval`](Self::eval).
+    pub(crate) async fn eval_call(&self, script: &'static Script, call: &Cmd) -> Result<Value> {
+        let reply = self.eval_until(call, Instant::now() + self.deadline).await;
         self.outcome_of(script, reply)
     }
 
-    async fn eval_until(
-        &self,
-        script: &'static Script,
-        keys: &[&[u8]],
-        args: &[&[u8]],
-        until: Instant,
-    ) -> Result<Value> {
+    async fn eval_until(&self, by_digest: &Cmd, until: Instant) -> Result<Value> {
+        let keys = keys_of(by_digest);
         let slot_key = keys.first().copied().unwrap_or_default();
         same_slot(slot_key, keys.iter().copied())?;
         let left = || until.saturating_duration_since(Instant::now());
         let topology = &self.inner.ears.topology;
-        let by_digest = script.command(keys, args);
-        let reply = topology.command(slot_key, &by_digest, left()).await;
+        let reply = topology.command(slot_key, by_digest, left()).await;
         if reply.as_ref().is_ok_and(is_noscript)
-            && let Some(by_source) = Script::with_source(&by_digest)
+            && let Some(by_source) = Script::with_source(by_digest)
         {
             Counters::add(&self.inner.counters.scripts_healed);
             return topology.command(slot_key, &by_source, left()).await;

@@ -26,9 +26,10 @@ impl Redis {
         args: &[&[u8]],
     ) -> Result<Value> {
         let until = Instant::now() + self.deadline;
+        let call = script.command(keys, args);
         let mut pause = PAUSE.0;
         loop {
-            let reply = self.eval_until(script, keys, args, until).await;
+            let reply = self.eval_until(&call, until).await;
             let split = reply.as_ref().is_ok_and(|reply| refused_with(reply, "TRYAGAIN"));
             if !split || Instant::now() + pause >= until {
                 return self.outcome_of(script, reply);

@@ -2,6 +2,7 @@
 
 mod advise;
 mod audit;
+mod batch;
 mod behind;
 mod bookkeeping;
 mod cache;

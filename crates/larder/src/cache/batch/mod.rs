@@ -1,4 +1,8 @@
-//! Several keys at once: one near pass, one round trip per shard, one call of the source.
+//! Several keys at once: one near pass, one look for each shard, one call of the source, one write of all fills for each
+//! shard.
+
+mod land;
+mod shared;
 
 use std::{collections::BTreeMap, fmt, hash::Hash, sync::Arc};
 
@@ -7,18 +11,17 @@ use rand::Rng;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Error, ErrorKind, Result,
+    Result,
     cache::{
         MissReason, Policy, Served,
         coherence::Basis,
-        entry::{Freshness, Lease},
-        fetch::{LoadFuture, while_renewing},
+        entry::{Envelope, Freshness, Lease},
+        fetch::LoadFuture,
         flight::{Leader, Spare},
         inner::Inner,
         near::NearEntry,
         shared::{Lookup, Shared},
         stats::Counter,
-        store::{Load, loaded},
     },
     dice::dice,
 };
@@ -63,6 +66,13 @@ enum Next<K: Hash + Eq, V> {
     Landed,
     Load(Passenger<K, V>),
     Wait(Passenger<K, V>),
+}
+
+/// What one answer of Redis made of a passenger.
+enum Settled<K: Hash + Eq, V> {
+    Next(Next<K, V>),
+    /// What is in the slot is no good: the right to replace it has to be asked for.
+    Replace(Passenger<K, V>),
 }
 
 impl<K, V> Inner<K, V>
@@ -117,7 +127,7 @@ where
                 nexts.push(Next::Load(passenger));
             }
         }
-        let looks = shards.into_values().map(|shard| self.look_shard(shared, shard, lease));
+        let looks = shards.into_iter().map(|(shard, aboard)| self.look_shard(shared, shard, aboard, lease));
         nexts.extend(join_all(looks).await.into_iter().flatten());
         nexts
     }
@@ -125,6 +135,7 @@ where
     async fn look_shard(
         &self,
         shared: &Shared,
+        shard: u16,
         mut passengers: Vec<Passenger<K, V>>,
         lease: &Lease,
     ) -> Vec<Next<K, V>> {
@@ -132,11 +143,29 @@ where
             Ok(found) => found,
             Err(error) => passengers.iter().map(|_| Err(error.clone())).collect(),
         };
-        let mut nexts = Vec::with_capacity(passengers.len());
+        self.learn_found(shard, &found).await;
+        let (mut nexts, mut stale) = (Vec::with_capacity(passengers.len()), Vec::new());
         for (passenger, found) in passengers.into_iter().zip(found) {
-            nexts.push(self.settle(shared, passenger, found, lease).await);
+            match self.settle(shared, passenger, found) {
+                Settled::Next(next) => nexts.push(next),
+                Settled::Replace(passenger) => stale.push(passenger),
+            }
         }
+        nexts.extend(self.replace_many(shared, stale, lease).await);
         nexts
+    }
+
+    /// Asks for the last purges of all tags in what was found that this node does not know yet: one round trip if there is
+    /// any. If that fails, the values with such tags are not believed.
+    async fn learn_found(&self, shard: u16, found: &[Result<Lookup>]) {
+        let tags = |found| match found {
+            &Ok(Lookup::Value(Envelope { ref tags, .. })) => tags.as_slice(),
+            _ => &[],
+        };
+        let tags: Vec<u64> = found.iter().flat_map(tags).copied().collect();
+        if self.learn_tags(shard, &tags).await.is_err() {
+            self.stats.count(Counter::SharedErrors);
+        }
     }
 
     /// [`look`](Self::look) for several keys of one shard.
@@ -158,41 +187,42 @@ where
         Ok(found)
     }
 
-    async fn settle(
+    /// What one answer of Redis means for its key. Asks nobody.
+    fn settle(
         &self,
         shared: &Shared,
         mut passenger: Passenger<K, V>,
         found: Result<Lookup>,
-        lease: &Lease,
-    ) -> Next<K, V> {
+    ) -> Settled<K, V> {
         let entry = match found {
-            Ok(Lookup::Busy) => return Next::Wait(passenger),
+            Ok(Lookup::Busy) => return Settled::Next(Next::Wait(passenger)),
             Ok(Lookup::Leased) => {
                 passenger.leased = true;
-                return Next::Load(passenger);
+                return Settled::Next(Next::Load(passenger));
             }
             Err(_) => {
                 self.stats.count(Counter::SharedErrors);
                 passenger.reason = MissReason::Error;
-                return Next::Load(passenger);
+                return Settled::Next(Next::Load(passenger));
             }
             Ok(Lookup::Corrupt) => None,
             Ok(Lookup::Blocked) => {
                 passenger.blocked = true;
                 passenger.reason = MissReason::Invalidated;
-                return Next::Load(passenger);
+                return Settled::Next(Next::Load(passenger));
             }
             Ok(Lookup::Value(envelope)) => {
-                let after_clear =
-                    self.coherence.is_after_clear(shared.shard_of(&passenger.text), envelope.at);
-                match self.entry_from(&envelope, passenger.basis).await {
+                let shard = shared.shard_of(&passenger.text);
+                let after_clear = self.coherence.is_after_clear(shard, envelope.at);
+                let known = envelope.tags.iter().all(|tag| self.coherence.tag(shard, *tag).is_some());
+                match self.entry_at_hand(&envelope, passenger.basis) {
                     // Whatever was heard meanwhile: the source has nothing newer.
-                    Ok(Some(entry)) if envelope.is_pending() => return self.land_shared(passenger, entry),
-                    Ok(Some(entry)) if after_clear && entry.is_current(&self.coherence) => Some(entry),
-                    Ok(None) => None,
-                    Ok(Some(_)) | Err(_) => {
+                    Some(entry) if envelope.is_pending() => return self.land_shared(passenger, entry),
+                    Some(entry) if after_clear && entry.is_current(&self.coherence) => Some(entry),
+                    None if known => None,
+                    _ => {
                         passenger.reason = MissReason::Purged;
-                        return self.replace_for(shared, passenger, lease).await;
+                        return Settled::Replace(passenger);
                     }
                 }
             }
@@ -214,117 +244,42 @@ where
                 passenger.reason = MissReason::Corrupt;
             }
         }
-        self.replace_for(shared, passenger, lease).await
+        Settled::Replace(passenger)
     }
 
-    fn land_shared(&self, passenger: Passenger<K, V>, entry: NearEntry<V>) -> Next<K, V> {
+    fn land_shared(&self, passenger: Passenger<K, V>, entry: NearEntry<V>) -> Settled<K, V> {
         let key = passenger.leader.key().clone();
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
         passenger.leader.land(Ok(read), || self.keep_near(&key, Some(entry)));
-        Next::Landed
+        Settled::Next(Next::Landed)
     }
 
-    async fn replace_for(
+    /// Takes the leases beside the slots of one shard whose values are no good. One round trip if there are any.
+    async fn replace_many(
         &self,
         shared: &Shared,
-        mut passenger: Passenger<K, V>,
-        lease: &Lease,
-    ) -> Next<K, V> {
-        match shared.lease_refresh(&passenger.text, lease).await {
-            Ok(false) => return Next::Wait(passenger),
-            Ok(true) => passenger.leased = true,
-            Err(_) => self.stats.count(Counter::SharedErrors),
-        }
-        Next::Load(passenger)
-    }
-
-    /// One call of the source for all passengers; fills run at the same time.
-    async fn load_many(
-        &self,
         passengers: Vec<Passenger<K, V>>,
         lease: &Lease,
-        policy: &Policy,
-        load: &BatchLoader<K, V>,
-    ) {
-        let keys: Vec<K> = passengers.iter().map(|passenger| passenger.leader.key().clone()).collect();
-        let (load, wanted, begun_us) = (load.clone(), keys.len(), self.clock.stopwatch_us());
-        let loading = self.load(policy, move || load(keys));
-        let leased: Vec<&str> = passengers
-            .iter()
-            .filter(|passenger| passenger.leased)
-            .map(|passenger| &*passenger.text)
-            .collect();
-        let values = match &self.shared {
-            Some(shared) if !leased.is_empty() => while_renewing(shared, &leased, lease, loading).await,
-            _ => loading.await,
+    ) -> Vec<Next<K, V>> {
+        let texts: Vec<&str> = passengers.iter().map(|passenger| &*passenger.text).collect();
+        let granted = match shared.lease_refresh_many(&texts, lease).await {
+            Ok(granted) => granted,
+            Err(error) => texts.iter().map(|_| Err(error.clone())).collect(),
         };
-        let values = values.and_then(|values| match values.len() {
-            given if given == wanted => Ok(values),
-            given => Err(Error::new(
-                ErrorKind::Source,
-                format!("the source gave {given} values for {wanted} keys"),
-            )),
-        });
-        match values {
-            Ok(values) => {
-                let load_us = self.clock.stopwatch_us().saturating_sub(begun_us);
-                let stores = passengers
-                    .into_iter()
-                    .zip(values)
-                    .map(|(passenger, value)| self.bring_home(passenger, value, lease, policy, load_us));
-                join_all(stores).await;
-            }
-            Err(error) => {
-                join_all(passengers.into_iter().map(|passenger| self.turn_back(passenger, &error, lease)))
-                    .await;
-            }
+        let mut nexts = Vec::with_capacity(passengers.len());
+        for (mut passenger, granted) in passengers.into_iter().zip(granted) {
+            nexts.push(match granted {
+                Ok(false) => Next::Wait(passenger),
+                Ok(true) => {
+                    passenger.leased = true;
+                    Next::Load(passenger)
+                }
+                Err(_) => {
+                    self.stats.count(Counter::SharedErrors);
+                    Next::Load(passenger)
+                }
+            });
         }
-    }
-
-    async fn bring_home(
-        &self,
-        passenger: Passenger<K, V>,
-        value: Option<V>,
-        lease: &Lease,
-        policy: &Policy,
-        load_us: u64,
-    ) {
-        let value = value.map(Arc::new);
-        let key = passenger.leader.key().clone();
-        let life = self.lifetime(policy, value.as_deref(), load_us);
-        let answer = Ok(loaded(value.clone(), life, passenger.reason));
-        let order = Load {
-            key: &key,
-            text: &passenger.text,
-            basis: passenger.basis,
-            tags: &[],
-            policy,
-            lease: passenger.leased.then_some(*lease),
-            reason: passenger.reason,
-            load_us,
-        };
-        let keep = match life {
-            Some(life) if !passenger.blocked => self.fill(&order, value, life).await,
-            _ => Ok(None),
-        };
-        if let Err(error) = &keep
-            && error.kind() == ErrorKind::TooLarge
-        {
-            self.remember(&key, MissReason::TooLarge);
-        }
-        let keep = keep.ok().flatten();
-        if keep.is_none() && passenger.leased {
-            self.give_back(&passenger.text, lease).await;
-        }
-        passenger.leader.land(answer, || self.keep_near(&key, keep));
-    }
-
-    async fn turn_back(&self, passenger: Passenger<K, V>, error: &Error, lease: &Lease) {
-        if passenger.leased {
-            self.give_back(&passenger.text, lease).await;
-        }
-        let spare = passenger.spare.as_ref().and_then(|(spare, served)| self.spare_read(spare, *served));
-        let answer = spare.ok_or_else(|| error.clone());
-        passenger.leader.land(answer, || {});
+        nexts
     }
 }

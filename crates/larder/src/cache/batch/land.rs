@@ -1,0 +1,219 @@
+//! The way home of a batch: one load for all, then one write a shard of what was loaded and of the leases without use.
+
+use std::{collections::BTreeMap, fmt, hash::Hash, sync::Arc};
+
+use futures_util::future::join_all;
+
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{
+        MissReason, Policy, Read,
+        batch::{BatchLoader, Passenger},
+        entry::{Lease, Lifetime},
+        fetch::while_renewing,
+        inner::Inner,
+        shared::{Filled, Shared},
+        stats::Counter,
+        store::{Load, Stowage, loaded},
+    },
+};
+
+/// One key of a batch whose value is here.
+struct Arrival<K: Hash + Eq, V> {
+    passenger: Passenger<K, V>,
+    key: K,
+    value: Option<Arc<V>>,
+    life: Option<Lifetime>,
+    answer: Result<Read<V>>,
+    stowage: Stowage<V>,
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// One call of the source for all passengers; the shards are filled at the same time.
+    pub(super) async fn load_many(
+        &self,
+        passengers: Vec<Passenger<K, V>>,
+        lease: &Lease,
+        policy: &Policy,
+        load: &BatchLoader<K, V>,
+    ) {
+        let keys: Vec<K> = passengers.iter().map(|passenger| passenger.leader.key().clone()).collect();
+        let (load, wanted, begun_us) = (load.clone(), keys.len(), self.clock.stopwatch_us());
+        let loading = self.load(policy, move || load(keys));
+        let leased: Vec<&str> = passengers
+            .iter()
+            .filter(|passenger| passenger.leased)
+            .map(|passenger| &*passenger.text)
+            .collect();
+        let values = match &self.shared {
+            Some(shared) if !leased.is_empty() => while_renewing(shared, &leased, lease, loading).await,
+            _ => loading.await,
+        };
+        let values = values.and_then(|values| match values.len() {
+            given if given == wanted => Ok(values),
+            given => Err(Error::new(
+                ErrorKind::Source,
+                format!("the source gave {given} values for {wanted} keys"),
+            )),
+        });
+        match values {
+            Ok(values) => {
+                let load_us = self.clock.stopwatch_us().saturating_sub(begun_us);
+                let shards = self.by_shard(passengers.into_iter().zip(values), |(passenger, _)| passenger);
+                join_all(
+                    shards
+                        .into_iter()
+                        .map(|(shard, loaded)| self.bring_home(shard, loaded, lease, policy, load_us)),
+                )
+                .await;
+            }
+            Err(error) => {
+                let shards = self.by_shard(passengers, |passenger| passenger);
+                join_all(
+                    shards.into_iter().map(|(shard, failed)| self.turn_back(shard, failed, &error, lease)),
+                )
+                .await;
+            }
+        }
+    }
+
+    fn by_shard<T>(
+        &self,
+        all: impl IntoIterator<Item = T>,
+        passenger: impl Fn(&T) -> &Passenger<K, V>,
+    ) -> BTreeMap<u16, Vec<T>> {
+        let mut shards: BTreeMap<u16, Vec<T>> = BTreeMap::new();
+        for one in all {
+            let shard = self.coherence.shard_of(&passenger(&one).text);
+            shards.entry(shard).or_default().push(one);
+        }
+        shards
+    }
+
+    /// Stores the values of one shard, and lands their flights.
+    async fn bring_home(
+        &self,
+        shard: u16,
+        loaded: Vec<(Passenger<K, V>, Option<V>)>,
+        lease: &Lease,
+        policy: &Policy,
+        load_us: u64,
+    ) {
+        let mut arrivals = Vec::with_capacity(loaded.len());
+        for (passenger, value) in loaded {
+            arrivals.push(self.arrive(passenger, value, lease, policy, load_us).await);
+        }
+        let filled = match &self.shared {
+            Some(shared) => self.fill_shard(shared, shard, &arrivals, lease, policy).await,
+            None => Vec::new(),
+        };
+        let mut filled = filled.into_iter();
+        let (mut landings, mut purged) = (Vec::with_capacity(arrivals.len()), Vec::new());
+        for Arrival { passenger, key, value, life, answer, stowage } in arrivals {
+            let keep = match (stowage, life) {
+                (Stowage::Near(keep), _) => keep,
+                (Stowage::Shared(envelope), Some(life)) => {
+                    let filled = filled.next().unwrap_or(Ok(Filled::LeaseLost));
+                    if matches!(filled, Ok(Filled::Purged)) {
+                        purged.push(passenger.text.clone());
+                    }
+                    self.kept_after(filled, passenger.basis, value, life, &envelope.tags).await
+                }
+                (Stowage::Shared(_), None) => None,
+            };
+            landings.push((passenger.leader, key, answer, keep));
+        }
+        // Before the landing: who reads these keys next would wait for their leases.
+        let purged: Vec<&str> = purged.iter().map(String::as_str).collect();
+        self.find_out_purge(shard, &purged, lease).await;
+        for (leader, key, answer, keep) in landings {
+            leader.land(answer, || self.keep_near(&key, keep));
+        }
+    }
+
+    /// What is to be stored of one value, and where.
+    async fn arrive(
+        &self,
+        passenger: Passenger<K, V>,
+        value: Option<V>,
+        lease: &Lease,
+        policy: &Policy,
+        load_us: u64,
+    ) -> Arrival<K, V> {
+        let value = value.map(Arc::new);
+        let key = passenger.leader.key().clone();
+        let life = self.lifetime(policy, value.as_deref(), load_us);
+        let answer = Ok(loaded(value.clone(), life, passenger.reason));
+        let order = Load {
+            key: &key,
+            text: &passenger.text,
+            basis: passenger.basis,
+            tags: &[],
+            policy,
+            lease: passenger.leased.then_some(*lease),
+            reason: passenger.reason,
+            load_us,
+        };
+        let stowage = match life {
+            Some(life) if !passenger.blocked => self.stow(&order, value.clone(), life).await,
+            _ => Ok(Stowage::Near(None)),
+        };
+        if let Err(error) = &stowage
+            && error.kind() == ErrorKind::TooLarge
+        {
+            self.remember(&key, MissReason::TooLarge);
+        }
+        let stowage = stowage.unwrap_or(Stowage::Near(None));
+        Arrival { passenger, key, value, life, answer, stowage }
+    }
+
+    /// Sends the fills of one shard and the leases that came to nothing, and asks for the tags that are new to this node.
+    async fn fill_shard(
+        &self,
+        shared: &Shared,
+        shard: u16,
+        arrivals: &[Arrival<K, V>],
+        lease: &Lease,
+        policy: &Policy,
+    ) -> Vec<Result<Filled>> {
+        let (mut fills, mut unused, mut tags) = (Vec::new(), Vec::new(), Vec::new());
+        for Arrival { passenger, stowage, .. } in arrivals {
+            match stowage {
+                Stowage::Shared(envelope) => {
+                    fills.push((&*passenger.text, envelope));
+                    tags.extend_from_slice(&envelope.tags);
+                }
+                Stowage::Near(_) if passenger.leased => unused.push(&*passenger.text),
+                Stowage::Near(_) => {}
+            }
+        }
+        let filled = shared.fill_many(shard, &fills, &unused, lease, policy.compress_above_bytes).await;
+        // What it does not come to know here, each copy asks for itself.
+        let _ = self.learn_tags(shard, &tags).await;
+        filled
+    }
+
+    /// The load failed: gives the leases of one shard back, and lands the flights with that, or with something stale.
+    async fn turn_back(&self, shard: u16, passengers: Vec<Passenger<K, V>>, error: &Error, lease: &Lease) {
+        let leased: Vec<&str> = passengers
+            .iter()
+            .filter(|passenger| passenger.leased)
+            .map(|passenger| &*passenger.text)
+            .collect();
+        if let Some(shared) = &self.shared
+            && shared.release_many(shard, &leased, lease).await.is_err()
+        {
+            // They run out by themselves.
+            self.stats.count(Counter::SharedErrors);
+        }
+        for passenger in passengers {
+            let spare = passenger.spare.as_ref().and_then(|(spare, served)| self.spare_read(spare, *served));
+            let answer = spare.ok_or_else(|| error.clone());
+            passenger.leader.land(answer, || {});
+        }
+    }
+}
