@@ -5,10 +5,10 @@ mod pump;
 mod tests;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::Ipv4Addr,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -49,7 +49,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
-    upstream: SocketAddr,
+    upstream_port: AtomicU16,
     pub(crate) fault: watch::Sender<Fault>,
     /// Every move closes the connections that exist at that moment.
     cuts: watch::Sender<u64>,
@@ -67,7 +67,7 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port is free");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared {
-            upstream: (Ipv4Addr::LOCALHOST, upstream_port).into(),
+            upstream_port: upstream_port.into(),
             fault: watch::Sender::new(Fault::Pass),
             cuts: watch::Sender::new(0),
             connections: AtomicU64::new(0),
@@ -91,6 +91,13 @@ impl Proxy {
     /// Closes every connection there is. New ones are treated by the fault that is set.
     pub fn cut(&self) {
         self.shared.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// Stands in front of another server of this machine from now on, as an address that moves with a failover does, and closes
+    /// the connections to the one before.
+    pub fn lead_to(&self, upstream_port: u16) {
+        self.shared.upstream_port.store(upstream_port, Ordering::Relaxed);
+        self.cut();
     }
 
     /// How many connections were accepted so far.
@@ -153,7 +160,8 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
     let forward = async {
         let mut fault = shared.fault.subscribe();
         let _ = fault.wait_for(|fault| *fault != Fault::Silent).await;
-        let Ok(server) = TcpStream::connect(shared.upstream).await else { return };
+        let port = shared.upstream_port.load(Ordering::Relaxed);
+        let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();

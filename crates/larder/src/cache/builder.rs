@@ -40,6 +40,8 @@ use crate::{
 /// The tightest and the loosest bound between nodes.
 const MIN_BOUND: Duration = Duration::from_millis(20);
 const MAX_BOUND: Duration = Duration::from_secs(60);
+/// Twice what `cluster-node-timeout` is unless it is set.
+pub(crate) const FAILOVER_WINDOW: Duration = Duration::from_secs(30);
 
 type Weigher<V> = Arc<dyn Fn(&V) -> u32 + Send + Sync>;
 
@@ -62,6 +64,7 @@ pub struct CacheBuilder<K, V> {
     writes_through: bool,
     behind: Option<(WriteBehind, ParseKey<K>)>,
     consistency: Consistency,
+    failover_window: Duration,
     tags_of: Option<TagsOf<K, V>>,
     ttl_of: Option<TtlOf<V>>,
     draws: Option<Draws>,
@@ -101,6 +104,7 @@ where
             writes_through: false,
             behind: None,
             consistency: Consistency::default(),
+            failover_window: FAILOVER_WINDOW,
             tags_of: None,
             ttl_of: None,
             draws: None,
@@ -211,6 +215,15 @@ where
         self
     }
 
+    /// For how long this node remembers the invalidations that Redis has acknowledged, to send them again when Redis comes back
+    /// with another history: a primary that is cut off may acknowledge for a while after its replica has taken over, and all of
+    /// that is lost with it. Longer than Redis lets such a primary do so (`cluster-node-timeout`). Memory: up to 2,000 keys for each
+    /// shard; more become a clear of the shard. Zero remembers nothing. Default: 30 s.
+    pub fn failover_window(mut self, window: Duration) -> Self {
+        self.failover_window = window;
+        self
+    }
+
     /// The tags of every loaded value, beside those that a call gives: `org:7`, `category:tea`. A purge of a tag that comes
     /// while the value is being loaded wins, whatever the value says.
     pub fn tags(mut self, tags: impl Fn(&K, &V) -> Vec<String> + Send + Sync + 'static) -> Self {
@@ -294,7 +307,8 @@ where
         let follower = shared.as_ref().map(|shared| {
             let (coherence, shared) = (coherence.clone(), shared.clone());
             let behind = behind.as_ref().map(|worker| worker.behind.clone());
-            Arc::new(Follower::new(coherence, shared, self.clock.clone(), node, self.consistency, behind))
+            let (clock, window) = (self.clock.clone(), self.failover_window);
+            Arc::new(Follower::new(coherence, shared, clock, node, self.consistency, behind, window))
         });
         let workers = behind.as_ref().map(start_workers).transpose()?.unwrap_or_default();
         let following = match &follower {
@@ -307,7 +321,7 @@ where
             beta,
             draws: self.draws.unwrap_or_else(|| Arc::new(|| dice().random::<f64>())),
         });
-        Ok(Cache::from_inner(Inner {
+        let cache = Cache::from_inner(Inner {
             name: self.name,
             policy: self.policy,
             near_ttl_ms: near_ttl.as_millis() as u64,
@@ -339,7 +353,9 @@ where
             loads: Semaphore::new(self.max_concurrent_loads),
             longest_life_ms: AtomicU64::new(longest_life_ms),
             weigher: self.weigher.unwrap_or_else(|| Arc::new(|_| 1)),
-        }))
+        });
+        cache.inner.owe_what_is_lost();
+        Ok(cache)
     }
 
     fn behind_over(

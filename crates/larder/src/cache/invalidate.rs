@@ -118,8 +118,8 @@ where
     fn pay_alone(&self, debts: &[Debt]) {
         for debt in debts {
             match debt {
-                // The near copies are all there is, and they are gone.
-                Debt::Key(_) => {}
+                // The near copies are all there is, and they are gone; of what Redis has lost nothing is owed without one.
+                Debt::Key(_) | Debt::TagIn(..) | Debt::ClearIn(_) => {}
                 Debt::Tag(tag) => {
                     let at = self.coherence.next_alone();
                     self.coherence.watch_tag(0, *tag);
@@ -136,15 +136,16 @@ where
     /// One script for each shard that is concerned, all at the same time.
     async fn send(&self, shared: &Shared, debts: &[Debt]) -> Result<Vec<Token>> {
         let mut keys: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-        let mut whole = Vec::new();
+        let (mut whole, mut calls) = (Vec::new(), Vec::new());
         for debt in debts {
             match debt {
                 Debt::Key(text) => keys.entry(shared.shard_of(text)).or_default().push(text.clone()),
                 Debt::Tag(tag) => whole.push((Action::Tag(*tag), Change::Tag(*tag))),
                 Debt::Clear => whole.push((Action::Clear, Change::Clear)),
+                Debt::TagIn(shard, tag) => calls.push((*shard, Action::Tag(*tag), Change::Tag(*tag))),
+                Debt::ClearIn(shard) => calls.push((*shard, Action::Clear, Change::Clear)),
             }
         }
-        let mut calls = Vec::new();
         for (shard, texts) in &keys {
             for texts in texts.chunks(KEYS_PER_SCRIPT / shared.kinds().len()) {
                 calls.push((*shard, Action::Unlink(texts), keys_change(texts)));
@@ -173,6 +174,7 @@ where
             // The number may be one that other nodes have seen before, on a server that has lost it since.
             at = shared.invalidate(shard, action, &event).await?;
         }
+        self.note_acknowledged(shard, at, action.debts(shard));
         match action {
             Action::Tag(tag) => self.coherence.purge_tag(shard, tag, at),
             Action::Clear => self.coherence.clear(shard, at),
@@ -192,6 +194,13 @@ where
             }
         }
         Ok(Token::new(self.name_hash(), shard, at))
+    }
+
+    /// Redis has acknowledged these; should it turn out to have lost them, they are owed again.
+    pub(crate) fn note_acknowledged(&self, shard: u16, at: Position, debts: Vec<Debt>) {
+        if let Some(follower) = &self.follower {
+            follower.note_acknowledged(shard, at, debts);
+        }
     }
 
     /// An invalidation of this node, applied here, was given this number. Returns whether all before it is applied, too.
@@ -224,16 +233,35 @@ where
         Ok(())
     }
 
+    /// From now on what Redis has lost after it acknowledged it is owed like what it never acknowledged.
+    pub(crate) fn owe_what_is_lost(self: &Arc<Self>) {
+        let Some(follower) = &self.follower else { return };
+        let inner = Arc::downgrade(self);
+        follower.owes_by(move |lost| {
+            let Some(inner) = inner.upgrade() else { return };
+            tracing::info!(
+                cache = %inner.name, count = lost.len(),
+                "Redis has another history: what it acknowledged lately is sent again."
+            );
+            inner.owe_silently(lost);
+        });
+    }
+
     /// Keeps what was not acknowledged, and sees to it that it is sent.
     fn owe(self: &Arc<Self>, debts: &[Debt]) {
-        let Some(shared) = &self.shared else { return };
         self.stats.count_many(Counter::InvalidationsDeferred, debts.len());
+        self.owe_silently(debts);
+    }
+
+    pub(crate) fn owe_silently(self: &Arc<Self>, debts: &[Debt]) {
+        let Some(shared) = &self.shared else { return };
         let longest_life_ms = self.longest_life_ms.load(Ordering::Relaxed);
         let first = shared.unsent.keep(debts, self.clock.monotonic_ms(), longest_life_ms);
         // From here on Redis is not believed; what was fetched from it a moment ago must go too.
         for debt in debts {
             match debt {
                 Debt::Key(text) => self.coherence.forget(text),
+                Debt::TagIn(shard, _) | Debt::ClearIn(shard) => self.coherence.flush(*shard),
                 Debt::Tag(_) | Debt::Clear => {
                     (0..self.coherence.shards()).for_each(|shard| self.coherence.flush(shard));
                 }

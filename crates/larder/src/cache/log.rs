@@ -7,7 +7,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -26,7 +26,9 @@ use crate::{
         behind::Behind,
         coherence::{Coherence, Position},
         event::{Change, Event, decode_message},
+        recent::Recent,
         shared::Shared,
+        unsent::Debt,
     },
     clock::Time,
     redis::{Channel, PushEvent},
@@ -35,8 +37,10 @@ use crate::{
 /// How many entries of the log one read brings.
 const PAGE: usize = 500;
 
+/// Keeps what is owed, withdraws trust in Redis about it, and sends it until Redis acknowledges it.
+type Owe = Box<dyn Fn(&[Debt]) + Send + Sync>;
+
 /// Keeps one node's view of one cache in step.
-#[derive(Debug)]
 pub(crate) struct Follower {
     coherence: Arc<Coherence>,
     shared: Arc<Shared>,
@@ -47,6 +51,9 @@ pub(crate) struct Follower {
     consistency: Consistency,
     /// Whose workers want to know that something was written.
     behind: Option<Behind>,
+    recent: Recent,
+    /// Set when the cache is built that this follows for.
+    owe: OnceLock<Owe>,
 }
 
 /// What the follower remembers of a shard.
@@ -65,10 +72,32 @@ impl Follower {
         node: u64,
         consistency: Consistency,
         behind: Option<Behind>,
+        failover_window: Duration,
     ) -> Self {
         let shards = (0..coherence.shards()).map(|_| Shard::default()).collect();
         let interval = consistency.bound() / 2;
-        Self { coherence, shared, clock, node, interval, shards, consistency, behind }
+        let recent = Recent::new(coherence.shards(), failover_window);
+        let owe = OnceLock::new();
+        Self { coherence, shared, clock, node, interval, shards, consistency, behind, recent, owe }
+    }
+
+    /// What is owed again after a failover is owed in this way.
+    pub(crate) fn owes_by(&self, owe: impl Fn(&[Debt]) + Send + Sync + 'static) {
+        let _ = self.owe.set(Box::new(owe));
+    }
+
+    /// Redis has acknowledged these with this position; should the shard have left that epoch, or leave it soon, they are owed again.
+    pub(crate) fn note_acknowledged(&self, shard: u16, at: Position, debts: Vec<Debt>) {
+        let lost = self.recent.note(shard, at.epoch, debts, self.clock.monotonic_ms());
+        self.owe_again(&lost);
+    }
+
+    fn owe_again(&self, lost: &[Debt]) {
+        if !lost.is_empty()
+            && let Some(owe) = self.owe.get()
+        {
+            owe(lost);
+        }
     }
 
     /// Follows until it is dropped.
@@ -152,6 +181,10 @@ impl Follower {
         };
         let at = self.coherence.position(shard);
         if reconnected || marks.at.epoch != at.epoch || marks.at.seq < at.seq {
+            if marks.at.epoch != at.epoch {
+                // Before anything is believed that the shard says in the new one.
+                self.owe_again(&self.recent.leave(shard, at.epoch, begun_ms));
+            }
             self.coherence.begin(shard, marks.at, marks.cleared);
         } else if marks.at.seq > at.seq {
             self.catch_up(shard, marks.at, marks.cleared).await?;

@@ -67,6 +67,7 @@ mod policy;
 mod prints;
 mod purge;
 mod read;
+mod recent;
 mod shared;
 #[cfg(test)]
 mod simulation;
@@ -81,7 +82,6 @@ use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 
 use futures_util::future::join_all;
 
-pub(crate) use self::part::Part;
 pub(crate) use self::shared::Shared;
 pub use self::{
     advise::{Advice, LEAST_READS, Setting},
@@ -101,6 +101,7 @@ pub use self::{
     token::Token,
 };
 use self::{batch::BatchLoader, coherence::tag_hash, confirm::unconditional, fetch::Loader, inner::Inner};
+pub(crate) use self::{builder::FAILOVER_WINDOW, part::Part};
 use crate::{Error, ErrorKind, Result};
 
 /// A cache of values `V` by keys `K`. Cheap to clone; all clones are one cache.

@@ -20,6 +20,10 @@ pub(crate) enum Debt {
     Tag(u64),
     /// Everything.
     Clear,
+    /// A tag in one shard.
+    TagIn(u16, u64),
+    /// Everything of one shard.
+    ClearIn(u16),
 }
 
 /// The invalidations that this node still owes to Redis.

@@ -1,7 +1,7 @@
 //! A cached collection: documents by id through the cache, queries and writes straight to the database, and every write
 //! followed by the invalidation of what it touched.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, oid::ObjectId};
 use bytes::Bytes;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Cache, Clock, Error, ErrorKind, Policy, Result, SystemClock,
-    cache::{CacheStats, Codec, Consistency, Explain, Read, ReadOptions, Token},
+    cache::{CacheStats, Codec, Consistency, Explain, FAILOVER_WINDOW, Read, ReadOptions, Token},
     redis::Redis,
     source::Source,
 };
@@ -41,6 +41,7 @@ pub struct CollectionBuilder {
     near_bytes: u64,
     version: u32,
     consistency: Consistency,
+    failover_window: Duration,
     clock: Arc<dyn Clock>,
     partials: Vec<(String, Vec<String>)>,
 }
@@ -61,6 +62,7 @@ impl CollectionBuilder {
             near_bytes: 64 << 20,
             version: 1,
             consistency: Consistency::default(),
+            failover_window: FAILOVER_WINDOW,
             clock: Arc::new(SystemClock),
             partials: Vec::new(),
         }
@@ -93,6 +95,13 @@ impl CollectionBuilder {
     /// How far the copies of different nodes may drift apart; all nodes must agree. Default: [`Consistency::default`].
     pub fn consistency(mut self, consistency: Consistency) -> Self {
         self.consistency = consistency;
+        self
+    }
+
+    /// For how long acknowledged invalidations are remembered against a failover; see
+    /// [`CacheBuilder::failover_window`](crate::cache::CacheBuilder::failover_window). Default: 30 s.
+    pub fn failover_window(mut self, window: Duration) -> Self {
+        self.failover_window = window;
         self
     }
 
@@ -131,6 +140,7 @@ impl CollectionBuilder {
             .near_bytes(near_bytes, TYPICAL_DOCUMENT_BYTES, near_weight)
             .version(self.version)
             .consistency(self.consistency)
+            .failover_window(self.failover_window)
             .shared_clock(self.clock);
         if let Some(redis) = &self.redis {
             cache = cache.redis(redis);

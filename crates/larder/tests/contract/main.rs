@@ -12,6 +12,7 @@ mod deadlines;
 mod document;
 mod epochs;
 mod expire;
+mod failover;
 mod history;
 mod hot;
 mod outage;

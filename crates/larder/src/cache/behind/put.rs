@@ -67,6 +67,7 @@ where
         let shard = self.coherence.shard_of(&text);
         behind.heard(shard);
         self.coherence.acknowledged(shard, acked.at);
+        self.note_acknowledged(shard, acked.at, vec![Debt::Key(text.clone())]);
         if let Some(follower) = &self.follower {
             follower.took_part(shard, acked.at, &change).await;
         }

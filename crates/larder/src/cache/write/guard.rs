@@ -134,6 +134,7 @@ where
             // Another server may know nothing of the block, nor of what happened under it.
             return Ok((self.act(shared, shard, Action::Unlink(texts), change).await?, false));
         }
+        self.note_acknowledged(shard, at, Action::Unlink(texts).debts(shard));
         self.has_taken(shard, at, &change).await;
         Ok((Token::new(self.name_hash(), shard, at), is_left))
     }
