@@ -44,6 +44,7 @@ mod error;
 pub mod fuzzing;
 pub mod redis;
 pub mod source;
+mod sync;
 
 pub use crate::{
     cache::{Cache, Policy},

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime::Handle, sync::Semaphore};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Clock, Error, ErrorKind, Result,
@@ -35,6 +35,7 @@ use crate::{
     dice::dice,
     redis::{DEFAULT_SHARDS, Kind, Redis, Space},
     source::{SharedSink, SharedSource, Sink, Source},
+    sync::TaskTracker,
 };
 
 /// The tightest and the loosest bound between nodes.

@@ -11,18 +11,18 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
 };
 
-use parking_lot::RwLock;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::cache::entry::PENDING;
+use crate::{
+    cache::entry::PENDING,
+    sync::{AtomicBool, AtomicU32, AtomicU64, RwLock},
+};
 
-const BUCKETS: usize = 1 << 16;
+/// Few in the crate's own tests, which make a new view for each of thousands of histories.
+const BUCKET_BITS: u32 = if cfg!(test) { 10 } else { 16 };
 /// The most tags of one shard that are followed at once; past that the shard is flushed and begins anew.
 const MAX_TAGS: usize = 10_000;
 /// The purge number of a tag that is not followed any more: later than every copy.
@@ -130,7 +130,7 @@ impl Coherence {
             tags: RwLock::default(),
         };
         Self {
-            buckets: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect(),
+            buckets: (0..1 << BUCKET_BITS).map(|_| AtomicU32::new(0)).collect(),
             shards: (0..shards).map(|_| shard()).collect(),
             gaps: AtomicU64::new(0),
             flushes: AtomicU64::new(0),
@@ -138,7 +138,7 @@ impl Coherence {
     }
 
     fn bucket_of(hash: u64) -> u16 {
-        (hash >> 48) as u16
+        (hash >> (u64::BITS - BUCKET_BITS)) as u16
     }
 
     pub(crate) fn shards(&self) -> u16 {
@@ -199,11 +199,15 @@ impl Coherence {
 
     /// Where the shard stands, for a load that begins now.
     pub(crate) fn position(&self, shard: u16) -> Position {
-        let shard = &self.shards[usize::from(shard)];
-        // The number first: if the epoch moves in between, the pair is from the new one with too low a number, and the
-        // fill is refused.
-        let seq = shard.applied.load(Ordering::Acquire);
-        Position { epoch: shard.epoch.load(Ordering::Acquire), seq }
+        let view = &self.shards[usize::from(shard)];
+        loop {
+            // The epoch before the number and after it: a number of the epoch before may be far too high in this one.
+            let epoch = view.epoch.load(Ordering::Acquire);
+            let seq = view.applied.load(Ordering::Acquire);
+            if view.epoch.load(Ordering::Acquire) == epoch {
+                return Position { epoch, seq };
+            }
+        }
     }
 
     /// The highest number this node has seen acknowledged.
@@ -316,6 +320,14 @@ impl Coherence {
         cell.resolve(if self.is_known_epoch(shard, purged) { purged.seq } else { UNKNOWN });
     }
 
+    /// For a copy that was loaded at this position and belongs to the tag of the cell.
+    pub(crate) fn stamp_tag(&self, shard: u16, cell: Arc<TagCell>, at: Position) -> TagStamp {
+        // The cell, which was taken before, counts in the shard's epoch. A number of an earlier one may be higher than all
+        // of its purges.
+        let is_comparable = at.seq == PENDING || self.is_known_epoch(shard, at);
+        TagStamp { cell, seq: if is_comparable { at.seq } else { 0 } }
+    }
+
     /// The tag's cell, if its last purge is known.
     pub(crate) fn tag(&self, shard: u16, tag: u64) -> Option<Arc<TagCell>> {
         let tags = self.shards[usize::from(shard)].tags.read();
@@ -333,11 +345,14 @@ impl Coherence {
     /// The shard is followed from here on: a new epoch, or the first look at it. Only its follower calls this.
     pub(crate) fn begin(&self, shard: u16, at: Position, cleared: u64) {
         let view = &self.shards[usize::from(shard)];
-        self.flush(shard);
         if self.is_known_epoch(shard, at) {
+            self.flush(shard);
             // A clear of this node may have come after the look that tells of the last one.
             view.cleared.fetch_max(cleared, Ordering::AcqRel);
         } else {
+            // Until all numbers are those of the new epoch, there is none that anything could be good in.
+            view.epoch.store(0, Ordering::Release);
+            self.flush(shard);
             view.cleared.store(cleared, Ordering::Release);
         }
         view.known.store(at.seq, Ordering::Release);
@@ -365,8 +380,8 @@ impl TagCell {
         self.resolved.store(true, Ordering::Release);
     }
 
-    /// A copy loaded at `seq` belongs to this tag.
-    pub(crate) fn stamp(self: Arc<Self>, seq: u64) -> TagStamp {
+    #[cfg(test)]
+    fn stamp(self: Arc<Self>, seq: u64) -> TagStamp {
         TagStamp { cell: self, seq }
     }
 }

@@ -5,24 +5,15 @@
 //! begins a flight of its own. Registration, removal and the near insert of one key happen under one short lock, so
 //! there is no moment between "still mine?" and the insert.
 
-use std::{
-    borrow::Borrow,
-    collections::HashMap,
-    fmt,
-    hash::Hash,
-    sync::{Arc, OnceLock},
-};
+use std::{borrow::Borrow, collections::HashMap, fmt, hash::Hash, sync::Arc};
 
-use parking_lot::Mutex;
 use quick_cache::DefaultHashBuilder;
-use tokio::{
-    sync::Notify,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Error, ErrorKind, Result,
     cache::{Read, Served, coherence::Basis, near::NearEntry},
+    sync::{Mutex, Notify, OnceLock},
 };
 
 const SHARDS: usize = 64;

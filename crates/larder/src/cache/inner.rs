@@ -16,7 +16,7 @@ use std::{
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::timeout};
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tokio_util::task::AbortOnDropHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -43,6 +43,7 @@ use crate::{
     },
     clock::Time,
     source::{SharedSink, SharedSource},
+    sync::TaskTracker,
 };
 
 /// The tags of a loaded value.

@@ -59,6 +59,8 @@ mod hot;
 mod inner;
 mod invalidate;
 mod log;
+#[cfg(test)]
+mod model;
 mod near;
 mod part;
 mod patience;

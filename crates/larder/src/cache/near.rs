@@ -14,10 +14,13 @@ use std::{
 
 use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter, sync::Cache as Map};
 
-use crate::cache::{
-    MissReason, Read, Served, TierState,
-    coherence::{Coherence, Stamp, TagStamp},
-    entry::{Freshness, Lifetime},
+use crate::{
+    cache::{
+        MissReason, Read, Served, TierState,
+        coherence::{Coherence, Stamp, TagStamp},
+        entry::{Freshness, Lifetime},
+    },
+    sync::step,
 };
 
 /// One near copy. Cloned on every hit, so it is a pointer and a few words.
@@ -150,10 +153,12 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        step();
         self.map.get(key)
     }
 
     pub(crate) fn insert(&self, key: K, entry: NearEntry<V>) {
+        step();
         self.map.insert(key, entry);
     }
 
@@ -163,7 +168,9 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        step();
         if let Some((key, _)) = self.map.remove(key) {
+            step();
             self.map.insert(key, entry);
         }
     }
@@ -174,6 +181,7 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        step();
         self.map.remove(key);
         self.gone.remember(key, MissReason::Invalidated);
     }

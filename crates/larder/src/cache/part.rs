@@ -8,7 +8,6 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 use crate::{
     cache::{
@@ -21,6 +20,7 @@ use crate::{
     },
     redis::Kind,
     source::SharedSource,
+    sync::TaskTracker,
 };
 
 /// What the cache of a part does in its own way; all else it has from the cache of the whole.

@@ -241,8 +241,9 @@ where
     /// [`entry_from`](Self::entry_from) without asking anybody; `None` also if its tags are not known yet.
     pub(crate) fn entry_at_hand(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
         let shard = self.coherence.shard_of_stamp(&basis.stamp);
-        let stamps =
-            envelope.tags.iter().map(|tag| Some(self.coherence.tag(shard, *tag)?.stamp(envelope.at.seq)));
+        let stamp =
+            |tag: &u64| Some(self.coherence.stamp_tag(shard, self.coherence.tag(shard, *tag)?, envelope.at));
+        let stamps = envelope.tags.iter().map(stamp);
         let stamps: Vec<TagStamp> = stamps.collect::<Option<_>>()?;
         let age_ms = envelope.age_ms(self.clock.unix_ms());
         Some(self.near_copy(self.decoded(envelope)?, envelope.life, age_ms, basis, stamps))
@@ -340,7 +341,7 @@ where
             if self.shared.is_none() {
                 cell.resolve(0);
             }
-            cell.stamp(basis.at.seq)
+            self.coherence.stamp_tag(shard, cell, basis.at)
         };
         Ok(tags.iter().map(stamp).collect())
     }
