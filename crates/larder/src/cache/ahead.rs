@@ -54,11 +54,12 @@ where
     pub(crate) fn drawn_ahead(&self, entry: &NearEntry<V>) -> Option<u64> {
         let ahead = self.ahead.as_ref()?;
         let age_ms = entry.age_ms(self.clock.monotonic_ms());
-        if age_ms < u64::from(ahead.begins_ms(&entry.life)) {
+        if age_ms < u64::from(ahead.begins_ms(&entry.terms.life)) {
             return None;
         }
-        let remaining_ms = u64::from(entry.life.fresh_ms).saturating_sub(age_ms);
-        is_due(entry.life.load_us, ahead.beta, remaining_ms, (ahead.draws)()).then_some(entry.created_ms)
+        let remaining_ms = u64::from(entry.terms.life.fresh_ms).saturating_sub(age_ms);
+        is_due(entry.terms.life.load_us, ahead.beta, remaining_ms, (ahead.draws)())
+            .then_some(entry.terms.created_ms)
     }
 }
 

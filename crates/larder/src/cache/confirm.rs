@@ -82,7 +82,7 @@ where
         };
         self.stats.count(Counter::NotModified);
         // What a load of the value costs, this one does not say.
-        let load_us = entry.life.load_us;
+        let load_us = entry.terms.life.load_us;
         let order = Load { load_us: load_us.into(), ..order };
         if let Some(stored) = stored
             && let Some(life) = self.lifetime(order.policy, Some(&value), load_us.into())

@@ -75,7 +75,7 @@ where
             return None;
         }
         let entry = self.entry_at_hand(envelope, basis)?;
-        let fresh = entry.life.at_age(entry.age_ms(self.clock.monotonic_ms())) == Freshness::Fresh;
+        let fresh = entry.terms.life.at_age(entry.age_ms(self.clock.monotonic_ms())) == Freshness::Fresh;
         (fresh && entry.is_current(&self.coherence)).then_some(entry)
     }
 }

@@ -146,7 +146,7 @@ where
         };
         // Between the caller's look and ours an earlier refresh may have landed.
         if let NearLook::Fresh(entry) = self.look_near(&key)
-            && is_newer(entry.created_ms, ahead_of)
+            && is_newer(entry.terms.created_ms, ahead_of)
         {
             return leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
         }
@@ -258,7 +258,7 @@ where
     /// age, it was not good enough to be the answer by itself.
     pub(crate) fn spare_read(&self, spare: &NearEntry<V>, served: Served) -> Option<Read<V>> {
         let now_ms = self.clock.monotonic_ms();
-        let open = spare.life.at_age(spare.age_ms(now_ms)) != Freshness::Expired;
+        let open = spare.terms.life.at_age(spare.age_ms(now_ms)) != Freshness::Expired;
         (open && spare.is_current(&self.coherence))
             .then(|| Read { stale: true, ..spare.read(served, now_ms) })
     }
@@ -360,7 +360,7 @@ where
         if !entry.is_current(&self.coherence) {
             return self.replace(shared, plan, MissReason::Purged, None).await;
         }
-        match entry.life.at_age(entry.age_ms(self.clock.monotonic_ms())) {
+        match entry.terms.life.at_age(entry.age_ms(self.clock.monotonic_ms())) {
             Freshness::Fresh | Freshness::Stale => Some(Right::Found(entry)),
             Freshness::Fallback | Freshness::Expired => {
                 let previous = Previous { entry, stored: Some(envelope.clone()) };
@@ -412,7 +412,7 @@ where
         {
             let freshness = self.near_freshness(&entry);
             // Another node may have been faster.
-            let newer = freshness == Some(Freshness::Fresh) && is_newer(entry.created_ms, ahead_of);
+            let newer = freshness == Some(Freshness::Fresh) && is_newer(entry.terms.created_ms, ahead_of);
             if envelope.is_pending() || newer {
                 return Some(Right::Found(entry));
             }

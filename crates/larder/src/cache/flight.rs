@@ -5,9 +5,15 @@
 //! begins a flight of its own. Registration, removal and the near insert of one key happen under one short lock, so
 //! there is no moment between "still mine?" and the insert.
 
-use std::{borrow::Borrow, collections::HashMap, fmt, hash::Hash, sync::Arc};
+use std::{
+    borrow::Borrow,
+    collections::HashMap,
+    fmt,
+    hash::{BuildHasher, Hash},
+    sync::Arc,
+};
 
-use quick_cache::DefaultHashBuilder;
+use foldhash::fast::RandomState;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -113,21 +119,18 @@ pub(crate) enum Boarding<K: Hash + Eq, V> {
 /// All flights of one cache: loads that readers wait for, and refreshes that nobody waits for.
 pub(crate) struct Flights<K, V> {
     shards: Box<[Mutex<Shard<K, V>>]>,
-    hasher: DefaultHashBuilder,
+    hasher: RandomState,
 }
 
 struct Shard<K, V> {
-    loads: HashMap<K, Arc<Flight<V>>, DefaultHashBuilder>,
-    refreshes: HashMap<K, Arc<Flight<V>>, DefaultHashBuilder>,
+    loads: HashMap<K, Arc<Flight<V>>, RandomState>,
+    refreshes: HashMap<K, Arc<Flight<V>>, RandomState>,
 }
 
 impl<K, V> Default for Flights<K, V> {
     fn default() -> Self {
         let shard = || Shard { loads: HashMap::default(), refreshes: HashMap::default() };
-        Self {
-            shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(),
-            hasher: DefaultHashBuilder::default(),
-        }
+        Self { shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(), hasher: RandomState::default() }
     }
 }
 

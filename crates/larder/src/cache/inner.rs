@@ -131,13 +131,10 @@ where
         let mut found = self.near.as_ref()?.get(key);
         let entry = found.as_mut()?;
         let now_ms = self.clock.monotonic_ms();
-        let fresh = entry.age_ms(now_ms) < u64::from(entry.plain_until_ms)
-            && entry.is_current(&self.coherence)
-            && self.coherence.is_stamp_synced(&entry.stamp, now_ms);
-        if !fresh {
+        if !entry.is_plain(&self.coherence, now_ms) {
             return None;
         }
-        if self.stats.count_near_hit() {
+        if self.stats.own().count_near_hit() {
             self.note_hit(key, now_ms);
         }
         Some(answer(entry, now_ms))
@@ -163,7 +160,9 @@ where
         }
         let now_ms = self.clock.monotonic_ms();
         Some(match entry.freshness(now_ms) {
-            Freshness::Fresh | Freshness::Stale if !self.coherence.is_stamp_synced(&entry.stamp, now_ms) => {
+            Freshness::Fresh | Freshness::Stale
+                if !self.coherence.is_stamp_synced(&entry.terms.stamp, now_ms) =>
+            {
                 Freshness::Fallback
             }
             freshness => freshness,

@@ -75,6 +75,7 @@ mod shared;
 mod simulation;
 mod stats;
 mod store;
+mod stripe;
 mod tenant;
 mod token;
 mod unsent;

@@ -4,7 +4,7 @@
 use std::{
     borrow::Borrow,
     fmt,
-    hash::Hash,
+    hash::{BuildHasher, Hash},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter, sync::Cache as Map};
+use foldhash::fast::RandomState;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Map};
 
 use crate::{
     cache::{
@@ -23,9 +24,18 @@ use crate::{
     sync::step,
 };
 
-/// One near copy. Cloned on every hit, so it is a pointer and a few words.
+/// One near copy. Cloned on every hit: a pointer, and [`Terms`] that are copied as one.
 pub(crate) struct NearEntry<V> {
     pub(crate) value: Option<Arc<V>>,
+    pub(crate) terms: Terms,
+    /// `None` for most: nothing to compare, nothing to count up on a hit.
+    pub(crate) tags: Option<Arc<[TagStamp]>>,
+}
+
+/// Until when a near copy may be served, and on what it stands. A struct of its own, so that a hit copies it in wide moves:
+/// copied field by field it costs a hit three times as much.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
     /// By the monotonic clock.
     pub(crate) created_ms: u64,
     /// Since its creation: until when this node may serve it without asking Redis.
@@ -36,56 +46,67 @@ pub(crate) struct NearEntry<V> {
     pub(crate) life: Lifetime,
     pub(crate) weight: u32,
     pub(crate) stamp: Stamp,
-    /// `None` for most: nothing to compare, nothing to count up on a hit.
-    pub(crate) tags: Option<Arc<[TagStamp]>>,
 }
 
 impl<V> Clone for NearEntry<V> {
+    #[inline]
     fn clone(&self) -> Self {
-        Self { value: self.value.clone(), tags: self.tags.clone(), ..*self }
+        Self { value: self.value.clone(), terms: self.terms, tags: self.tags.clone() }
     }
 }
 
 impl<V> NearEntry<V> {
     pub(crate) fn age_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_sub(self.created_ms)
+        now_ms.saturating_sub(self.terms.created_ms)
     }
 
     /// Whether no invalidation that this node knows of speaks against this copy.
     #[inline]
     pub(crate) fn is_current(&self, coherence: &Coherence) -> bool {
-        coherence.is_current(&self.stamp)
-            && self.tags.as_deref().is_none_or(|tags| tags.iter().all(TagStamp::is_current))
+        coherence.is_current(&self.terms.stamp) && self.are_tags_current()
+    }
+
+    #[inline]
+    fn are_tags_current(&self) -> bool {
+        self.tags.as_deref().is_none_or(|tags| tags.iter().all(TagStamp::is_current))
+    }
+
+    /// Whether a hit may serve it with nothing to think about: in its plain time, current, and the node in step.
+    #[inline]
+    pub(crate) fn is_plain(&self, coherence: &Coherence, now_ms: u64) -> bool {
+        self.age_ms(now_ms) < u64::from(self.terms.plain_until_ms)
+            && coherence.is_current_and_synced(&self.terms.stamp, now_ms)
+            && self.are_tags_current()
     }
 
     /// Shortens the time for which this node may serve it without asking Redis.
     pub(crate) fn bound_near(&mut self, until_ms: u32) {
-        self.near_until_ms = self.near_until_ms.min(until_ms);
-        self.plain_until_ms = self.plain_until_ms.min(until_ms);
+        self.terms.near_until_ms = self.terms.near_until_ms.min(until_ms);
+        self.terms.plain_until_ms = self.terms.plain_until_ms.min(until_ms);
     }
 
     /// Lengthens that time, if it was `near_ttl_ms` and no less: until `hot_ttl_ms` after this copy was made.
     pub(crate) fn hold_near(&mut self, near_ttl_ms: u64, hot_ttl_ms: u64, calm_until_ms: u32) {
-        let near_until_ms = u64::from(self.near_until_ms);
+        let near_until_ms = u64::from(self.terms.near_until_ms);
         if near_until_ms >= near_ttl_ms {
             let until_ms = near_until_ms.saturating_add(hot_ttl_ms.saturating_sub(near_ttl_ms));
-            self.near_until_ms = until_ms.min(u64::from(u32::MAX)) as u32;
-            self.plain_until_ms = self.near_until_ms.min(calm_until_ms);
+            self.terms.near_until_ms = until_ms.min(u64::from(u32::MAX)) as u32;
+            self.terms.plain_until_ms = self.terms.near_until_ms.min(calm_until_ms);
         }
     }
 
     /// Makes it stale, see [`Lifetime::expired_at`], and good by what is known from now on.
     pub(crate) fn expire(&mut self, now_ms: u64, stamp: Stamp) {
-        self.life = self.life.expired_at(self.age_ms(now_ms));
-        self.plain_until_ms = 0;
-        self.stamp = stamp;
+        self.terms.life = self.terms.life.expired_at(self.age_ms(now_ms));
+        self.terms.plain_until_ms = 0;
+        self.terms.stamp = stamp;
     }
 
     /// What may be done with this copy now. Past its near bound it is only a fallback: another node may know better.
     pub(crate) fn freshness(&self, now_ms: u64) -> Freshness {
         let age_ms = self.age_ms(now_ms);
-        match self.life.at_age(age_ms) {
-            Freshness::Fresh | Freshness::Stale if age_ms >= u64::from(self.near_until_ms) => {
+        match self.terms.life.at_age(age_ms) {
+            Freshness::Fresh | Freshness::Stale if age_ms >= u64::from(self.terms.near_until_ms) => {
                 Freshness::Fallback
             }
             freshness => freshness,
@@ -99,16 +120,16 @@ impl<V> NearEntry<V> {
         TierState::Holds {
             present: self.value.is_some(),
             age: Duration::from_millis(age_ms),
-            fresh_for: until(u64::from(self.near_until_ms.min(self.life.fresh_ms))),
-            kept_for: until(self.life.keep_ms()),
-            size: self.weight as usize,
+            fresh_for: until(u64::from(self.terms.near_until_ms.min(self.terms.life.fresh_ms))),
+            kept_for: until(self.terms.life.keep_ms()),
+            size: self.terms.weight as usize,
         }
     }
 
     /// This copy as the answer of a read.
     pub(crate) fn read(&self, served: Served, now_ms: u64) -> Read<V> {
         let age_ms = self.age_ms(now_ms);
-        let fresh_ms = u64::from(self.life.fresh_ms);
+        let fresh_ms = u64::from(self.terms.life.fresh_ms);
         Read {
             value: self.value.clone(),
             served,
@@ -125,13 +146,13 @@ struct ByOwnWeight;
 
 impl<K, V> Weighter<K, NearEntry<V>> for ByOwnWeight {
     fn weight(&self, _key: &K, entry: &NearEntry<V>) -> u64 {
-        u64::from(entry.weight)
+        u64::from(entry.terms.weight)
     }
 }
 
 /// The bounded map of near copies.
 pub(crate) struct Near<K, V> {
-    map: Map<K, NearEntry<V>, ByOwnWeight, DefaultHashBuilder, RememberEvicted>,
+    map: Map<K, NearEntry<V>, ByOwnWeight, RandomState, RememberEvicted>,
     gone: Arc<Gone>,
 }
 
@@ -225,16 +246,13 @@ const REMEMBERED: usize = 4096;
 /// The last few thousand keys that left, and why. A slot holds 56 bits of a key's hash and the reason; a newer key
 /// takes the slot. A wrong or lost answer here only mislabels a miss.
 struct Gone {
-    hasher: DefaultHashBuilder,
+    hasher: RandomState,
     slots: Box<[AtomicU64]>,
 }
 
 impl Default for Gone {
     fn default() -> Self {
-        Self {
-            hasher: DefaultHashBuilder::default(),
-            slots: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect(),
-        }
+        Self { hasher: RandomState::default(), slots: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect() }
     }
 }
 

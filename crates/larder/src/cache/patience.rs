@@ -34,9 +34,9 @@ where
             Landing::Overdue((spare, served)) => {
                 // A node that is out of step does not know what was invalidated; only a failed load excuses that.
                 if let Some(follower) = &self.follower {
-                    let _ = follower.ensure_synced(self.coherence.shard_of_stamp(&spare.stamp)).await;
+                    let _ = follower.ensure_synced(self.coherence.shard_of_stamp(&spare.terms.stamp)).await;
                 }
-                let synced = self.coherence.is_stamp_synced(&spare.stamp, self.clock.monotonic_ms());
+                let synced = self.coherence.is_stamp_synced(&spare.terms.stamp, self.clock.monotonic_ms());
                 match self.spare_read(spare, *served).filter(|_| synced) {
                     Some(read) => Ok(read),
                     None => flight.wait().await,

@@ -1,16 +1,17 @@
-//! What a cache counts. Counters are striped by thread, so that counting a hit never makes two cores fight over a line.
+//! What a cache counts. Counters are striped by thread, so that counting a hit never makes two cores fight over a line
+//! (`stripe`).
 
 use std::{
-    cell::Cell,
     fmt,
     hash::Hash,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use crate::cache::{Cache, MissReason, Served};
-
-const STRIPES: usize = 16;
+use crate::cache::{
+    Cache, MissReason, Served,
+    stripe::{self, STRIPES},
+};
 
 /// One counter of a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,36 +44,51 @@ const COUNTERS: usize = Counter::FirstMiss as usize + MissReason::ALL.len();
 /// One stripe. What a near hit needs comes first, in one line of the processor's cache.
 #[repr(C, align(128))]
 struct Stripe {
-    /// The near hit that is looked at, see [`Stats::count_near_hit`].
+    /// The near hit that is looked at, see [`count_near_hit`](Self::count_near_hit).
     sampled_at: AtomicU64,
     counts: [AtomicU64; COUNTERS],
 }
 
+/// The stripe that a thread counts in.
+#[derive(Clone, Copy)]
+pub(crate) struct Own<'a> {
+    stripe: &'a Stripe,
+    shared: bool,
+}
+
+impl Own<'_> {
+    /// Counts a near hit, and says whether it is one that is looked at: the first one, and then the one that
+    /// [`sample_after`](Stats::sample_after) named.
+    #[inline]
+    pub(crate) fn count_near_hit(self) -> bool {
+        self.add(Counter::NearHits as usize, 1) >= self.stripe.sampled_at.load(Relaxed)
+    }
+
+    /// Returns what was counted before.
+    #[inline]
+    fn add(self, index: usize, by: u64) -> u64 {
+        let count = &self.stripe.counts[index];
+        if self.shared {
+            return count.fetch_add(by, Relaxed);
+        }
+        // Nobody else writes here.
+        let before = count.load(Relaxed);
+        count.store(before.wrapping_add(by), Relaxed);
+        before
+    }
+}
+
 /// The counters of one cache.
 pub(crate) struct Stats {
-    stripes: Box<[Stripe]>,
+    stripes: Box<[Stripe; STRIPES]>,
 }
 
 impl Default for Stats {
     fn default() -> Self {
         let stripe =
             || Stripe { sampled_at: AtomicU64::new(0), counts: std::array::from_fn(|_| AtomicU64::new(0)) };
-        Self { stripes: (0..STRIPES).map(|_| stripe()).collect() }
+        Self { stripes: Box::new(std::array::from_fn(|_| stripe())) }
     }
-}
-
-thread_local! {
-    static OWN_STRIPE: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-fn own_stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    OWN_STRIPE.with(|own| {
-        if own.get() == usize::MAX {
-            own.set(NEXT.fetch_add(1, Relaxed) % STRIPES);
-        }
-        own.get()
-    })
 }
 
 impl Stats {
@@ -80,17 +96,16 @@ impl Stats {
         self.add(counter as usize, 1);
     }
 
-    /// Counts a near hit, and says whether it is one that is looked at: the first one, and then the one that
-    /// [`sample_after`](Self::sample_after) named.
+    /// What this thread counts in.
     #[inline]
-    pub(crate) fn count_near_hit(&self) -> bool {
-        let stripe = &self.stripes[own_stripe()];
-        stripe.counts[Counter::NearHits as usize].fetch_add(1, Relaxed) >= stripe.sampled_at.load(Relaxed)
+    pub(crate) fn own(&self) -> Own<'_> {
+        let at = stripe::own();
+        Own { stripe: &self.stripes[at], shared: at == stripe::SHARED }
     }
 
     /// Of this thread's stripe, the near hit that is so many on from the last one is the next to be looked at.
     pub(crate) fn sample_after(&self, hits: u64) {
-        let stripe = &self.stripes[own_stripe()];
+        let stripe = self.own().stripe;
         let next = stripe.counts[Counter::NearHits as usize].load(Relaxed) + hits - 1;
         stripe.sampled_at.store(next, Relaxed);
     }
@@ -119,7 +134,7 @@ impl Stats {
     }
 
     fn add(&self, index: usize, by: u64) {
-        self.stripes[own_stripe()].counts[index].fetch_add(by, Relaxed);
+        self.own().add(index, by);
     }
 
     fn sum(&self, index: usize) -> u64 {

@@ -10,7 +10,7 @@ use crate::{
         entry::{Envelope, Lease, Lifetime, MAX_TAGS},
         fetch::Plan,
         inner::Inner,
-        near::NearEntry,
+        near::{NearEntry, Terms},
         shared::{Filled, Lookup, Shared},
         stats::Counter,
     },
@@ -286,12 +286,14 @@ where
         let calm_until_ms = self.calm_until_ms(&life);
         NearEntry {
             value,
-            created_ms: self.clock.monotonic_ms().saturating_sub(age_ms),
-            near_until_ms,
-            plain_until_ms: near_until_ms.min(calm_until_ms),
-            life,
-            weight,
-            stamp: basis.stamp,
+            terms: Terms {
+                created_ms: self.clock.monotonic_ms().saturating_sub(age_ms),
+                near_until_ms,
+                plain_until_ms: near_until_ms.min(calm_until_ms),
+                life,
+                weight,
+                stamp: basis.stamp,
+            },
             tags: (!tags.is_empty()).then(|| tags.into()),
         }
     }
@@ -306,7 +308,7 @@ where
         if let Some(hot_ttl_ms) = self.hot_near_ttl_ms
             && self.heat.is_hot(key, self.clock.monotonic_ms())
         {
-            entry.hold_near(self.near_ttl_ms, hot_ttl_ms, self.calm_until_ms(&entry.life));
+            entry.hold_near(self.near_ttl_ms, hot_ttl_ms, self.calm_until_ms(&entry.terms.life));
         }
         entry
     }

@@ -230,7 +230,10 @@ where
         let now_ms = self.clock.monotonic_ms();
         match entry {
             Some(entry)
-                if matches!(entry.life.at_age(entry.age_ms(now_ms)), Freshness::Fresh | Freshness::Stale) =>
+                if matches!(
+                    entry.terms.life.at_age(entry.age_ms(now_ms)),
+                    Freshness::Fresh | Freshness::Stale
+                ) =>
             {
                 return self.land_shared(passenger, entry);
             }

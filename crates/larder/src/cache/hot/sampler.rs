@@ -2,12 +2,12 @@
 
 use std::{
     borrow::Borrow,
-    hash::Hash,
+    hash::{BuildHasher, Hash},
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use foldhash::fast::RandomState;
 use parking_lot::Mutex;
-use quick_cache::DefaultHashBuilder;
 use rand::Rng;
 
 use crate::cache::hot::{HotKey, is_hot, sketch::Sketch};
@@ -21,7 +21,7 @@ const MOST_READS_PER_SAMPLE: u32 = 1_024;
 
 /// What this node's reads of one cache tell of its keys.
 pub(crate) struct Heat<K> {
-    hasher: DefaultHashBuilder,
+    hasher: RandomState,
     /// One read in so many is a sample. A power of two.
     reads_per_sample: AtomicU32,
     samples: Mutex<Samples<K>>,
@@ -45,7 +45,7 @@ struct Drawn<K> {
 impl<K> Heat<K> {
     pub(crate) fn new(now_ms: u64) -> Self {
         Self {
-            hasher: DefaultHashBuilder::default(),
+            hasher: RandomState::default(),
             reads_per_sample: AtomicU32::new(1),
             samples: Mutex::new(Samples {
                 sketch: Sketch::new(now_ms),

@@ -12,7 +12,7 @@ use crate::{
         Read, Served,
         coherence::{Basis, Coherence},
         flight::{Boarding, Flight, Flights, Landing, Leader},
-        near::NearEntry,
+        near::{NearEntry, Terms},
         policy::Policy,
     },
 };
@@ -117,12 +117,14 @@ fn stale(number: u32) -> NearEntry<u32> {
     let life = Policy::ttl(Duration::from_secs(1)).lifetime(true, None).expect("it is cached");
     NearEntry {
         value: Some(Arc::new(number)),
-        created_ms: 0,
-        near_until_ms: 0,
-        plain_until_ms: 0,
-        life,
-        weight: 1,
-        stamp: basis().stamp,
+        terms: Terms {
+            created_ms: 0,
+            near_until_ms: 0,
+            plain_until_ms: 0,
+            life,
+            weight: 1,
+            stamp: basis().stamp,
+        },
         tags: None,
     }
 }

@@ -217,7 +217,7 @@ where
         let moved = entry.and_then(|entry| Some((self.coherence.forget_since(&basis.stamp)?, entry)));
         match (moved, &self.near) {
             (Some((stamp, mut entry)), Some(near)) => {
-                entry.stamp = stamp;
+                entry.terms.stamp = stamp;
                 self.flights.ground(key, || near.insert(key.clone(), entry));
             }
             _ => self.forget_near(&[key]),
