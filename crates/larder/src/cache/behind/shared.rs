@@ -120,7 +120,7 @@ impl Ledger {
         let shard = self.shared.shard_of(key);
         let mut keys = self.keys(shard, ["q", "ep", "log", "ch"]);
         keys.extend(self.slot_and_lease(key)?);
-        keys.extend(self.keys(shard, ["wb", "wb:p", "wb:v"]));
+        keys.extend(self.keys(shard, ["wb", "wb:p"]));
         let (epoch, soft, hard) = (new_epoch(), backlog.to_string(), (backlog * 2).to_string());
         let args = [epoch.as_bytes(), event, key.as_bytes(), slot, soft.as_bytes(), hard.as_bytes()];
         let Value::Array(parts) = self.eval(&PUT, &keys, &args).await? else { return Err(unexpected()) };
@@ -303,7 +303,7 @@ impl Ledger {
 
     /// Hands a letter in again.
     pub(crate) async fn replay(&self, key: &str, bytes: &[u8], letter: &Letter) -> Result<Touched> {
-        let mut keys = self.keys(self.shared.shard_of(key), ["wb:dlq", "wb", "wb:p", "wb:v"]);
+        let mut keys = self.keys(self.shared.shard_of(key), ["wb:dlq", "wb", "wb:p"]);
         keys.push(self.shared.space().entry(key.as_bytes())?);
         let version = letter.version.to_string();
         touched(&self.eval(&REPLAY, &keys, &[key.as_bytes(), bytes, version.as_bytes(), &letter.slot]).await?)

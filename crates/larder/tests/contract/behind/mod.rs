@@ -216,6 +216,38 @@ async fn a_value_expires_as_usual_once_the_database_has_it_and_not_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn versions_grow_even_if_the_clock_of_redis_is_set_back() {
+    // Far ahead of the clock, as after an hour that was taken back; the owner's name for it is a version.
+    const AHEAD: u64 = 9_000_000_000_000_000;
+    for backend in Backend::SHARED {
+        let (setup, table) = (Setup::new(backend), Table::new());
+        let builder = setup.builder(lasting()).await.source(table.clone()).sink(table.clone());
+        let settings = quick().attempts(1);
+        let cache = builder.shards(NonZeroU16::MIN).write_behind(settings).build().unwrap();
+        let behind = cache.behind().unwrap();
+        let stream = format!("{{larder.{}.00}}:v1:wb", setup.name);
+        let id = format!("{AHEAD}-0");
+        assert_eq!(setup.ask(&["XADD", &stream, &id, "k", "gone", "e", ""]).text(), Some(&*id));
+        setup.ask(&["XDEL", &stream, &id]);
+        table.refuse("k");
+        for (value, version) in [(1, AHEAD + 1), (2, AHEAD + 2)] {
+            cache.put(&"k".into(), &value).await.unwrap();
+            eventually("the database refuses it", SOON, || async {
+                let letters = behind.dead_letters(1).await.unwrap();
+                letters.first().is_some_and(|letter| letter.version == version)
+            })
+            .await;
+        }
+        table.accept("k");
+        behind.replay("k").await.unwrap();
+        behind.flush().await.unwrap();
+        assert_eq!(table.row("k"), Some(2), "{backend:?}");
+        let newest = setup.ask(&["XINFO", "STREAM", &stream]);
+        assert!(format!("{newest:?}").contains(&format!("{}-0", AHEAD + 3)), "{backend:?}: {newest:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn past_the_backlog_a_write_waits_for_the_database_and_past_twice_of_it_is_refused() {
     for backend in Backend::SHARED {
         let (setup, table) = (Setup::new(backend), Table::new());
