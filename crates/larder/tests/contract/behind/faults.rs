@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
 use larder::{
     Cache,
-    redis::{Redis, RedisConfig},
+    redis::{Breaker, Redis, RedisConfig},
 };
 use larder_testkit::{
     eventually,
@@ -15,10 +15,20 @@ use larder_testkit::{
 use super::{SOON, over, quick, read, table::Table};
 use crate::setup::{Backend, Setup, lasting};
 
-async fn through(proxy: &Proxy, deadline_ms: u64) -> Redis {
-    let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let config = RedisConfig::new(url).deadline(Duration::from_millis(deadline_ms));
+/// A deadline that no call misses because the machine is busy, and that a call into a silent connection soon reaches.
+const DEADLINE: Duration = Duration::from_secs(1);
+
+/// A connection that is given up for what the proxy does to it and for nothing else: calls that are merely slow, as all are on
+/// a busy machine, do not open its breaker.
+async fn connected(port: u16, deadline: Duration) -> Redis {
+    let config = RedisConfig::new(format!("redis://127.0.0.1:{port}"))
+        .deadline(deadline)
+        .breaker(Breaker::default().slow_call(10 * deadline));
     Redis::connect(config).await.expect("the URL is sound")
+}
+
+async fn through(proxy: &Proxy) -> Redis {
+    connected(proxy.port(), DEADLINE).await
 }
 
 async fn flushed(cache: &Cache<String, u64>) {
@@ -31,7 +41,7 @@ async fn flushed(cache: &Cache<String, u64>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_restart_of_redis_with_an_append_only_file() {
     let server = Server::start(&Options { append_only: true, ..Options::default() });
-    let redis = Redis::connect(server.url().as_str()).await.unwrap();
+    let redis = connected(server.port(), DEADLINE).await;
     let table = Table::new();
     let cache = over(&redis, &table, quick()).await;
     table.hold();
@@ -54,7 +64,7 @@ async fn an_owner_that_is_cut_off_loses_the_shard_and_cannot_strike_off_what_it_
     let server = Server::start(&Options::default());
     let proxy = Proxy::start(server.port()).await;
     let (slow, fast) = (Table::new(), Table::new());
-    let a = over(&through(&proxy, 100).await, &slow, quick()).await;
+    let a = over(&through(&proxy).await, &slow, quick()).await;
     slow.hold();
     for n in 0..30_u64 {
         a.put(&n.to_string(), &n).await.unwrap();
@@ -62,7 +72,7 @@ async fn an_owner_that_is_cut_off_loses_the_shard_and_cannot_strike_off_what_it_
     eventually("it has begun", SOON, || async { slow.begun() > 0 }).await;
     proxy.set(Fault::Silent);
 
-    let redis = Redis::connect(server.url().as_str()).await.unwrap();
+    let redis = connected(server.port(), DEADLINE).await;
     let b = over(&redis, &fast, quick()).await;
     b.put(&"1".into(), &100).await.unwrap();
     flushed(&b).await;
@@ -129,7 +139,9 @@ async fn wherever_the_connection_breaks_the_database_ends_with_the_last_acknowle
     let server = Server::start(&Options::default());
     let proxy = Proxy::start(server.port()).await;
     let table = Table::new();
-    let cache = over(&through(&proxy, 300).await, &table, quick().max_delay(Duration::from_millis(1))).await;
+    // Each of the many breaks costs a deadline.
+    let redis = connected(proxy.port(), Duration::from_millis(300)).await;
+    let cache = over(&redis, &table, quick().max_delay(Duration::from_millis(1))).await;
     let mut written: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     for round in 0..40_u64 {
         proxy.set(Fault::CutAfter(round * 13));
@@ -159,7 +171,7 @@ async fn an_operation_that_is_delivered_twice_leaves_what_it_leaves_once() {
     let server = Server::start(&Options::default());
     let proxy = Proxy::start(server.port()).await;
     let table = Table::new();
-    let cache = over(&through(&proxy, 100).await, &table, quick()).await;
+    let cache = over(&through(&proxy).await, &table, quick()).await;
     cache.put(&"warm".into(), &0).await.unwrap();
     flushed(&cache).await;
     table.hold();
@@ -172,7 +184,7 @@ async fn an_operation_that_is_delivered_twice_leaves_what_it_leaves_once() {
     eventually("the database has it", SOON, || async { table.row("k") == Some(1) }).await;
     let writes = table.writes();
     drop(cache);
-    let redis = Redis::connect(server.url().as_str()).await.unwrap();
+    let redis = connected(server.port(), DEADLINE).await;
     let other = over(&redis, &table, quick()).await;
     flushed(&other).await;
     assert!(table.writes() > writes, "it came again");
