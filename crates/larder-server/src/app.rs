@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::{
     auth::Gate,
     claim::{Claim, claim},
-    config::{CollectionConfig, Config, Limits, MongoSettings, RedisSettings},
+    config::{CollectionConfig, Config, Limits, MongoSettings, RedisSettings, WriteMode},
     resource::Resource,
     routes::BodyRoom,
     telemetry::Telemetry,
@@ -175,6 +175,9 @@ pub(crate) fn open_collection(
         .policy(config.cache.policy())
         .consistency(config.cache.consistency())
         .near_bytes(config.cache.near_max_bytes);
+    if config.cache.write == WriteMode::Through {
+        builder = builder.write_through();
+    }
     if let Some(redis) = redis {
         builder = builder.redis(redis);
     }

@@ -28,7 +28,7 @@ pub(crate) use self::{
     access::{ANONYMOUS, Auth, Grant, is_within},
     collection::CollectionConfig,
     limits::Limits,
-    policy::CacheSettings,
+    policy::{CacheSettings, WriteMode},
     problem::{Problem, Problems, find_nearest},
     secret::Secret,
     verb::Verb,

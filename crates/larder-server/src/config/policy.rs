@@ -27,6 +27,8 @@ pub(crate) struct CacheSettings {
     pub consistency: ConsistencyMode,
     /// The bound that belongs to it.
     pub consistency_bound: Duration,
+    /// What becomes of a document in the cache when it is written.
+    pub write: WriteMode,
     /// The memory one collection's near tier may use.
     pub near_max_bytes: u64,
     /// The largest document that is cached.
@@ -53,6 +55,7 @@ impl Default for CacheSettings {
             hot_near_ttl: None,
             consistency: ConsistencyMode::Bounded,
             consistency_bound: Duration::from_secs(1),
+            write: WriteMode::Around,
             near_max_bytes: 64 << 20,
             max_entry_bytes: 1 << 20,
             compress_above_bytes: 4 << 10,
@@ -69,6 +72,13 @@ pub(crate) enum ConsistencyMode {
     Local,
     Bounded,
     Strict,
+}
+
+/// What becomes of a document in the cache when it is written: it is forgotten, or replaced by the new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WriteMode {
+    Around,
+    Through,
 }
 
 impl CacheSettings {
@@ -129,6 +139,7 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
         hot_near_ttl: table.find("hot_near_ttl").or(base.hot_near_ttl),
         consistency: table.get("consistency", base.consistency),
         consistency_bound: table.get("consistency_bound", base.consistency_bound),
+        write: table.get("write", base.write),
         near_max_bytes: table.get("near_max_bytes", ByteSize(base.near_max_bytes)).0,
         max_entry_bytes: table.get("max_entry_bytes", ByteSize(base.max_entry_bytes)).0,
         compress_above_bytes: table.get("compress_above_bytes", ByteSize(base.compress_above_bytes)).0,

@@ -5,7 +5,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use larder::document::{FieldType, IdType};
 use toml::de::DeValue;
 
-use crate::config::{policy::ConsistencyMode, problem::find_nearest, secret::Secret, verb::Verb};
+use crate::config::{
+    policy::{ConsistencyMode, WriteMode},
+    problem::find_nearest,
+    secret::Secret,
+    verb::Verb,
+};
 
 /// A value that can stand in the file or in an environment variable.
 pub(super) trait Setting: Sized {
@@ -180,6 +185,16 @@ impl Setting for ConsistencyMode {
             "bounded" => Ok(Self::Bounded),
             "strict" => Ok(Self::Strict),
             other => Err(not_one_of(other, &["local", "bounded", "strict"])),
+        }
+    }
+}
+
+impl Setting for WriteMode {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "around" => Ok(Self::Around),
+            "through" => Ok(Self::Through),
+            other => Err(not_one_of(other, &["around", "through"])),
         }
     }
 }

@@ -34,6 +34,42 @@ async fn a_document_that_one_node_loaded_is_a_shared_hit_on_the_other() {
 }
 
 #[tokio::test]
+async fn a_collection_that_writes_through_has_the_new_document_at_once() {
+    for redis in [redis::single(), redis::cluster()] {
+        let database = mongo::database_name();
+        let url = mongo::shared().url(&database);
+        let config = format!(
+            "{ITEMS}\n[cache]\nwrite = \"through\"\n[redis]\napp = \"{database}\"\n[watch]\nenabled = false"
+        );
+        let arguments = ["--mongo", &url, "--redis", &redis];
+        let (one, two) =
+            (Larder::start_with(&config, &arguments).await, Larder::start_with(&config, &arguments).await);
+        // A node that has just begun may still be finding out where the shard stands, and leaves nothing until it knows.
+        eventually("a write leaves the document", PATIENCE, || async {
+            one.put("/v1/items/7", r#"{"name":"Teapot","stock":0}"#).await;
+            one.get("/v1/items/7").await.cache_status().ends_with("detail=near")
+        })
+        .await;
+        let put = one.put("/v1/items/7", r#"{"name":"Teapot","stock":1}"#).await;
+        let near = one.get("/v1/items/7").await;
+        assert!(near.cache_status().ends_with("detail=near"), "{near:?}");
+        assert_eq!((near.json()["stock"].as_u64(), near.etag()), (Some(1), put.etag()));
+        let shared = two.get("/v1/items/7").await;
+        assert!(shared.cache_status().ends_with("detail=shared"), "{shared:?}");
+        one.patch("/v1/items/7", r#"{"stock":2}"#).await;
+        let near = one.get("/v1/items/7").await;
+        assert!(near.cache_status().ends_with("detail=near"), "{near:?}");
+        assert_eq!(near.json()["stock"], 2);
+        eventually("the other node has it from Redis", PATIENCE, || async {
+            two.get("/v1/items/7").await.json()["stock"] == 2
+        })
+        .await;
+        let loads = two.get("/v1/_stats").await.json()["totals"]["source_loads"].clone();
+        assert_eq!(loads, 0, "nobody had to ask the database");
+    }
+}
+
+#[tokio::test]
 async fn a_write_on_one_node_shows_on_the_other_within_the_near_lifetime() {
     let (one, two) = two_nodes(&redis::single()).await;
     one.put("/v1/items/7", r#"{"name":"Teapot","stock":1}"#).await;

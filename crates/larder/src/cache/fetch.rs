@@ -71,8 +71,8 @@ pub(crate) enum After<V> {
     Refresh(Loader<V>, Option<u64>),
     /// The load brought nothing to store: let others try.
     Release(Lease),
-    /// The same, because the value is too large.
-    TooLarge(Lease),
+    /// The same, with a lease or without, because the value is too large.
+    TooLarge(Option<Lease>),
 }
 
 /// What a refresh behind a reader is to do.
@@ -188,8 +188,8 @@ where
 
     async fn clean_up(&self, text: &str, after: After<V>) {
         match after {
-            After::Nothing | After::Refresh(..) => {}
-            After::Release(lease) | After::TooLarge(lease) => self.give_back(text, &lease).await,
+            After::Nothing | After::Refresh(..) | After::TooLarge(None) => {}
+            After::Release(lease) | After::TooLarge(Some(lease)) => self.give_back(text, &lease).await,
         }
     }
 
@@ -509,8 +509,8 @@ where
                     tracing::warn!(cache = %self.name, key = order.text, %error, "A value cannot be cached.");
                 }
                 let after = match order.lease {
+                    lease if error.kind() == ErrorKind::TooLarge => After::TooLarge(lease),
                     None => After::Nothing,
-                    Some(lease) if error.kind() == ErrorKind::TooLarge => After::TooLarge(lease),
                     Some(lease) => After::Release(lease),
                 };
                 Fetched { answer, keep: None, after }

@@ -140,7 +140,8 @@ impl Policy {
         self
     }
 
-    /// The largest encoded value that is cached; larger ones are returned but not kept. Default: 1 MiB.
+    /// The largest encoded value that is cached; larger ones are returned but not kept, in Redis as in the near tier. A cache
+    /// without a codec, which only one in a single process can be, does not know its values' sizes. Default: 1 MiB.
     #[must_use]
     pub fn max_entry_bytes(mut self, bytes: usize) -> Self {
         self.max_entry_bytes = bytes;

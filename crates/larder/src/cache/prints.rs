@@ -11,20 +11,16 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::cache::{MissReason, inner::Inner, stats::Counter, store::Load};
 
 const REMEMBERED: usize = 4096;
-/// Where values are not encoded anyway, that takes at most one part in so many of the time that loads take.
-const LOAD_PER_ENCODING: u64 = 10;
 
 /// A slot holds 32 bits of a key's hash and 32 of its value's; a newer key takes the slot. A lost one only means that
 /// nothing is known.
 pub(crate) struct Prints {
     slots: Box<[AtomicU64]>,
-    /// Load time that has to pass before a value is encoded for this alone.
-    owed_us: AtomicU64,
 }
 
 impl Default for Prints {
     fn default() -> Self {
-        Self { slots: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect(), owed_us: AtomicU64::new(0) }
+        Self { slots: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect() }
     }
 }
 
@@ -47,13 +43,13 @@ where
     V: Send + Sync + 'static,
 {
     /// Compares a value that was loaded with the last one of its key, and counts that if that one had expired. `payload` is
-    /// `None` where it was not encoded.
+    /// `None` if it has no encoded form.
     pub(crate) fn compare(&self, order: &Load<'_, K>, value: Option<&V>, payload: Option<&[u8]>) {
         let key = xxh3_64(order.text.as_bytes());
         let hash = match (payload, value) {
             (Some(payload), _) => Some(xxh3_64(payload)),
             (None, None) => Some(0),
-            (None, Some(value)) => self.hash_encoded(value, order.load_us),
+            (None, Some(_)) => None,
         };
         let Some(hash) = hash else {
             // What is remembered is not the last value any more.
@@ -65,22 +61,6 @@ where
         {
             self.count_compared(same);
         }
-    }
-
-    /// The hash of a value that is encoded for this alone; `None` if that would take too long beside its load.
-    fn hash_encoded(&self, value: &V, load_us: u64) -> Option<u64> {
-        let codec = self.codec.as_ref()?;
-        let owed_us = self.prints.owed_us.load(Relaxed).saturating_sub(load_us);
-        if owed_us > 0 {
-            self.prints.owed_us.store(owed_us, Relaxed);
-            return None;
-        }
-        let begun_us = self.clock.stopwatch_us();
-        let payload = codec.encode(value).ok()?;
-        let hash = xxh3_64(&payload);
-        let took_us = self.clock.stopwatch_us().saturating_sub(begun_us);
-        self.prints.owed_us.store(took_us * LOAD_PER_ENCODING, Relaxed);
-        Some(hash)
     }
 
     pub(crate) fn count_compared(&self, same: bool) {

@@ -119,7 +119,8 @@ where
                 // Redis may have a write that the source does not.
                 return Ok(Stowage::Near(None));
             }
-            self.compare(order, value.as_deref(), None);
+            let payload = self.measured(value.as_deref(), order.policy)?;
+            self.compare(order, value.as_deref(), payload.as_deref());
             let entry = self.entry_of(value, life, 0, order.basis, &tags).await?;
             return Ok(Stowage::Near(Some(self.unless_shared(entry))));
         }
@@ -221,10 +222,17 @@ where
         let codec =
             self.codec.as_ref().ok_or_else(|| Error::new(ErrorKind::Config, "the cache has no codec"))?;
         let payload = value.map(|value| codec.encode(value)).transpose()?;
-        if payload.as_ref().is_some_and(|payload| payload.len() > policy.max_entry_bytes) {
-            return Err(Error::new(ErrorKind::TooLarge, "the value is larger than max_entry_bytes"));
-        }
-        Ok(payload)
+        within_limit(payload, policy)
+    }
+
+    /// The value as Redis would have it, for the sake of its size, where only this process keeps it. What has no such form is
+    /// kept all the same: nobody else has to read it.
+    ///
+    /// # Errors
+    /// `ErrorKind::TooLarge`.
+    pub(crate) fn measured(&self, value: Option<&V>, policy: &Policy) -> Result<Option<bytes::Bytes>> {
+        let encoded = self.codec.as_ref().zip(value).and_then(|(codec, value)| codec.encode(value).ok());
+        within_limit(encoded, policy)
     }
 
     /// A near copy of a stored value; `None` if the codec does not understand it.
@@ -347,6 +355,13 @@ where
         };
         Ok(tags.iter().map(stamp).collect())
     }
+}
+
+fn within_limit(payload: Option<bytes::Bytes>, policy: &Policy) -> Result<Option<bytes::Bytes>> {
+    if payload.as_ref().is_some_and(|payload| payload.len() > policy.max_entry_bytes) {
+        return Err(Error::new(ErrorKind::TooLarge, "the value is larger than max_entry_bytes"));
+    }
+    Ok(payload)
 }
 
 /// The answer of a load.

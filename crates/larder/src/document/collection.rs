@@ -3,16 +3,15 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, oid::ObjectId};
+use bson::{Bson, RawDocumentBuf};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{
-    Database, Expect, Filter, Find, Id, IdType, MergePatch, Page, Schema, StoredDocument, Written,
+    Database, Filter, Find, Id, Page, Schema, StoredDocument,
     ingest::excerpt,
     partial::{Partial, declared},
     store::Store,
-    write::with_id,
 };
 use crate::{
     Cache, Clock, Error, ErrorKind, Policy, Result, SystemClock,
@@ -44,6 +43,7 @@ pub struct CollectionBuilder {
     failover_window: Duration,
     clock: Arc<dyn Clock>,
     partials: Vec<(String, Vec<String>)>,
+    writes_through: bool,
 }
 
 impl fmt::Debug for CollectionBuilder {
@@ -65,6 +65,7 @@ impl CollectionBuilder {
             failover_window: FAILOVER_WINDOW,
             clock: Arc::new(SystemClock),
             partials: Vec::new(),
+            writes_through: false,
         }
     }
 
@@ -102,6 +103,23 @@ impl CollectionBuilder {
     /// [`CacheBuilder::failover_window`](crate::cache::CacheBuilder::failover_window). Default: 30 s.
     pub fn failover_window(mut self, window: Duration) -> Self {
         self.failover_window = window;
+        self
+    }
+
+    /// Leaves in the cache what a write of one document made of it (write-through): a read that follows is a hit. Otherwise a
+    /// write forgets the document, and the next read loads it (write-around).
+    ///
+    /// That is for [`insert`](Collection::insert), [`replace`](Collection::replace), [`put`](Collection::put) and
+    /// [`patch`](Collection::patch); a [`delete`](Collection::delete) leaves that the document is gone, if the policy caches
+    /// that. Writes of many documents go around the cache in either case. The rules are those of
+    /// [`Cache::put_with`](crate::Cache::put_with): nothing is left if anybody else wrote or invalidated the document meanwhile, or if it is not
+    /// known what the database has. Cost: two round trips to Redis; an `insert` around the cache needs one.
+    ///
+    /// Under a [watch](crate::document::watch) the change comes back from the database a moment later and is forgotten like any
+    /// other: what was left serves the reads until then. Writes cannot go behind for documents: what a write answers (whether
+    /// the id is taken, whether the document is still as expected, what a patch made of it) only the database knows.
+    pub fn write_through(mut self) -> Self {
+        self.writes_through = true;
         self
     }
 
@@ -148,7 +166,7 @@ impl CollectionBuilder {
         let cache = cache.build_with_codec()?;
         let partial = |declared| Partial::new(declared, &cache, &store, near_bytes);
         let partials = declared.into_iter().map(partial).collect();
-        Ok(Collection { cache, store, partials })
+        Ok(Collection { cache, store, partials, writes_through: self.writes_through })
     }
 }
 
@@ -211,7 +229,7 @@ pub struct Put {
 /// A collection in MongoDB or SQLite with its documents cached by id. Cheap to clone.
 ///
 /// Reads by id go through the cache. Finds, counts and aggregations go to the database. A write goes to the database and
-/// then invalidates what it touched, also when its outcome is unknown; when it returns, no later read of this node sees
+/// then invalidates what it touched (or leaves it, with [`write_through`](CollectionBuilder::write_through)), also when its outcome is unknown; when it returns, no later read of this node sees
 /// the document as it was. If Redis could not be told, the write stands, and the invalidation is kept and sent again;
 /// [`stats`](Collection::stats) counts what is owed.
 ///
@@ -232,6 +250,7 @@ pub struct Collection {
     cache: Cache<Id, StoredDocument>,
     store: Store,
     pub(super) partials: Arc<[Partial]>,
+    pub(super) writes_through: bool,
 }
 
 impl Collection {
@@ -317,118 +336,6 @@ impl Collection {
         Ok(documents)
     }
 
-    /// Inserts a document. Without an `_id` it gets a new ObjectId, if that is the collection's kind.
-    ///
-    /// # Errors
-    /// `ErrorKind::Conflict` if the id is taken; `ErrorKind::Invalid` naming `_id` if it is missing or of another kind, and, if
-    /// the schema declares fields, naming what does not keep to it, see [`Schema::check`].
-    pub async fn insert(&self, document: Document) -> Result<Inserted> {
-        if !self.schema().fields().is_empty() {
-            self.schema().check(&document)?;
-        }
-        let (id, raw) = self.identified(&document)?;
-        let written = self.store.insert_many(vec![(id.clone(), raw.clone())]).await;
-        self.forget(&[&id], touched(&written)).await;
-        written?.pop().unwrap_or(Ok(()))?;
-        Ok(Inserted { id, document: Arc::new(StoredDocument::new(raw)?) })
-    }
-
-    /// Inserts several documents and says for each, in their order, what became of it. One that fails leaves the others
-    /// alone.
-    ///
-    /// # Errors
-    /// Only for trouble with the database as a whole; some documents may have been inserted then.
-    pub async fn insert_many(&self, documents: &[Document]) -> Result<Vec<Result<Id>>> {
-        self.insert_identified(documents.iter().map(|document| self.identified(document))).await
-    }
-
-    /// [`insert_many`](Self::insert_many) for documents that are BSON already, as [`Schema::read_raw`] makes them.
-    ///
-    /// Cost: nothing is decoded, as long as `_id` comes first and has the collection's kind.
-    ///
-    /// # Errors
-    /// As [`insert_many`](Self::insert_many).
-    pub async fn insert_many_raw(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<Id>>> {
-        self.insert_identified(documents.into_iter().map(|document| self.identified_raw(document))).await
-    }
-
-    /// Inserts several documents, or puts each in the place of the one that has its id; says for each, in their order,
-    /// what became of it. One that fails leaves the others alone. Of two with the same id the last one stays.
-    ///
-    /// Like every write here it is guarded: nothing older can be cached in between.
-    ///
-    /// Cost: with SQLite one transaction. With MongoDB one command for those that are new, then one for each that is there,
-    /// several at a time. With Redis, a block before and an invalidation after, each one round trip for each shard.
-    ///
-    /// # Errors
-    /// As [`insert_many`](Self::insert_many).
-    /// # Cancel safety
-    /// Dropping the future leaves some of the documents written, and all of them invalidated.
-    pub async fn put_many_raw(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<Id>>> {
-        let (ids, sound) = apart(documents.into_iter().map(|document| self.identified_raw(document)));
-        let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
-        let known: Vec<&Id> = known.iter().collect();
-        let written = self.guarded(&known, self.store.put_many(sound)).await?;
-        Ok(together(ids, written))
-    }
-
-    async fn insert_identified(
-        &self,
-        documents: impl ExactSizeIterator<Item = Result<(Id, RawDocumentBuf)>>,
-    ) -> Result<Vec<Result<Id>>> {
-        let (ids, sound) = apart(documents);
-        let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
-        let written = self.store.insert_many(sound).await;
-        self.forget(&known.iter().collect::<Vec<_>>(), touched(&written)).await;
-        Ok(together(ids, written?))
-    }
-
-    /// Replaces the document `id`.
-    ///
-    /// # Errors
-    /// `ErrorKind::Invalid` if the document has another `_id`; as [`find`](Self::find) for the database.
-    pub async fn replace(&self, id: &Id, document: Document, expect: &Expect) -> Result<Written> {
-        self.check_id(id)?;
-        let replaced = self.guarded(&[id], self.store.replace(id, document, expect, false)).await;
-        Ok(replaced?.written)
-    }
-
-    /// Replaces the document `id`, or makes it.
-    ///
-    /// # Errors
-    /// As [`replace`](Self::replace).
-    pub async fn put(&self, id: &Id, document: Document) -> Result<Put> {
-        self.check_id(id)?;
-        let replaced = self.guarded(&[id], self.store.replace(id, document, &Expect::Any, true)).await;
-        let replaced = replaced?;
-        match replaced.written {
-            Written::Done(document) => Ok(Put { document, created: replaced.inserted }),
-            Written::Missing | Written::Changed => Err(Error::new(
-                ErrorKind::Conflict,
-                "the document was removed and made again meanwhile; try again",
-            )),
-        }
-    }
-
-    /// Merges a patch into the document `id`.
-    ///
-    /// # Errors
-    /// As [`replace`](Self::replace); `ErrorKind::Invalid` naming a required field that the patched document would lack, unless it
-    /// lacked one before.
-    pub async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
-        self.check_id(id)?;
-        self.guarded(&[id], self.store.patch(id, patch, expect)).await
-    }
-
-    /// Deletes the document `id` and returns it as it was.
-    ///
-    /// # Errors
-    /// As [`find`](Self::find).
-    pub async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
-        self.check_id(id)?;
-        self.guarded(&[id], self.store.delete(id, expect)).await
-    }
-
     /// Makes every tier forget the document `id`, after a write that did not go through this collection.
     ///
     /// # Errors
@@ -481,89 +388,5 @@ impl Collection {
             return Ok(());
         }
         Err(Error::invalid("_id", format!("must be of type {}", wanted.name())))
-    }
-
-    fn identified(&self, document: &Document) -> Result<(Id, RawDocumentBuf)> {
-        let id = match (document.get("_id"), self.schema().id_type()) {
-            (Some(value), id_type) => id_type.read(value)?,
-            (None, IdType::ObjectId) => Id::ObjectId(ObjectId::new()),
-            (None, id_type) => {
-                return Err(Error::invalid(
-                    "_id",
-                    format!("is required: ids of type {} are yours to choose", id_type.name()),
-                ));
-            }
-        };
-        let mut rest = document.clone();
-        rest.insert("_id", Bson::from(&id));
-        let raw = with_id(&id, &rest)?;
-        Ok((id, raw))
-    }
-
-    fn identified_raw(&self, raw: RawDocumentBuf) -> Result<(Id, RawDocumentBuf)> {
-        let first =
-            raw.iter().next().transpose().map_err(|_| Error::new(ErrorKind::Invalid, "is not BSON"))?;
-        let id = match (first, self.schema().id_type()) {
-            (Some((key, RawBsonRef::ObjectId(id))), IdType::ObjectId) if key == "_id" => Id::ObjectId(id),
-            (Some((key, RawBsonRef::Int64(number))), IdType::Int) if key == "_id" => Id::Int(number),
-            (Some((key, RawBsonRef::String(text))), IdType::String) if key == "_id" => Id::string(text)?,
-            // Missing, elsewhere, or of a type that is read as the collection's kind.
-            _ => {
-                let document =
-                    Document::try_from(raw).map_err(|_| Error::new(ErrorKind::Invalid, "is not BSON"))?;
-                return self.identified(&document);
-            }
-        };
-        Ok((id, raw))
-    }
-
-    /// Writes while nothing can fill the documents, and invalidates them. That Redis could not be told is no failure of the
-    /// write: the cache keeps what it owes, and counts it.
-    async fn guarded<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
-        let (written, invalidated) = self.cache.guarded_write(ids, write).await?;
-        if let Err(error) = invalidated {
-            tracing::warn!(collection = self.cache.name(), %error, "A write is done, but Redis could not be told.");
-        }
-        Ok(written)
-    }
-
-    /// Invalidates after a write. That Redis could not be told is no failure of the write: the cache keeps what it owes,
-    /// and counts it.
-    async fn forget(&self, ids: &[&Id], touched: bool) {
-        if touched && let Err(error) = self.cache.invalidate_many(ids).await {
-            tracing::warn!(collection = self.cache.name(), %error, "A write is done, but Redis could not be told.");
-        }
-    }
-}
-
-/// Documents that are to be written, with their ids.
-type Identified = Vec<(Id, RawDocumentBuf)>;
-
-/// For each document its id, or why it cannot be written; and those that can.
-fn apart(
-    documents: impl ExactSizeIterator<Item = Result<(Id, RawDocumentBuf)>>,
-) -> (Vec<Result<Id>>, Identified) {
-    let mut sound = Vec::with_capacity(documents.len());
-    let ids = documents.map(|document| {
-        document.map(|(id, raw)| {
-            sound.push((id.clone(), raw));
-            id
-        })
-    });
-    (ids.collect(), sound)
-}
-
-/// What became of all documents, from what became of those that were written.
-fn together(ids: Vec<Result<Id>>, written: Vec<Result<()>>) -> Vec<Result<Id>> {
-    let mut written = written.into_iter();
-    let outcome = |id: Result<Id>| id.and_then(|id| written.next().unwrap_or(Ok(())).map(|()| id));
-    ids.into_iter().map(outcome).collect()
-}
-
-/// Whether a write may have changed something: it did, or nobody knows.
-fn touched<T>(written: &Result<T>) -> bool {
-    match written {
-        Ok(_) => true,
-        Err(error) => matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable),
     }
 }

@@ -92,6 +92,8 @@ mod stored;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod watch;
 mod write;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
+mod writing;
 
 #[cfg(feature = "mongo")]
 pub use self::mongo::MongoConfig;

@@ -280,12 +280,26 @@ async fn one_call_can_have_rules_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_over_the_limit_is_returned_and_not_kept() {
-    for backend in Backend::SHARED {
+    for backend in Backend::ALL {
         let cache = Setup::new(backend).node(lasting().max_entry_bytes(3)).await;
         let origin = Origin::open(123_456);
         for expected in [MissReason::Cold, MissReason::TooLarge] {
             let read = cache.read_with(&KEY.to_owned(), &options(), origin.loader()).await.unwrap();
             assert_eq!((read.value.as_deref(), read.reason), (Some(&123_456), Some(expected)), "{backend:?}");
+        }
+        cache.put_with(&KEY.to_owned(), async { Ok(Some(654_321)) }).await.unwrap();
+        assert_eq!(
+            cache.get_with(KEY, origin.loader()).await.unwrap().as_deref(),
+            Some(&123_456),
+            "{backend:?}"
+        );
+        let keys = ["a".to_owned(), "b".to_owned()];
+        let load = |_| async { Ok(vec![Some(1), Some(1_000)]) };
+        cache.get_many_with(&keys, load).await.unwrap();
+        let reasons = [None, Some(MissReason::TooLarge)];
+        for (key, reason) in keys.iter().zip(reasons) {
+            let read = cache.read_with(key, &options(), origin.loader()).await.unwrap();
+            assert_eq!(read.reason, reason, "{backend:?}: {key}");
         }
     }
 }

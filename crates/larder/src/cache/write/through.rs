@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a write made of a key: `None` if it is gone.
-type Written<V> = Option<Arc<V>>;
+pub(crate) type Written<V> = Option<Arc<V>>;
 
 impl<K, V> Cache<K, V>
 where
@@ -66,7 +66,18 @@ where
             let message = "a cache that writes behind cannot write through as well";
             return Err(crate::Error::new(ErrorKind::Config, message).context(&self.inner.name));
         }
-        self.inner.write_through(key, async { Ok(write.await?.map(Arc::new)) }).await
+        let write = async { Ok(((), Some(write.await?.map(Arc::new)))) };
+        self.inner.write_through(key, write).await?.1
+    }
+
+    /// [`put_with`](Self::put_with) for a write that has an answer of its own, and that says whether its value may be left:
+    /// `None` leaves nothing, as after a write around the cache. What Redis said of the end comes beside the answer.
+    pub(crate) async fn write_through<T>(
+        &self,
+        key: &K,
+        write: impl Future<Output = Result<(T, Option<Written<V>>)>>,
+    ) -> Result<(T, Result<Option<Token>>)> {
+        self.inner.write_through(key, write).await
     }
 }
 
@@ -92,8 +103,8 @@ where
                 invalidated.map(drop)
             }
             copy => {
-                let write = async { write.await.map(|()| copy.flatten()) };
-                self.write_through(key, write).await.map(drop)
+                let write = async { write.await.map(|()| ((), Some(copy.flatten()))) };
+                self.write_through(key, write).await?.1.map(drop)
             }
         }
     }
@@ -104,22 +115,28 @@ where
         codec.decode(&codec.encode(value).ok()?).ok().map(Arc::new)
     }
 
-    async fn write_through(
+    async fn write_through<T>(
         self: &Arc<Self>,
         key: &K,
-        write: impl Future<Output = Result<Written<V>>>,
-    ) -> Result<Option<Token>> {
+        write: impl Future<Output = Result<(T, Option<Written<V>>)>>,
+    ) -> Result<(T, Result<Option<Token>>)> {
         let text = key.to_string();
         self.forget_near(&[key]);
         self.stats.count(Counter::Invalidated);
         let Some(shared) = &self.shared else {
             let mut forgetting = Forgetting { inner: self, keys: &[key] };
             let basis = self.coherence.basis(&text);
-            let value = write.await?;
-            forgetting.keys = &[];
-            let life = self.lifetime(&self.policy, value.as_deref(), 0);
-            self.keep_written(key, value, basis, life).await;
-            return Ok(None);
+            let (answer, left) = write.await?;
+            if let Some(value) = left {
+                forgetting.keys = &[];
+                let fits = self.measured(value.as_deref(), &self.policy).is_ok();
+                if !fits {
+                    self.remember(key, MissReason::TooLarge);
+                }
+                let life = self.lifetime(&self.policy, value.as_deref(), 0).filter(|_| fits);
+                self.keep_written(key, value, basis, life).await;
+            }
+            return Ok((answer, Ok(None)));
         };
         let shards = ByShard::from([(shared.shard_of(&text), vec![text.clone()])]);
         // Whatever happens from here on, also if the caller goes away: the key is invalidated in the end.
@@ -132,15 +149,14 @@ where
         let basis = at.map(|at| Basis { at, ..self.coherence.basis(&text) });
         let written = self.while_blocking(shared, &shards, &block, write).await;
         // Also when the write failed: perhaps it was done, and the block must go.
-        let value = written.as_ref().ok().cloned();
+        let value = written.as_ref().ok().and_then(|(_, left)| left.clone());
         let ended = self.end_of_write(shared, &End { key, text, block }, value, basis).await;
         if ended.is_ok() {
             owed.debts.clear();
         }
         drop(owed);
         let tokens = self.acknowledged_by_all(shared, ended.map(|token| vec![token])).await;
-        written?;
-        Ok(tokens?.pop())
+        Ok((written?.0, tokens.map(|mut tokens| tokens.pop())))
     }
 
     /// Takes the block off, leaving the value if there is one, and keeps this node's own copy of what was left.

@@ -4,5 +4,6 @@ mod aggregates;
 mod backend;
 mod finds;
 mod partials;
+mod through;
 mod types;
 mod writes;

@@ -60,6 +60,62 @@ async fn a_replace_keeps_the_id_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_of_any_kind_keeps_to_the_declared_fields() {
+    let wrong = [
+        ("name", doc! { "name": 1 }),
+        ("colour", doc! { "colour": "red" }),
+        ("maker.country", doc! { "maker": { "country": 31 } }),
+        ("parts.[].no", doc! { "parts": [{ "no": "one" }] }),
+    ];
+    for backend in Backend::ALL {
+        let place = backend.place().await;
+        let shop = place.shop().await;
+        let before = stored(&shop).await;
+        for (field, document) in &wrong {
+            let taken = with(&3_i64.into(), document);
+            let (sound, fresh) = (doc! { "_id": 500_i64 }, with(&501_i64.into(), document));
+            let raw = |document: &Document| RawDocumentBuf::try_from(document).unwrap();
+            let refused = [
+                shop.insert(fresh.clone()).await.unwrap_err(),
+                shop.put(&Id::Int(501), document.clone()).await.unwrap_err(),
+                shop.put(&ID, document.clone()).await.unwrap_err(),
+                shop.replace(&ID, document.clone(), &Expect::Any).await.unwrap_err(),
+                only_the_last(shop.insert_many(&[sound.clone(), fresh.clone()]).await.unwrap()),
+                only_the_last(shop.put_many_raw(vec![raw(&sound), raw(&taken)]).await.unwrap()),
+                only_the_last(
+                    shop.insert_many_raw(vec![raw(&doc! { "_id": 502_i64 }), raw(&fresh)]).await.unwrap(),
+                ),
+            ];
+            for error in refused {
+                assert_eq!(
+                    (error.kind(), error.field()),
+                    (ErrorKind::Invalid, Some(*field)),
+                    "{backend:?}: {error}"
+                );
+            }
+            assert_eq!(stored(&shop).await, before, "{backend:?}");
+            assert!(shop.get(&Id::Int(501)).await.unwrap().is_none(), "{backend:?}");
+            for id in [500, 502] {
+                assert!(matches!(shop.delete(&Id::Int(id), &Expect::Any).await.unwrap(), Written::Done(_)));
+            }
+        }
+    }
+}
+
+fn with(id: &Bson, document: &Document) -> Document {
+    let mut whole = doc! { "_id": id };
+    whole.extend(document.clone());
+    whole
+}
+
+/// Of several documents only the last was refused.
+fn only_the_last(mut outcomes: Vec<larder::Result<Id>>) -> larder::Error {
+    let last = outcomes.pop().unwrap().unwrap_err();
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    last
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_put_makes_what_is_missing_and_says_so() {
     for backend in Backend::ALL {
         let place = backend.place().await;
@@ -251,7 +307,8 @@ async fn what_is_required_is_there_after_an_insert_and_after_a_patch() {
             "{backend:?}: without the object it is not missed"
         );
         // What lacked it before, because somebody else wrote it, can still be mended.
-        machines.replace(&ID, doc! { "other": 1 }, &Expect::Any).await.unwrap();
+        let undeclared = place.collection(Schema::new(machines.schema().name(), IdType::Int));
+        undeclared.replace(&ID, doc! { "other": 1 }, &Expect::Any).await.unwrap();
         let patch = MergePatch::new(doc! { "maker": { "town": "x" } }).unwrap();
         let mended = machines.patch(&ID, &patch, &Expect::Any);
         assert!(matches!(mended.await.unwrap(), Written::Done(_)), "{backend:?}");

@@ -1,0 +1,291 @@
+//! Writes to a collection: to its database, and then to what the cache knows of it.
+
+use std::sync::Arc;
+
+use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, Timestamp, oid::ObjectId};
+
+use crate::{
+    Error, ErrorKind, Result,
+    document::{
+        Collection, Expect, Id, IdType, Inserted, MergePatch, Put, StoredDocument, Written, write::with_id,
+    },
+};
+
+impl Collection {
+    /// Inserts a document. Without an `_id` it gets a new ObjectId, if that is the collection's kind.
+    ///
+    /// # Errors
+    /// `ErrorKind::Conflict` if the id is taken; `ErrorKind::Invalid` naming `_id` if it is missing or of another kind, and, if
+    /// the schema declares fields, naming what does not keep to it, see [`Schema::check`].
+    pub async fn insert(&self, document: Document) -> Result<Inserted> {
+        let (id, raw) = self.checked(&document)?;
+        let document = Arc::new(StoredDocument::new(raw.clone())?);
+        let insert = async {
+            let mut outcomes = self.store().insert_many(vec![(id.clone(), raw)]).await?;
+            outcomes.pop().unwrap_or(Ok(()))
+        };
+        if self.writes_through {
+            Box::pin(self.through(&id, insert, |()| left_by(&document))).await?;
+        } else {
+            let written = insert.await;
+            self.forget(&[&id], touched(&written)).await;
+            written?;
+        }
+        Ok(Inserted { id, document })
+    }
+
+    /// Inserts several documents and says for each, in their order, what became of it: each by the rules of
+    /// [`insert`](Self::insert). One that fails leaves the others alone.
+    ///
+    /// # Errors
+    /// Only for trouble with the database as a whole; some documents may have been inserted then.
+    pub async fn insert_many(&self, documents: &[Document]) -> Result<Vec<Result<Id>>> {
+        self.insert_identified(documents.iter().map(|document| self.checked(document))).await
+    }
+
+    /// [`insert_many`](Self::insert_many) for documents that are BSON already, as [`Schema::read_raw`] makes them.
+    ///
+    /// Cost: what is sent to the database are the given bytes, as long as `_id` comes first and has the collection's kind. If
+    /// the schema declares fields, each document is decoded once for the check.
+    ///
+    /// # Errors
+    /// As [`insert_many`](Self::insert_many).
+    pub async fn insert_many_raw(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<Id>>> {
+        self.insert_identified(documents.into_iter().map(|document| self.checked_raw(document))).await
+    }
+
+    /// Inserts several documents, or puts each in the place of the one that has its id; says for each, in their order,
+    /// what became of it. One that fails leaves the others alone. Of two with the same id the last one stays.
+    ///
+    /// Like every write here it is guarded: nothing older can be cached in between.
+    ///
+    /// Cost: with SQLite one transaction. With MongoDB one command for those that are new, then one for each that is there,
+    /// several at a time. With Redis, a block before and an invalidation after, each one round trip for each shard.
+    ///
+    /// # Errors
+    /// As [`insert_many`](Self::insert_many).
+    /// # Cancel safety
+    /// Dropping the future leaves some of the documents written, and all of them invalidated.
+    pub async fn put_many_raw(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<Id>>> {
+        let (ids, sound) = apart(documents.into_iter().map(|document| self.checked_raw(document)));
+        let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
+        let known: Vec<&Id> = known.iter().collect();
+        let written = self.guarded(&known, self.store().put_many(sound)).await?;
+        Ok(together(ids, written))
+    }
+
+    async fn insert_identified(
+        &self,
+        documents: impl ExactSizeIterator<Item = Result<(Id, RawDocumentBuf)>>,
+    ) -> Result<Vec<Result<Id>>> {
+        let (ids, sound) = apart(documents);
+        let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
+        let written = self.store().insert_many(sound).await;
+        self.forget(&known.iter().collect::<Vec<_>>(), touched(&written)).await;
+        Ok(together(ids, written?))
+    }
+
+    /// Replaces the document `id`.
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` if the document has another `_id`, or naming what does not keep to the schema, as for
+    /// [`insert`](Self::insert); as [`find`](Self::find) for the database.
+    pub async fn replace(&self, id: &Id, document: Document, expect: &Expect) -> Result<Written> {
+        self.check_id(id)?;
+        self.check(&document)?;
+        let replaced =
+            self.written(id, self.store().replace(id, document, expect, false), |it| &it.written).await;
+        Ok(replaced?.written)
+    }
+
+    /// Replaces the document `id`, or makes it.
+    ///
+    /// # Errors
+    /// As [`replace`](Self::replace).
+    pub async fn put(&self, id: &Id, document: Document) -> Result<Put> {
+        self.check_id(id)?;
+        self.check(&document)?;
+        let replaced =
+            self.written(id, self.store().replace(id, document, &Expect::Any, true), |it| &it.written).await;
+        let replaced = replaced?;
+        match replaced.written {
+            Written::Done(document) => Ok(Put { document, created: replaced.inserted }),
+            Written::Missing | Written::Changed => Err(Error::new(
+                ErrorKind::Conflict,
+                "the document was removed and made again meanwhile; try again",
+            )),
+        }
+    }
+
+    /// Merges a patch into the document `id`.
+    ///
+    /// # Errors
+    /// As [`replace`](Self::replace); `ErrorKind::Invalid` naming a required field that the patched document would lack, unless it
+    /// lacked one before.
+    pub async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
+        self.check_id(id)?;
+        self.written(id, self.store().patch(id, patch, expect), |written| written).await
+    }
+
+    /// Deletes the document `id` and returns it as it was.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
+        self.check_id(id)?;
+        let delete = self.store().delete(id, expect);
+        if !self.writes_through {
+            return self.guarded(&[id], delete).await;
+        }
+        Box::pin(self.through(id, delete, |written| matches!(written, Written::Done(_)).then_some(None)))
+            .await
+    }
+
+    /// Whether the document keeps to the declared fields, if there are any.
+    fn check(&self, document: &Document) -> Result<()> {
+        if self.schema().fields().is_empty() { Ok(()) } else { self.schema().check(document) }
+    }
+
+    fn checked(&self, document: &Document) -> Result<(Id, RawDocumentBuf)> {
+        self.check(document)?;
+        self.identified(document)
+    }
+
+    fn checked_raw(&self, raw: RawDocumentBuf) -> Result<(Id, RawDocumentBuf)> {
+        if !self.schema().fields().is_empty() {
+            self.schema().check(&decoded(&raw)?)?;
+        }
+        self.identified_raw(raw)
+    }
+
+    fn identified(&self, document: &Document) -> Result<(Id, RawDocumentBuf)> {
+        let id = match (document.get("_id"), self.schema().id_type()) {
+            (Some(value), id_type) => id_type.read(value)?,
+            (None, IdType::ObjectId) => Id::ObjectId(ObjectId::new()),
+            (None, id_type) => {
+                return Err(Error::invalid(
+                    "_id",
+                    format!("is required: ids of type {} are yours to choose", id_type.name()),
+                ));
+            }
+        };
+        let mut rest = document.clone();
+        rest.insert("_id", Bson::from(&id));
+        let raw = with_id(&id, &rest)?;
+        Ok((id, raw))
+    }
+
+    fn identified_raw(&self, raw: RawDocumentBuf) -> Result<(Id, RawDocumentBuf)> {
+        let first =
+            raw.iter().next().transpose().map_err(|_| Error::new(ErrorKind::Invalid, "is not BSON"))?;
+        let id = match (first, self.schema().id_type()) {
+            (Some((key, RawBsonRef::ObjectId(id))), IdType::ObjectId) if key == "_id" => Id::ObjectId(id),
+            (Some((key, RawBsonRef::Int64(number))), IdType::Int) if key == "_id" => Id::Int(number),
+            (Some((key, RawBsonRef::String(text))), IdType::String) if key == "_id" => Id::string(text)?,
+            // Missing, elsewhere, or of a type that is read as the collection's kind.
+            _ => return self.identified(&decoded(&raw)?),
+        };
+        Ok((id, raw))
+    }
+
+    /// A write of one document by the collection's mode.
+    async fn written<T>(
+        &self,
+        id: &Id,
+        write: impl Future<Output = Result<T>>,
+        written: impl FnOnce(&T) -> &Written,
+    ) -> Result<T> {
+        if !self.writes_through {
+            return self.guarded(&[id], write).await;
+        }
+        let left = |done: &T| match written(done) {
+            Written::Done(document) => left_by(document),
+            Written::Missing | Written::Changed => None,
+        };
+        Box::pin(self.through(id, write, left)).await
+    }
+
+    /// Writes while nothing can fill the document, and leaves what `left` says. As in [`guarded`](Self::guarded), Redis has no
+    /// say in whether the write is done.
+    async fn through<T>(
+        &self,
+        id: &Id,
+        write: impl Future<Output = Result<T>>,
+        left: impl FnOnce(&T) -> Option<Option<Arc<StoredDocument>>>,
+    ) -> Result<T> {
+        let write = async {
+            let done = write.await?;
+            let left = left(&done);
+            Ok((done, left))
+        };
+        let (done, told) = self.cache().write_through(id, write).await?;
+        self.noted(told.map(drop));
+        Ok(done)
+    }
+
+    /// Writes while nothing can fill the documents, and invalidates them. That Redis could not be told is no failure of the
+    /// write: the cache keeps what it owes, and counts it.
+    async fn guarded<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
+        let (written, invalidated) = self.cache().guarded_write(ids, write).await?;
+        self.noted(invalidated.map(drop));
+        Ok(written)
+    }
+
+    /// Invalidates after a write. That Redis could not be told is no failure of the write: the cache keeps what it owes,
+    /// and counts it.
+    async fn forget(&self, ids: &[&Id], touched: bool) {
+        if touched {
+            self.noted(self.cache().invalidate_many(ids).await.map(drop));
+        }
+    }
+
+    fn noted(&self, told: Result<()>) {
+        if let Err(error) = told {
+            tracing::warn!(collection = self.cache().name(), %error, "A write is done, but Redis could not be told.");
+        }
+    }
+}
+
+/// What a write that left this document in the database may leave in the cache. A zero timestamp at the top is filled in by
+/// MongoDB, so nobody knows here what it became.
+fn left_by(document: &Arc<StoredDocument>) -> Option<Option<Arc<StoredDocument>>> {
+    const FILLED_IN: RawBsonRef<'_> = RawBsonRef::Timestamp(Timestamp { time: 0, increment: 0 });
+    let is_known = document.raw().iter().all(|field| field.is_ok_and(|(_, value)| value != FILLED_IN));
+    is_known.then(|| Some(document.clone()))
+}
+
+fn decoded(raw: &RawDocumentBuf) -> Result<Document> {
+    Document::try_from(raw.as_ref()).map_err(|_| Error::new(ErrorKind::Invalid, "is not BSON"))
+}
+
+/// Documents that are to be written, with their ids.
+type Identified = Vec<(Id, RawDocumentBuf)>;
+
+/// For each document its id, or why it cannot be written; and those that can.
+fn apart(
+    documents: impl ExactSizeIterator<Item = Result<(Id, RawDocumentBuf)>>,
+) -> (Vec<Result<Id>>, Identified) {
+    let mut sound = Vec::with_capacity(documents.len());
+    let ids = documents.map(|document| {
+        document.map(|(id, raw)| {
+            sound.push((id.clone(), raw));
+            id
+        })
+    });
+    (ids.collect(), sound)
+}
+
+/// What became of all documents, from what became of those that were written.
+fn together(ids: Vec<Result<Id>>, written: Vec<Result<()>>) -> Vec<Result<Id>> {
+    let mut written = written.into_iter();
+    let outcome = |id: Result<Id>| id.and_then(|id| written.next().unwrap_or(Ok(())).map(|()| id));
+    ids.into_iter().map(outcome).collect()
+}
+
+/// Whether a write may have changed something: it did, or nobody knows.
+fn touched<T>(written: &Result<T>) -> bool {
+    match written {
+        Ok(_) => true,
+        Err(error) => matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable),
+    }
+}
