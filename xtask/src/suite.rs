@@ -10,6 +10,9 @@ use std::{
 
 use crate::{cargo, root, run, servers};
 
+/// How many histories the simulation of the cache looks at in a run of everything.
+const SEEDS: &str = "2000";
+
 /// Runs everything, or with a filter only the tests whose name contains it.
 pub(crate) fn test(filter: Option<&str>) -> Result<(), String> {
     let began = Instant::now();
@@ -22,6 +25,9 @@ pub(crate) fn test(filter: Option<&str>) -> Result<(), String> {
     let report = env::temp_dir().join(format!("larder-test-report-{}", std::process::id()));
     let mut command = cargo(&root());
     command.args(["test", "--workspace", "--no-fail-fast"]).args(filter).env("LARDER_TEST_REPORT", &report);
+    if filter.is_none() && env::var_os("LARDER_SEEDS").is_none() {
+        command.env("LARDER_SEEDS", SEEDS);
+    }
     let totals = count(&mut command);
     println!("\n== ran against");
     servers.iter().for_each(|line| println!("{line}"));

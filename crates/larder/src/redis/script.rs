@@ -48,18 +48,28 @@ impl Script {
 
     /// The same call as `EVAL`, which makes the server remember the script. `None` if `evalsha` is no such call.
     pub(crate) fn with_source(evalsha: &Cmd) -> Option<Cmd> {
+        let mut cmd = Cmd::new();
+        cmd.arg("EVAL").arg(Self::of_call(evalsha)?.source);
+        simple_args(evalsha).skip(2).for_each(|arg| {
+            cmd.arg(arg);
+        });
+        Some(cmd)
+    }
+
+    /// The script that is called here.
+    fn of_call(evalsha: &Cmd) -> Option<&'static Self> {
         let mut args = simple_args(evalsha);
         let (name, digest) = (args.next()?, args.next()?);
         if !name.eq_ignore_ascii_case(b"EVALSHA") {
             return None;
         }
-        let script = *REGISTRY.read().get(std::str::from_utf8(digest).ok()?)?;
-        let mut cmd = Cmd::new();
-        cmd.arg("EVAL").arg(script.source);
-        args.for_each(|arg| {
-            cmd.arg(arg);
-        });
-        Some(cmd)
+        REGISTRY.read().get(std::str::from_utf8(digest).ok()?).copied()
+    }
+
+    /// The source of the script that is called here.
+    #[cfg(test)]
+    pub(super) fn source_of(evalsha: &Cmd) -> Option<&'static str> {
+        Some(Self::of_call(evalsha)?.source)
     }
 
     fn digest(&'static self) -> &'static str {

@@ -25,6 +25,7 @@ use crate::{
         event::Event,
         invalidate::keys_change,
     },
+    dice::dice,
     source::{SharedSink, Write},
 };
 
@@ -340,5 +341,5 @@ fn miscounted() -> Error {
 /// Doubles with every try, and is shortened at random by up to half.
 fn backoff((first, longest): (Duration, Duration), tries: u32) -> Duration {
     let pause = first.saturating_mul(1 << tries.saturating_sub(1).min(20)).min(longest);
-    pause.mul_f64(rand::rng().random_range(0.5..=1.0))
+    pause.mul_f64(dice().random_range(0.5..=1.0))
 }

@@ -1,8 +1,15 @@
 //! Flights alone: leaders that land, leaders that are lost, invalidations, and everyone who waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
-use shuttle::{future::block_on, thread};
+use shuttle::{
+    future::block_on,
+    rand::{Rng, thread_rng},
+    thread,
+};
 use tokio::time::Instant;
 
 use super::in_every_order;
@@ -15,6 +22,7 @@ use crate::{
         near::{NearEntry, Terms},
         policy::Policy,
     },
+    sync::AtomicU64,
 };
 
 type Numbers = Flights<u8, u32>;
@@ -98,8 +106,15 @@ fn a_reader_without_patience_gets_what_is_stale_or_the_answer_in_every_order() {
         let patient = leader.flight();
         let patient = thread::spawn(move || block_on(patient.wait()).expect("the flight lands"));
         leader.offer(&(stale(7), Served::Near));
-        thread::spawn(move || leader.land(answer(8), || {})).join().expect("a thread ends well");
+        let land = |leader: Leader<u8, u32>| {
+            thread::spawn(move || leader.land(answer(8), || {})).join().expect("a thread ends well");
+        };
+        let (early, late) =
+            if thread_rng().gen_bool(0.5) { (Some(leader), None) } else { (None, Some(leader)) };
+        early.map(land);
+        // If it has not landed, it is the offer that wakes them.
         waiting.into_iter().for_each(|reader| reader.join().expect("a thread ends well"));
+        late.map(land);
         assert_eq!(patient.join().expect("a thread ends well").value.as_deref(), Some(&8));
     });
 }
@@ -129,32 +144,43 @@ fn stale(number: u32) -> NearEntry<u32> {
     }
 }
 
-/// A refresh behind, an invalidation, and a second refresh: what the first brings is kept before the invalidation or not
-/// at all.
+/// A refresh behind, an invalidation, and a reader: what the refresh brings is kept before the invalidation or not at all.
 #[test]
 fn what_a_flight_keeps_is_kept_before_an_invalidation_or_not_at_all() {
     in_every_order(|| {
         let flights = Arc::new(Numbers::default());
-        // Only ever touched under the flights' own lock.
-        let near = Arc::new(parking_lot::Mutex::new(None));
+        let near = Arc::new(Near::default());
         let old = flights.begin_refresh(&KEY, basis(), 0).expect("it is the first");
         let landing = {
             let near = near.clone();
-            thread::spawn(move || old.land(answer(1), || *near.lock() = Some(1)))
+            thread::spawn(move || old.land(answer(1), || near.set(1)))
         };
         let reader = {
             let (flights, near) = (flights.clone(), near.clone());
             thread::spawn(move || {
                 if let Boarding::Lead(leader) = board(&flights) {
-                    leader.land(answer(2), || *near.lock() = Some(2));
+                    leader.land(answer(2), || near.set(2));
                 }
             })
         };
-        flights.ground(&KEY, || *near.lock() = None);
-        let after = *near.lock();
-        assert_ne!(after, Some(1), "a copy from before the invalidation");
+        flights.ground(&KEY, || near.set(0));
+        assert_ne!(near.get(), 1, "a copy from before the invalidation");
         landing.join().expect("a thread ends well");
-        assert_ne!(*near.lock(), Some(1), "a copy from before the invalidation");
+        assert_ne!(near.get(), 1, "a copy from before the invalidation");
         reader.join().expect("a thread ends well");
     });
+}
+
+/// One copy, zero for none, whose lock does not know of the flights'.
+#[derive(Default)]
+struct Near(AtomicU64);
+
+impl Near {
+    fn set(&self, number: u64) {
+        self.0.store(number, SeqCst);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(SeqCst)
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::{fmt, num::NonZeroU16, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::{KEYS, check::Checker};
 use crate::{
     Cache, Clock, Policy,
-    cache::{Consistency, ReadOptions},
+    cache::{CacheBuilder, Consistency, ReadOptions},
     redis::{Redis, simulated::World},
 };
 
@@ -33,12 +34,24 @@ impl Clock for SimulatedClock {
     }
 }
 
-pub(super) fn node_of(world: &World, node: usize, consistency: Consistency) -> Cache<String, u64> {
+/// A node whose copies last for ever unless it hears of something.
+pub(super) fn builder_of(world: &World, node: usize, consistency: Consistency) -> CacheBuilder<String, u64> {
     let redis = Redis::simulated(world, node, REDIS_DEADLINE);
     let policy = Policy::ttl(LONG).near_ttl(LONG).jitter(0.0);
     let builder = Cache::builder("simulated").redis(&redis).policy(policy).consistency(consistency);
     let builder = builder.clock(SimulatedClock(world.clone())).shards(NonZeroU16::new(2).expect("not zero"));
-    builder.tags(|key: &String, _| vec![tag_of(key)]).build().expect("the settings are sound")
+    builder.tags(|key: &String, _| vec![tag_of(key)])
+}
+
+pub(super) fn node_of(
+    world: &World,
+    node: usize,
+    consistency: Consistency,
+    keeps_copies: bool,
+) -> Cache<String, u64> {
+    let builder = builder_of(world, node, consistency);
+    let builder = if keeps_copies { builder } else { builder.near_capacity(0) };
+    builder.build().expect("the settings are sound")
 }
 
 /// Even keys and odd ones.
@@ -47,7 +60,7 @@ fn tag_of(key: &str) -> String {
     if even { "even" } else { "odd" }.to_owned()
 }
 
-fn name(key: usize) -> String {
+pub(super) fn name(key: usize) -> String {
     format!("k{key}")
 }
 
@@ -59,23 +72,64 @@ pub(super) async fn read_on_and_on(
 ) {
     loop {
         sleep(world.pause(Duration::from_millis(12))).await;
-        let key = world.pick(KEYS);
         // Now and then the database is slow.
         let slow = world.pick(12) == 0;
         let pause = world.pause(Duration::from_millis(if slow { 1_200 } else { 8 }));
-        let begun_ms = world.now_ms();
-        let database = checker.clone();
-        let load = move || async move {
-            let number = database.number(key);
-            sleep(pause).await;
-            Ok(Some(number))
-        };
-        if let Ok(read) = cache.read_with(&*name(key), &ReadOptions::default(), load).await
-            && let Some(number) = &read.value
-        {
-            checker.has_read(key, node, begun_ms, **number, &format!("{:?}", read.served));
+        let key = world.pick(KEYS);
+        match world.pick(4) {
+            0 => read_many(&world, &checker, &cache, node, (key, pause)).await,
+            _ => read_one(&world, &checker, &cache, node, (key, pause)).await,
         }
     }
+}
+
+async fn read_one(
+    world: &World,
+    checker: &Arc<Checker>,
+    cache: &Cache<String, u64>,
+    node: usize,
+    (key, pause): (usize, Duration),
+) {
+    let (begun_ms, database) = (world.now_ms(), checker.clone());
+    let load = move || async move {
+        let number = database.number(key);
+        sleep(pause).await;
+        Ok(Some(number))
+    };
+    if let Ok(read) = cache.read_with(&*name(key), &ReadOptions::default(), load).await
+        && let Some(number) = &read.value
+    {
+        checker.has_read(key, node, begun_ms, **number, &format!("{:?}", read.served));
+    }
+}
+
+/// Reads the key and the two after it at once.
+async fn read_many(
+    world: &World,
+    checker: &Arc<Checker>,
+    cache: &Cache<String, u64>,
+    node: usize,
+    (key, pause): (usize, Duration),
+) {
+    let (begun_ms, database) = (world.now_ms(), checker.clone());
+    let load = move |names: Vec<String>| {
+        let numbers: Vec<_> = names.iter().map(|name| Some(database.number(number_of(name)))).collect();
+        async move {
+            sleep(pause).await;
+            Ok(numbers)
+        }
+    };
+    let keys = [key, (key + 1) % KEYS, (key + 2) % KEYS];
+    if let Ok(read) = cache.get_many_with(&keys.map(name), load).await {
+        for (key, number) in keys.into_iter().zip(read) {
+            let number = number.expect("every key has a number");
+            checker.has_read(key, node, begun_ms, *number, "a batch");
+        }
+    }
+}
+
+fn number_of(name: &str) -> usize {
+    name[1..].parse().expect("a name has a number")
 }
 
 pub(super) async fn write_on_and_on(
@@ -98,18 +152,24 @@ pub(super) async fn write_on_and_on(
                 let keys: Vec<usize> = (0..KEYS).collect();
                 (grow(&keys), cache.clear().await.is_ok())
             }
-            2..5 => {
+            kind @ 2..6 => {
                 let pause = world.pause(Duration::from_millis(20));
+                let written = Mutex::new(Vec::new());
                 let write = async {
                     sleep(pause).await;
-                    let written = grow(&[key]);
+                    let grown = grow(&[key]);
+                    let number = grown[0].1;
+                    *written.lock() = grown;
                     sleep(pause).await;
-                    Ok(written)
+                    Ok(Some(number))
                 };
-                match cache.guarded_write(&[&*name(key)], write).await {
-                    Ok((written, told)) => (written, told.is_ok()),
-                    Err(_) => continue,
-                }
+                let told = match kind {
+                    2 | 3 => cache.put_with(&name(key), write).await.map(drop),
+                    _ => {
+                        cache.guarded_write(&[&*name(key)], write).await.and_then(|(_, told)| told.map(drop))
+                    }
+                };
+                (written.into_inner(), told.is_ok())
             }
             _ => (grow(&[key]), cache.invalidate(&*name(key)).await.is_ok()),
         };

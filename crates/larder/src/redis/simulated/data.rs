@@ -8,6 +8,8 @@ use ::redis::{Value, parse_redis_value};
 #[derive(Clone, Default)]
 pub(super) struct Data {
     items: BTreeMap<Vec<u8>, (Item, Option<u64>)>,
+    /// Nothing goes away before.
+    soonest_ms: u64,
     /// The server's replication history.
     pub(super) history: String,
 }
@@ -16,7 +18,8 @@ pub(super) struct Data {
 enum Item {
     Text(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
-    Log(BTreeMap<u64, Vec<u8>>),
+    /// The fields of each entry, names and values in turn.
+    Log(BTreeMap<u64, Vec<Vec<u8>>>),
 }
 
 /// A channel, and what was published there.
@@ -39,47 +42,65 @@ impl Data {
     }
 
     /// Carries out one command, and adds to `published` what it announces.
-    pub(super) fn run(&mut self, now_ms: u64, command: &[Vec<u8>], published: &mut Vec<Announced>) -> Value {
-        self.items.retain(|_, (_, until)| until.is_none_or(|until| now_ms < until));
-        let name = String::from_utf8_lossy(&command[0]).to_uppercase();
+    pub(super) fn run(&mut self, now_ms: u64, command: &[&[u8]], published: &mut Vec<Announced>) -> Value {
+        self.forget_what_expired(now_ms);
+        let name = String::from_utf8_lossy(command[0]).to_uppercase();
         let args = &command[1..];
         match name.as_str() {
-            "GET" => self.text(&args[0]).map_or_else(|refusal| refusal, bulk),
+            "GET" => self.text(args[0]).map_or_else(|refusal| refusal, bulk),
             "MGET" => Value::Array(args.iter().map(|key| bulk(self.text(key).ok().flatten())).collect()),
             "SET" => self.set(now_ms, args),
             "GETRANGE" => self.range(args),
             "SETRANGE" => self.overwrite(args),
             "PEXPIRE" => self.expire(now_ms, args),
-            "PTTL" => Value::Int(match self.items.get(&args[0]) {
+            "PTTL" => Value::Int(match self.items.get(args[0]) {
                 None => -2,
                 Some((_, None)) => -1,
                 Some((_, Some(until))) => (until - now_ms) as i64,
             }),
             "INCR" => {
-                let next = self.text(&args[0]).ok().flatten().map_or(0, |text| number(&text)) + 1;
-                let until = self.items.get(&args[0]).and_then(|(_, until)| *until);
-                self.items.insert(args[0].clone(), (Item::Text(next.to_string().into_bytes()), until));
+                let next = self.text(args[0]).ok().flatten().map_or(0, |text| number(&text)) + 1;
+                let until = self.items.get(args[0]).and_then(|(_, until)| *until);
+                self.items.insert(args[0].to_vec(), (Item::Text(next.to_string().into_bytes()), until));
                 Value::Int(next as i64)
             }
-            "EXISTS" => Value::Int(args.iter().filter(|key| self.items.contains_key(*key)).count() as i64),
+            "EXISTS" => Value::Int(args.iter().filter(|key| self.items.contains_key(**key)).count() as i64),
             "UNLINK" => {
-                Value::Int(args.iter().filter(|key| self.items.remove(*key).is_some()).count() as i64)
+                Value::Int(args.iter().filter(|key| self.items.remove(**key).is_some()).count() as i64)
             }
-            "HGET" => bulk(self.hash(&args[0]).get(&args[1]).cloned()),
+            "HMGET" => {
+                let hash = self.hash(args[0]);
+                Value::Array(args[1..].iter().map(|field| bulk(hash.get(*field).cloned())).collect())
+            }
+            "HLEN" => Value::Int(self.hash(args[0]).len() as i64),
+            "HEXISTS" => Value::Int(i64::from(self.hash(args[0]).contains_key(args[1]))),
+            "HGET" => bulk(self.hash(args[0]).get(args[1]).cloned()),
             "HGETALL" => {
-                let fields = self.hash(&args[0]).iter();
+                let fields = self.hash(args[0]).iter();
                 Value::Array(
                     fields.flat_map(|(name, value)| [name, value].map(|it| bulk(Some(it.clone())))).collect(),
                 )
             }
             "HSET" => {
-                Value::Int(i64::from(self.hash(&args[0]).insert(args[1].clone(), args[2].clone()).is_none()))
+                let hash = self.hash(args[0]);
+                let fields = args[1..].chunks(2);
+                let new = fields.filter(|it| hash.insert(it[0].to_vec(), it[1].to_vec()).is_none());
+                Value::Int(new.count() as i64)
             }
-            "HDEL" => Value::Int(i64::from(self.hash(&args[0]).remove(&args[1]).is_some())),
+            "HDEL" => Value::Int(i64::from(self.hash(args[0]).remove(args[1]).is_some())),
             "XADD" => self.log(args),
-            "XRANGE" => self.logged(args),
+            "XRANGE" => self.logged(args[0], args[1], args[2], args.get(4)),
+            "XREVRANGE" => self.last_logged(args[0]),
+            "XLEN" => Value::Int(self.entries(args[0]).map_or(0, |entries| entries.len() as i64)),
+            "XDEL" => match self.items.get_mut(args[0]) {
+                Some((Item::Log(entries), _)) => {
+                    let ids = args[1..].iter().filter_map(|id| number_of_id(id));
+                    Value::Int(ids.filter(|id| entries.remove(id).is_some()).count() as i64)
+                }
+                _ => Value::Int(0),
+            },
             "SPUBLISH" => {
-                published.push((args[0].clone(), args[1].clone()));
+                published.push((args[0].to_vec(), args[1].to_vec()));
                 Value::Int(0)
             }
             "TIME" => Value::Array(vec![
@@ -91,6 +112,14 @@ impl Data {
         }
     }
 
+    fn forget_what_expired(&mut self, now_ms: u64) {
+        if now_ms < self.soonest_ms {
+            return;
+        }
+        self.items.retain(|_, (_, until)| until.is_none_or(|until| now_ms < until));
+        self.soonest_ms = self.items.values().filter_map(|(_, until)| *until).min().unwrap_or(u64::MAX);
+    }
+
     fn text(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Value> {
         match self.items.get(key) {
             None => Ok(None),
@@ -99,17 +128,18 @@ impl Data {
         }
     }
 
-    fn set(&mut self, now_ms: u64, args: &[Vec<u8>]) -> Value {
+    fn set(&mut self, now_ms: u64, args: &[&[u8]]) -> Value {
         let option = |name: &str| args[2..].iter().position(|arg| arg.eq_ignore_ascii_case(name.as_bytes()));
-        let old = match self.text(&args[0]) {
+        let old = match self.text(args[0]) {
             Ok(old) => old,
             Err(refusal) => return refusal,
         };
         let stays = option("NX").is_some() && old.is_some();
         if !stays {
-            let kept = option("KEEPTTL").and_then(|_| self.items.get(&args[0])?.1);
-            let until = option("PX").map(|at| now_ms + number(&args[at + 3])).or(kept);
-            self.items.insert(args[0].clone(), (Item::Text(args[1].clone()), until));
+            let kept = option("KEEPTTL").and_then(|_| self.items.get(args[0])?.1);
+            let until = option("PX").map(|at| now_ms + number(args[at + 3])).or(kept);
+            self.items.insert(args[0].to_vec(), (Item::Text(args[1].to_vec()), until));
+            self.soonest_ms = self.soonest_ms.min(until.unwrap_or(u64::MAX));
         }
         match (option("GET"), stays) {
             (Some(_), _) => bulk(old),
@@ -118,8 +148,8 @@ impl Data {
         }
     }
 
-    fn range(&self, args: &[Vec<u8>]) -> Value {
-        match self.text(&args[0]) {
+    fn range(&self, args: &[&[u8]]) -> Value {
+        match self.text(args[0]) {
             Err(refusal) => refusal,
             Ok(text) => {
                 let text = text.unwrap_or_default();
@@ -128,32 +158,33 @@ impl Data {
                     Some(back) => text.len() as i64 - number(back) as i64,
                     None => number(arg) as i64,
                 };
-                let end = text.len().min((place(&args[2]) + 1).max(0) as usize);
-                bulk(Some(text.get(place(&args[1]).max(0) as usize..end).unwrap_or_default().to_vec()))
+                let end = text.len().min((place(args[2]) + 1).max(0) as usize);
+                bulk(Some(text.get(place(args[1]).max(0) as usize..end).unwrap_or_default().to_vec()))
             }
         }
     }
 
-    fn overwrite(&mut self, args: &[Vec<u8>]) -> Value {
-        let Some((Item::Text(text), _)) = self.items.get_mut(&args[0]) else {
+    fn overwrite(&mut self, args: &[&[u8]]) -> Value {
+        let Some((Item::Text(text), _)) = self.items.get_mut(args[0]) else {
             return refusal("ERR the simulation overwrites only what is there");
         };
-        let at = number(&args[1]) as usize;
+        let at = number(args[1]) as usize;
         text.resize(text.len().max(at + args[2].len()), 0);
-        text[at..at + args[2].len()].copy_from_slice(&args[2]);
+        text[at..at + args[2].len()].copy_from_slice(args[2]);
         Value::Int(text.len() as i64)
     }
 
-    fn expire(&mut self, now_ms: u64, args: &[Vec<u8>]) -> Value {
-        let wanted = now_ms + number(&args[1]);
-        let only_later = args.get(2).is_some_and(|option| option == b"GT");
-        let only_earlier = args.get(2).is_some_and(|option| option == b"LT");
-        let Some((_, until)) = self.items.get_mut(&args[0]) else { return Value::Int(0) };
+    fn expire(&mut self, now_ms: u64, args: &[&[u8]]) -> Value {
+        let wanted = now_ms + number(args[1]);
+        let only_later = args.get(2).is_some_and(|option| *option == b"GT");
+        let only_earlier = args.get(2).is_some_and(|option| *option == b"LT");
+        let Some((_, until)) = self.items.get_mut(args[0]) else { return Value::Int(0) };
         let is_later = until.is_some_and(|until| wanted > until);
         if (only_later && !is_later) || (only_earlier && is_later) {
             return Value::Int(0);
         }
         *until = Some(wanted);
+        self.soonest_ms = self.soonest_ms.min(wanted);
         Value::Int(1)
     }
 
@@ -166,36 +197,56 @@ impl Data {
         }
     }
 
-    /// `XADD key MAXLEN ~ n id field value`
-    fn log(&mut self, args: &[Vec<u8>]) -> Value {
-        let id = String::from_utf8_lossy(&args[4]).into_owned();
-        let number = id.split('-').next().and_then(|number| number.parse().ok()).expect("an id has a number");
+    /// `XADD key [MAXLEN ~ n] id field value …`
+    fn log(&mut self, args: &[&[u8]]) -> Value {
+        let is_bounded = args[1] == b"MAXLEN";
+        let at = if is_bounded { 4 } else { 1 };
+        let number = number_of_id(args[at]).expect("an id has a number");
         let (item, _) =
-            self.items.entry(args[0].clone()).or_insert_with(|| (Item::Log(BTreeMap::new()), None));
+            self.items.entry(args[0].to_vec()).or_insert_with(|| (Item::Log(BTreeMap::new()), None));
         let Item::Log(entries) = item else { return refusal("WRONGTYPE another type") };
         if entries.keys().next_back().is_some_and(|last| *last >= number) {
             return refusal(
                 "ERR The ID specified in XADD is equal or smaller than the target stream top item",
             );
         }
-        entries.insert(number, args[6].clone());
-        while entries.len() > LOGGED {
+        entries.insert(number, args[at + 1..].iter().map(|it| it.to_vec()).collect());
+        while is_bounded && entries.len() > LOGGED {
             entries.pop_first();
         }
-        bulk(Some(id.into_bytes()))
+        bulk(Some(args[at].to_vec()))
     }
 
-    /// `XRANGE key <number>-0 + COUNT n`
-    fn logged(&self, args: &[Vec<u8>]) -> Value {
-        let Some((Item::Log(entries), _)) = self.items.get(&args[0]) else { return Value::Array(Vec::new()) };
-        let first = String::from_utf8_lossy(&args[1]).split('-').next().and_then(|it| it.parse().ok());
-        let entry = |(number, event): (&u64, &Vec<u8>)| {
-            let id = bulk(Some(format!("{number}-0").into_bytes()));
-            Value::Array(vec![id, Value::Array(vec![bulk(Some(b"e".to_vec())), bulk(Some(event.clone()))])])
-        };
-        let from = entries.range(first.unwrap_or(0_u64)..);
-        Value::Array(from.take(number(&args[4]) as usize).map(entry).collect())
+    fn entries(&self, key: &[u8]) -> Option<&BTreeMap<u64, Vec<Vec<u8>>>> {
+        match self.items.get(key) {
+            Some((Item::Log(entries), _)) => Some(entries),
+            _ => None,
+        }
     }
+
+    /// `XRANGE key first last [COUNT n]`
+    fn logged(&self, key: &[u8], first: &[u8], last: &[u8], count: Option<&&[u8]>) -> Value {
+        let Some(entries) = self.entries(key) else { return Value::Array(Vec::new()) };
+        let range = number_of_id(first).unwrap_or(0)..=number_of_id(last).unwrap_or(u64::MAX);
+        let most = count.map_or(usize::MAX, |count| number(count) as usize);
+        Value::Array(entries.range(range).take(most).map(entry).collect())
+    }
+
+    /// `XREVRANGE key + - COUNT 1`
+    fn last_logged(&self, key: &[u8]) -> Value {
+        let last = self.entries(key).and_then(|entries| entries.last_key_value());
+        Value::Array(last.map(entry).into_iter().collect())
+    }
+}
+
+fn entry((number, fields): (&u64, &Vec<Vec<u8>>)) -> Value {
+    let id = bulk(Some(format!("{number}-0").into_bytes()));
+    Value::Array(vec![id, Value::Array(fields.iter().map(|field| bulk(Some(field.clone()))).collect())])
+}
+
+/// Of `7-0`; none of `-` and `+`.
+fn number_of_id(id: &[u8]) -> Option<u64> {
+    std::str::from_utf8(id).ok()?.split('-').next()?.parse().ok()
 }
 
 fn bulk(bytes: Option<Vec<u8>>) -> Value {

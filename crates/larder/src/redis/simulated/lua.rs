@@ -17,7 +17,7 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn run(&mut self, command: &[Vec<u8>]) -> Value {
+    pub(super) fn run(&mut self, command: &[&[u8]]) -> Value {
         self.data.run(self.now_ms, command, &mut self.published)
     }
 }
@@ -25,7 +25,8 @@ impl Store {
 /// A Lua like that in Redis, with `redis.call` and `redis.pcall`.
 pub(super) struct Scripts {
     lua: Lua,
-    read: HashMap<Vec<u8>, Function>,
+    /// By where the source lies, which is quicker than by what it says.
+    read: HashMap<usize, Function>,
 }
 
 impl Scripts {
@@ -35,6 +36,7 @@ impl Scripts {
             let store = Arc::clone(store);
             lua.create_function(move |lua, words: Variadic<Word>| {
                 let command: Vec<Vec<u8>> = words.iter().map(argument).collect();
+                let command: Vec<&[u8]> = command.iter().map(|word| &**word).collect();
                 match store.lock().run(&command) {
                     Value::ServerError(error) if raises => {
                         Err(mlua::Error::runtime(format!("{} {:?}", error.code(), error.details())))
@@ -51,21 +53,19 @@ impl Scripts {
         Self { lua, read: HashMap::new() }
     }
 
-    /// `EVAL source count key … arg …`
-    pub(super) fn run(&mut self, command: &[Vec<u8>]) -> Value {
-        let count: usize = String::from_utf8_lossy(&command[2]).parse().expect("a count of keys");
-        let (keys, args) = command[3..].split_at(count);
-        let list = |words: &[Vec<u8>]| {
+    /// `EVAL source count key … arg …`, the words from the count on.
+    pub(super) fn run(&mut self, source: &'static str, words: &[&[u8]]) -> Value {
+        let count: usize = String::from_utf8_lossy(words[0]).parse().expect("a count of keys");
+        let (keys, args) = words[1..].split_at(count);
+        let list = |words: &[&[u8]]| {
             let words = words.iter().map(|word| self.lua.create_string(word).expect("a string is made"));
             self.lua.create_sequence_from(words).expect("a table is made")
         };
         self.lua.globals().set("KEYS", list(keys)).expect("a global is set");
         self.lua.globals().set("ARGV", list(args)).expect("a global is set");
-        let source = &command[1];
-        let script = self.read.entry(source.clone()).or_insert_with(|| {
+        let script = self.read.entry(source.as_ptr() as usize).or_insert_with(|| {
             // The first line may be `#!lua flags=…`, which is for the server.
-            let text = String::from_utf8_lossy(source);
-            let text = text.strip_prefix("#!").map_or(&*text, |rest| &rest[rest.find('\n').unwrap_or(0)..]);
+            let text = source.strip_prefix("#!").map_or(source, |rest| &rest[rest.find('\n').unwrap_or(0)..]);
             self.lua.load(text).into_function().expect("a script is Lua")
         });
         match script.call::<Word>(()) {

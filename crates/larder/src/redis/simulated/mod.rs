@@ -112,16 +112,13 @@ impl State {
     fn execute(&mut self, cmd: &Cmd) -> (Value, Vec<Announced>) {
         let now_ms = self.now_ms();
         self.store.lock().now_ms = now_ms;
-        let reply = match Script::with_source(cmd) {
-            Some(by_source) => self.scripts.run(&words(&by_source)),
-            None => self.store.lock().run(&words(cmd)),
+        let words: Vec<&[u8]> = simple_args(cmd).collect();
+        let reply = match Script::source_of(cmd) {
+            Some(source) => self.scripts.run(source, &words[2..]),
+            None => self.store.lock().run(&words),
         };
         (reply, std::mem::take(&mut self.store.lock().published))
     }
-}
-
-fn words(cmd: &Cmd) -> Vec<Vec<u8>> {
-    simple_args(cmd).map(<[u8]>::to_vec).collect()
 }
 
 fn history(dice: &mut StdRng) -> String {
