@@ -6,7 +6,7 @@
 -- ARGV[1] an epoch for the case that there is none  ARGV[2] the event  ARGV[3] the key's text  ARGV[4] the slot's bytes
 -- ARGV[5] backlog from which on writers wait  ARGV[6] backlog from which on they are refused
 -- Returns {epoch, number, version, 1 if the writer has to wait}, all as text; {} if refused
--- Cost    O(1), ten calls of Redis, two more if the clock was set back        Clock  the server's (TIME)
+-- Cost    O(1), eleven calls of Redis, two more if the clock was set back        Clock  the server's (TIME)
 -- Retry   a repeat appends the operation again, which is harmless unless somebody else wrote in between
 local call = redis.call
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -39,9 +39,8 @@ call('HSET', pending, key, version)
 call('SET', KEYS[5], bytes)
 call('UNLINK', KEYS[6])
 
-local found = call('MGET', epoch_key, seq_key)
-local epoch = found[1]
-if not epoch or not found[2] then
+local epoch = call('GET', epoch_key)
+if not epoch or call('EXISTS', seq_key) == 0 then
   -- One of the two was lost, and with it the meaning of all numbers before.
   epoch = ARGV[1]
   call('SET', epoch_key, epoch)
