@@ -6,6 +6,9 @@ use larder::cache::{Consistency, Policy};
 
 use crate::config::{reader::Reader, setting::ByteSize};
 
+/// As many as a collection has shards.
+const MOST_REPLICAS: u32 = 16;
+
 /// How one collection, or every collection by default, is cached.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CacheSettings {
@@ -23,6 +26,8 @@ pub(crate) struct CacheSettings {
     pub near_ttl: Option<Duration>,
     /// How long a node serves its own copy of a hot document without asking Redis, if longer.
     pub hot_near_ttl: Option<Duration>,
+    /// In how many shards a hot document may stand; all nodes must agree.
+    pub hot_replicas: u32,
     /// How far the copies of different nodes may drift apart; all nodes must agree.
     pub consistency: ConsistencyMode,
     /// The bound that belongs to it.
@@ -53,6 +58,7 @@ impl Default for CacheSettings {
             stale_if_error: Duration::from_secs(600),
             near_ttl: None,
             hot_near_ttl: None,
+            hot_replicas: 1,
             consistency: ConsistencyMode::Bounded,
             consistency_bound: Duration::from_secs(1),
             write: WriteMode::Around,
@@ -137,6 +143,7 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
         stale_if_error: table.get("stale_if_error", base.stale_if_error),
         near_ttl: table.find("near_ttl").or(base.near_ttl),
         hot_near_ttl: table.find("hot_near_ttl").or(base.hot_near_ttl),
+        hot_replicas: table.get("hot_replicas", base.hot_replicas),
         consistency: table.get("consistency", base.consistency),
         consistency_bound: table.get("consistency_bound", base.consistency_bound),
         write: table.get("write", base.write),
@@ -149,6 +156,9 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
     };
     if !(Duration::from_millis(20)..=Duration::from_secs(60)).contains(&settings.consistency_bound) {
         table.report("consistency_bound", "must be between 20ms and 60s");
+    }
+    if !(1..=MOST_REPLICAS).contains(&settings.hot_replicas) {
+        table.report("hot_replicas", "must be between 1 and 16");
     }
     if settings.hot_near_ttl.is_some() && settings.consistency == ConsistencyMode::Local {
         table.report("hot_near_ttl", "needs bounded or strict consistency");

@@ -28,6 +28,7 @@ use crate::{
         log::Follower,
         near::Near,
         prints::Prints,
+        route,
         shared::Shared,
         stats::Stats,
     },
@@ -66,6 +67,7 @@ pub struct CacheBuilder<K, V> {
     behind: Option<(WriteBehind, ParseKey<K>)>,
     consistency: Consistency,
     failover_window: Duration,
+    hot_replicas: u16,
     tags_of: Option<TagsOf<K, V>>,
     ttl_of: Option<TtlOf<V>>,
     draws: Option<Draws>,
@@ -106,6 +108,7 @@ where
             behind: None,
             consistency: Consistency::default(),
             failover_window: FAILOVER_WINDOW,
+            hot_replicas: 1,
             tags_of: None,
             ttl_of: None,
             draws: None,
@@ -225,6 +228,18 @@ where
         self
     }
 
+    /// In how many shards a hot key may stand, its own included; all nodes must agree, so raise the [`version`](Self::version)
+    /// with it. In a cluster the shards are on different servers: reads of a key that is hot ([`HotKey::is_hot`](crate::cache::HotKey))
+    /// are then spread over several of them, each node reading it from one. Batches read every key at home.
+    ///
+    /// Cost: an invalidation or a guarded write of any key goes to so many shards instead of one, all at the same time, since any node may hold
+    /// it hot. A hot key is loaded once for each shard, and its entries expire each by its own time. On a node that reads hot keys
+    /// elsewhere, a read with a token looks past the near tier. Default: 1, and a key stands at home alone. Means nothing without Redis.
+    pub fn hot_replicas(mut self, shards: u16) -> Self {
+        self.hot_replicas = shards;
+        self
+    }
+
     /// The tags of every loaded value, beside those that a call gives: `org:7`, `category:tea`. A purge of a tag that comes
     /// while the value is being loaded wins, whatever the value says.
     pub fn tags(mut self, tags: impl Fn(&K, &V) -> Vec<String> + Send + Sync + 'static) -> Self {
@@ -291,6 +306,7 @@ where
             let message = "needs bounded or strict consistency: else nothing notices that a copy is old";
             return Err(Error::new(ErrorKind::Config, message).with_field("hot_near_ttl"));
         }
+        route::check(self.hot_replicas, self.shards.get(), self.behind.is_some())?;
         let bound = self.consistency.bound();
         if bound < MIN_BOUND || bound > MAX_BOUND {
             return Err(
@@ -300,6 +316,7 @@ where
         let longest_life_ms = self.policy.keep().as_millis() as u64;
         let node = dice().random();
         let shared = self.shared_tier()?;
+        let replica = shared.as_ref().and_then(|shared| shared.replica_for(node)).map(Arc::new);
         let coherence = Arc::new(match &shared {
             None => Coherence::alone(),
             Some(_) => Coherence::of_shards(self.shards.get()),
@@ -328,6 +345,7 @@ where
             near_ttl_ms: near_ttl.as_millis() as u64,
             near,
             shared,
+            replica,
             codec: self.codec,
             source: self.source,
             sink: self.sink,
@@ -390,14 +408,15 @@ where
         let space = Space::new(redis.app(), &self.name, self.shards, self.version)?;
         // A tag's mark must outlive every entry that has the tag.
         let keep_ms = MAX_LIFETIME.min(self.policy.keep() * 2).as_millis() as u64;
-        Ok(Some(Arc::new(Shared::new(
+        let shared = Shared::new(
             redis.clone(),
             space,
             self.policy.max_entry_bytes,
             keep_ms,
             self.behind.is_some(),
             self.parts.clone(),
-        ))))
+        );
+        Ok(Some(Arc::new(shared.with_replicas(self.hot_replicas))))
     }
 }
 

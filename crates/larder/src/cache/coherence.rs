@@ -17,7 +17,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    cache::entry::PENDING,
+    cache::{entry::PENDING, route::Route},
     sync::{AtomicBool, AtomicU32, AtomicU64, RwLock},
 };
 
@@ -57,6 +57,8 @@ pub(crate) struct Basis {
     pub(crate) at: Position,
     /// How many purges of tags this node had heard of in the shard: what tags a load belongs to is only known at its end.
     pub(crate) tag_purges: u32,
+    /// Which of the key's shards it is about.
+    pub(crate) route: Route,
 }
 
 /// The last purge of one tag in one shard.
@@ -153,7 +155,11 @@ impl Coherence {
     /// Taken before a look-up or a load begins; what it brings is good while the stamp is.
     pub(crate) fn stamp(&self, text: &str) -> Stamp {
         let hash = xxh3_64(text.as_bytes());
-        let (shard, bucket) = ((hash % self.shards.len() as u64) as u16, Self::bucket_of(hash));
+        self.stamp_in((hash % self.shards.len() as u64) as u16, hash)
+    }
+
+    fn stamp_in(&self, shard: u16, hash: u64) -> Stamp {
+        let bucket = Self::bucket_of(hash);
         Stamp {
             shard,
             bucket,
@@ -164,10 +170,15 @@ impl Coherence {
 
     /// What a load of this key that begins now stands on.
     pub(crate) fn basis(&self, text: &str) -> Basis {
+        self.basis_in(self.shard_of(text), Route::Home, text)
+    }
+
+    /// The same for one of its shards.
+    pub(crate) fn basis_in(&self, shard: u16, route: Route, text: &str) -> Basis {
         // The position first: an invalidation in between spoils the stamp or is later than the position.
-        let at = self.position(self.shard_of(text));
-        let stamp = self.stamp(text);
-        Basis { stamp, at, tag_purges: self.tag_purges(&stamp) }
+        let at = self.position(shard);
+        let stamp = self.stamp_in(shard, xxh3_64(text.as_bytes()));
+        Basis { stamp, at, tag_purges: self.tag_purges(&stamp), route }
     }
 
     fn tag_purges(&self, stamp: &Stamp) -> u32 {

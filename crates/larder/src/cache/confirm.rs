@@ -106,7 +106,9 @@ where
         stored: &Envelope,
         life: Lifetime,
     ) -> Option<Option<NearEntry<V>>> {
-        let (Some(shared), Some(lease)) = (&self.shared, order.lease) else { return None };
+        let (Some(shared), Some(lease)) = (self.shared_by(order.basis.route), order.lease) else {
+            return None;
+        };
         let life = Lifetime { load_us: stored.life.load_us, ..life };
         let renewed =
             Envelope { created_unix_ms: self.clock.unix_ms(), life, at: order.basis.at, ..stored.clone() };

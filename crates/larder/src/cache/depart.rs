@@ -62,7 +62,7 @@ where
     }
 
     async fn first_look(&self, plan: &mut Plan<V>) -> Option<Result<Lookup>> {
-        let shared = self.shared.as_ref()?;
+        let shared = self.shared_by(plan.basis.route)?;
         if !shared.unsent.trusts(&plan.text, self.clock.monotonic_ms()) {
             return None;
         }

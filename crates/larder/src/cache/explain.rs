@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::cache::MissReason;
+use crate::{
+    ErrorKind,
+    cache::{MissReason, coherence::Coherence, entry::Slot, shared::Shared},
+};
 
 /// The state of one key, tier by tier. Made by [`Cache::explain`](crate::cache::Cache::explain).
 #[non_exhaustive]
@@ -58,4 +61,34 @@ pub enum TierState {
     Corrupt(String),
     /// The tier could not be asked.
     Unreachable(String),
+}
+
+impl Shared {
+    /// What the slot holds, for `explain`. Two round trips.
+    pub(crate) async fn state(&self, key: &str, coherence: &Coherence, now_unix_ms: u64) -> TierState {
+        let (slot, remaining) = (self.peek(key).await, self.remaining(key).await);
+        let left = remaining.ok().flatten().unwrap_or_default();
+        match slot {
+            Ok(None) => TierState::Empty,
+            Ok(Some(Slot::Lease(_))) => TierState::Leased { runs_out_in: left },
+            Ok(Some(Slot::Blocked)) => TierState::Blocked { runs_out_in: left },
+            Ok(Some(Slot::Value(envelope))) => {
+                if !coherence.is_after_clear(self.shard_of(key), envelope.at) {
+                    return TierState::Purged;
+                }
+                let age_ms = envelope.age_ms(now_unix_ms);
+                TierState::Holds {
+                    present: envelope.payload.is_some(),
+                    age: Duration::from_millis(age_ms),
+                    fresh_for: Duration::from_millis(
+                        u64::from(envelope.life.fresh_ms).saturating_sub(age_ms),
+                    ),
+                    kept_for: left,
+                    size: envelope.payload.map_or(0, |payload| payload.len()),
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Corrupt => TierState::Corrupt(error.to_string()),
+            Err(error) => TierState::Unreachable(error.to_string()),
+        }
+    }
 }

@@ -17,6 +17,7 @@ use crate::{
         flight::{Leader, Spare},
         inner::{Inner, NearLook},
         near::NearEntry,
+        route::Route,
         shared::{LEASE, Lookup, Shared},
         stats::Counter,
         store::{Load, loaded},
@@ -126,7 +127,7 @@ where
                 let order = RefreshOrder { policy: plan.policy, tags: plan.tags, ahead_of };
                 self.refresh(key, order, load).await;
             }
-            after => self.clean_up(&plan.text, after).await,
+            after => self.clean_up(plan.basis.route, &plan.text, after).await,
         }
     }
 
@@ -140,7 +141,7 @@ where
         load: Loader<V>,
     ) {
         let text = key.to_string();
-        let basis = self.coherence.basis(&text);
+        let basis = self.basis(self.route_of(&key, None), &text);
         let Some(leader) = self.flights.begin_refresh(&key, basis, self.clock.monotonic_ms()) else {
             return;
         };
@@ -181,20 +182,20 @@ where
         if fetched.keep.is_some() {
             return leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
         }
-        self.clean_up(&text, fetched.after).await;
+        self.clean_up(basis.route, &text, fetched.after).await;
         sleep(REFRESH_PAUSE).await;
         leader.land(fetched.answer, || {});
     }
 
-    async fn clean_up(&self, text: &str, after: After<V>) {
+    async fn clean_up(&self, route: Route, text: &str, after: After<V>) {
         match after {
             After::Nothing | After::Refresh(..) | After::TooLarge(None) => {}
-            After::Release(lease) | After::TooLarge(Some(lease)) => self.give_back(text, &lease).await,
+            After::Release(lease) | After::TooLarge(Some(lease)) => self.give_back(route, text, &lease).await,
         }
     }
 
-    pub(crate) async fn give_back(&self, text: &str, lease: &Lease) {
-        if let Some(shared) = &self.shared
+    pub(crate) async fn give_back(&self, route: Route, text: &str, lease: &Lease) {
+        if let Some(shared) = self.shared_by(route)
             && shared.release(text, lease).await.is_err()
         {
             // It runs out by itself.
@@ -264,7 +265,7 @@ where
     }
 
     async fn right_to_load(&self, leader: &Leader<K, V>, plan: &mut Plan<V>) -> Right<V> {
-        let Some(shared) = &self.shared else { return Right::Unleased(plan.reason) };
+        let Some(shared) = self.shared_by(plan.basis.route) else { return Right::Unleased(plan.reason) };
         if !shared.unsent.trusts(&plan.text, self.clock.monotonic_ms()) {
             return Right::Unleased(MissReason::Invalidated);
         }
@@ -272,7 +273,7 @@ where
             if let Some(entry) = self.still_pending(shared, plan).await {
                 return Right::Found(entry);
             }
-            let leased = match self.stand(&plan.text).await {
+            let leased = match self.stand(plan.basis.route, &plan.text).await {
                 Ok(basis) => {
                     plan.basis = basis;
                     shared.lease_refresh(&plan.text, &plan.lease).await
@@ -295,7 +296,7 @@ where
         }
         match shared.peek(&plan.text).await {
             Ok(Some(Slot::Value(envelope)))
-                if envelope.is_pending() && self.recheck(&plan.text).await.is_ok() =>
+                if envelope.is_pending() && self.recheck(plan.basis.route, &plan.text).await.is_ok() =>
             {
                 self.entry_from(&envelope, plan.basis).await.ok().flatten()
             }
@@ -403,10 +404,12 @@ where
         basis: Basis,
         ahead_of: Option<u64>,
     ) -> Option<Right<V>> {
-        let Some(shared) = &self.shared else { return Some(Right::Unleased(MissReason::Expired)) };
+        let Some(shared) = self.shared_by(basis.route) else {
+            return Some(Right::Unleased(MissReason::Expired));
+        };
         let mut previous = None;
         if let Ok(Some(Slot::Value(envelope))) = shared.peek(text).await
-            && self.recheck(text).await.is_ok()
+            && self.recheck(basis.route, text).await.is_ok()
             && self.coherence.is_after_clear(shared.shard_of(text), envelope.at)
             && let Ok(Some(entry)) = self.entry_from(&envelope, basis).await
         {
@@ -452,7 +455,7 @@ where
         let begun_us = self.clock.stopwatch_us();
         let shown = previous.as_ref().and_then(|previous| previous.entry.value.clone());
         let loading = self.load(order.policy, || load(shown));
-        let value = match (&self.shared, &order.lease) {
+        let value = match (self.shared_by(order.basis.route), &order.lease) {
             (Some(shared), Some(lease)) => while_renewing(shared, &[order.text], lease, loading).await,
             _ => loading.await,
         };

@@ -59,6 +59,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) near_ttl_ms: u64,
     pub(crate) near: Option<Near<K, V>>,
     pub(crate) shared: Option<Arc<Shared>>,
+    /// Where this node looks hot keys up, if not at home.
+    pub(crate) replica: Option<Arc<Shared>>,
     /// Always there beside Redis; the builder sees to it.
     pub(crate) codec: Option<SharedCodec<V>>,
     pub(crate) source: Option<SharedSource<K, V>>,
@@ -282,7 +284,9 @@ where
     /// Whether this node has applied everything that the reader wants to see.
     fn is_at(&self, key: &K, options: &ReadOptions) -> bool {
         options.at_least.as_ref().is_none_or(|token| {
-            !self.concerns(key, token) || self.coherence.has_applied(token.shard(), token.position())
+            // What this node has of a replica, its home's sequence does not tell.
+            !self.concerns(key, token)
+                || self.replica.is_none() && self.coherence.has_applied(token.shard(), token.position())
         })
     }
 
@@ -333,7 +337,7 @@ where
     ) -> Result<Read<V>> {
         let now_ms = self.clock.monotonic_ms();
         let text = key.to_string();
-        let basis = self.coherence.basis(&text);
+        let basis = self.basis(self.route_of(&key, Some(options)), &text);
         let joins = options.mode == ReadMode::Cached && self.is_at(&key, options);
         match self.flights.board(&key, basis, now_ms, |flight| joins && self.may_join(flight, now_ms)) {
             Boarding::Join(flight) => self.await_landing(&flight, policy.soft_deadline).await,
@@ -421,14 +425,15 @@ where
                 _ => TierState::Empty,
             },
         };
-        let shared = match &self.shared {
+        let looked_up = self.shared_by(self.route_of(key, None));
+        let shared = match looked_up {
             None => None,
             Some(shared) => Some(shared.state(&text, &self.coherence, self.clock.unix_ms()).await),
         };
         Explain {
             near,
             shared,
-            slot_key: self.shared.as_ref().and_then(|shared| shared.slot_key(&text).ok()),
+            slot_key: looked_up.and_then(|shared| shared.slot_key(&text).ok()),
             last_seen: self.near.as_ref().and_then(|near| near.recall(key)),
             invalidation_owed: self
                 .shared

@@ -55,7 +55,7 @@ where
         let debts = keys.iter().map(|key| Debt::Key(key.to_string())).collect();
         let tokens = self.pay(debts).await;
         self.forget_near(keys);
-        tokens
+        Ok(self.home_tokens(tokens?, keys))
     }
 
     /// Purges a tag: one short script for each shard, however many entries have it.
@@ -139,7 +139,11 @@ where
         let (mut whole, mut calls) = (Vec::new(), Vec::new());
         for debt in debts {
             match debt {
-                Debt::Key(text) => keys.entry(shared.shard_of(text)).or_default().push(text.clone()),
+                Debt::Key(text) => {
+                    for shard in shared.shards_of(text) {
+                        keys.entry(shard).or_default().push(text.clone());
+                    }
+                }
                 Debt::Tag(tag) => whole.push((Action::Tag(*tag), Change::Tag(*tag))),
                 Debt::Clear => whole.push((Action::Clear, Change::Clear)),
                 Debt::TagIn(shard, tag) => calls.push((*shard, Action::Tag(*tag), Change::Tag(*tag))),

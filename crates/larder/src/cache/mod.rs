@@ -70,6 +70,7 @@ mod prints;
 mod purge;
 mod read;
 mod recent;
+mod route;
 mod shared;
 #[cfg(test)]
 mod simulation;

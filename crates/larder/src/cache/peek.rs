@@ -21,12 +21,13 @@ where
         if let NearLook::Fresh(entry) = self.look_near(key) {
             return Ok(Some(entry.read(Served::Near, self.clock.monotonic_ms())));
         }
-        let Some(shared) = &self.shared else { return Ok(None) };
+        let route = self.route_of(key, None);
+        let Some(shared) = self.shared_by(route) else { return Ok(None) };
         let text = key.to_string();
         if !shared.unsent.trusts(&text, self.clock.monotonic_ms()) {
             return Ok(None);
         }
-        let basis = self.stand(&text).await?;
+        let basis = self.stand(route, &text).await?;
         let Some(Slot::Value(envelope)) = shared.peek(&text).await? else { return Ok(None) };
         let entry = self.fresh_at_hand(&envelope, basis);
         Ok(entry.map(|entry| entry.read(Served::Shared, self.clock.monotonic_ms())))

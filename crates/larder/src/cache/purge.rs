@@ -1,6 +1,11 @@
 //! Purging by pattern: every key whose text matches a glob, found by bounded steps on each primary.
 
-use std::{collections::BTreeMap, fmt, hash::Hash, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    hash::Hash,
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 
@@ -64,11 +69,15 @@ where
         loop {
             let (next, texts) = shared.scan(*first, kind, cursor, pattern).await?;
             let mut by_shard: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+            // A key and its replica may be found in one step.
+            let texts: BTreeSet<String> = texts.into_iter().collect();
+            purged += texts.len() as u64;
             for text in texts {
-                by_shard.entry(shared.shard_of(&text)).or_default().push(text);
+                for shard in shared.shards_of(&text) {
+                    by_shard.entry(shard).or_default().push(text.clone());
+                }
             }
             for (shard, texts) in by_shard {
-                purged += texts.len() as u64;
                 self.act(shared, shard, Action::Unlink(&texts), keys_change(&texts)).await?;
             }
             if next == 0 {

@@ -10,10 +10,10 @@ use rand::Rng;
 use crate::{
     Error, ErrorKind, Result,
     cache::{
-        TierState,
-        coherence::{Coherence, Position},
+        coherence::Position,
         entry::{Envelope, Expired, Lease, Slot, TOMBSTONE},
         event::{epoch_of, epoch_text},
+        route::shard_after,
         unsent::Unsent,
         write::{Block, HOLD},
     },
@@ -103,6 +103,10 @@ pub(crate) struct Shared {
     space: Space,
     /// Of which value of a key this is about.
     kind: Kind,
+    /// In how many shards a key may stand; one, unless hot keys have replicas.
+    replicas: u16,
+    /// How many shards after its own a key is looked up.
+    shift: u16,
     /// All of them: an invalidation destroys every one.
     kinds: Arc<[Kind]>,
     pub(crate) unsent: Arc<Unsent>,
@@ -124,7 +128,23 @@ impl Shared {
     ) -> Self {
         let kinds = [vec![Kind::whole()], parts].concat().into();
         let unsent = Arc::default();
-        Self { redis, space, kind: Kind::whole(), kinds, unsent, max_bytes, keep_ms, writes_behind }
+        let (kind, replicas, shift) = (Kind::whole(), 1, 0);
+        Self { redis, space, kind, replicas, shift, kinds, unsent, max_bytes, keep_ms, writes_behind }
+    }
+
+    /// With so many shards for each key that is hot.
+    pub(crate) fn with_replicas(mut self, replicas: u16) -> Self {
+        self.replicas = replicas;
+        self
+    }
+
+    pub(crate) fn replicas(&self) -> u16 {
+        self.replicas
+    }
+
+    /// The slots of the same keys, so many shards on.
+    pub(crate) fn shifted(&self, shift: u16) -> Self {
+        Self { shift, ..self.part(self.kind.clone()) }
     }
 
     /// The slots of a part of the values, which was announced to [`new`](Self::new).
@@ -135,11 +155,11 @@ impl Shared {
     }
 
     pub(crate) fn slot(&self, key: &str) -> Result<Vec<u8>> {
-        self.space.slot(&self.kind, key.as_bytes())
+        self.space.slot(self.shard_of(key), &self.kind, key.as_bytes())
     }
 
     pub(crate) fn control(&self, key: &str) -> Result<Vec<u8>> {
-        self.space.slot_control(&self.kind, key.as_bytes())
+        self.space.slot_control(self.shard_of(key), &self.kind, key.as_bytes())
     }
 
     /// All kinds of slots that a key has.
@@ -173,8 +193,13 @@ impl Shared {
         Ok(String::from_utf8_lossy(&self.slot(key)?).into_owned())
     }
 
-    /// Which shard a key belongs to: the keys of one shard can share a round trip.
+    /// Which shard a key is looked up in: the keys of one shard can share a round trip.
     pub(crate) fn shard_of(&self, key: &str) -> u16 {
+        shard_after(self.home_of(key), self.shift, self.space.shards())
+    }
+
+    /// Which shard a key belongs to.
+    pub(crate) fn home_of(&self, key: &str) -> u16 {
         self.space.shard_of(key.as_bytes())
     }
 
@@ -326,8 +351,8 @@ impl Shared {
                 for (text, kind) in
                     texts.iter().flat_map(|text| self.kinds.iter().map(move |kind| (text, kind)))
                 {
-                    keys.push(self.space.slot(kind, text.as_bytes())?);
-                    keys.push(self.space.slot_control(kind, text.as_bytes())?);
+                    keys.push(self.space.slot(shard, kind, text.as_bytes())?);
+                    keys.push(self.space.slot_control(shard, kind, text.as_bytes())?);
                 }
                 match action {
                     Action::Block(..) => ("B", HOLD.as_millis() as u64),
@@ -477,36 +502,8 @@ impl Shared {
         self.space.of_shard(shard, &format!("t:{tag:016x}"))
     }
 
-    /// What the slot holds, for `explain`. Two round trips.
-    pub(crate) async fn state(&self, key: &str, coherence: &Coherence, now_unix_ms: u64) -> TierState {
-        let (slot, remaining) = (self.peek(key).await, self.remaining(key).await);
-        let left = remaining.ok().flatten().unwrap_or_default();
-        match slot {
-            Ok(None) => TierState::Empty,
-            Ok(Some(Slot::Lease(_))) => TierState::Leased { runs_out_in: left },
-            Ok(Some(Slot::Blocked)) => TierState::Blocked { runs_out_in: left },
-            Ok(Some(Slot::Value(envelope))) => {
-                if !coherence.is_after_clear(self.shard_of(key), envelope.at) {
-                    return TierState::Purged;
-                }
-                let age_ms = envelope.age_ms(now_unix_ms);
-                TierState::Holds {
-                    present: envelope.payload.is_some(),
-                    age: Duration::from_millis(age_ms),
-                    fresh_for: Duration::from_millis(
-                        u64::from(envelope.life.fresh_ms).saturating_sub(age_ms),
-                    ),
-                    kept_for: left,
-                    size: envelope.payload.map_or(0, |payload| payload.len()),
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::Corrupt => TierState::Corrupt(error.to_string()),
-            Err(error) => TierState::Unreachable(error.to_string()),
-        }
-    }
-
     /// What remains of a slot's hard expiry; `None` if the slot is empty.
-    async fn remaining(&self, key: &str) -> Result<Option<Duration>> {
+    pub(crate) async fn remaining(&self, key: &str) -> Result<Option<Duration>> {
         let slot = self.slot(key)?;
         let mut pttl = ::redis::cmd("PTTL");
         pttl.arg(&slot);

@@ -11,6 +11,7 @@ use crate::{
         fetch::Plan,
         inner::Inner,
         near::{NearEntry, Terms},
+        route::Route,
         shared::{Filled, Lookup, Shared},
         stats::Counter,
     },
@@ -52,26 +53,26 @@ where
     V: Send + Sync + 'static,
 {
     /// What this node knows before a look at Redis, brought up to date if it has fallen behind.
-    pub(crate) async fn stand(&self, text: &str) -> Result<Basis> {
+    pub(crate) async fn stand(&self, route: Route, text: &str) -> Result<Basis> {
         if let Some(follower) = &self.follower {
-            follower.ensure_synced(self.coherence.shard_of(text)).await?;
+            follower.ensure_synced(self.shard_by(route, text)).await?;
         }
-        Ok(self.coherence.basis(text))
+        Ok(self.basis(route, text))
     }
 
     /// To be called when Redis has said something of this key, before it is judged: see `Follower::recheck`.
-    pub(crate) async fn recheck(&self, text: &str) -> Result<()> {
+    pub(crate) async fn recheck(&self, route: Route, text: &str) -> Result<()> {
         match &self.follower {
-            Some(follower) => follower.recheck(self.coherence.shard_of(text)).await.map(drop),
+            Some(follower) => follower.recheck(self.shard_by(route, text)).await.map(drop),
             None => Ok(()),
         }
     }
 
     /// One look at the slot of a plan: this node knows where the shard stands before, and that it was the same server after.
     pub(crate) async fn look(&self, shared: &Shared, plan: &mut Plan<V>) -> Result<Lookup> {
-        plan.basis = self.stand(&plan.text).await?;
+        plan.basis = self.stand(plan.basis.route, &plan.text).await?;
         let found = shared.lookup(&plan.text, &plan.lease).await?;
-        self.recheck(&plan.text).await?;
+        self.recheck(plan.basis.route, &plan.text).await?;
         Ok(found)
     }
 
@@ -98,7 +99,9 @@ where
             Stowage::Near(keep) => return Ok(keep),
             Stowage::Shared(envelope) => envelope,
         };
-        let (Some(shared), Some(lease)) = (&self.shared, &order.lease) else { return Ok(None) };
+        let (Some(shared), Some(lease)) = (self.shared_by(order.basis.route), &order.lease) else {
+            return Ok(None);
+        };
         let filled = shared.fill(order.text, lease, &envelope, order.policy.compress_above_bytes).await;
         Ok(self.settle_fill(order, filled, value, life, &envelope.tags).await)
     }
@@ -146,7 +149,7 @@ where
         tags: &[u64],
     ) -> Option<NearEntry<V>> {
         if let (Ok(Filled::Purged), Some(lease)) = (&filled, &order.lease) {
-            self.find_out_purge(self.coherence.shard_of(order.text), &[order.text], lease).await;
+            self.find_out_purge(order.basis.route, &[order.text], lease).await;
         }
         self.kept_after(filled, order.basis, value, life, tags).await
     }
@@ -180,11 +183,10 @@ where
 
     /// Fills of these keys were refused because Redis knows of a purge that this node does not: gives their leases back,
     /// and looks at the shard again. Two round trips.
-    pub(crate) async fn find_out_purge(&self, shard: u16, texts: &[&str], lease: &Lease) {
-        if texts.is_empty() {
-            return;
-        }
-        if let Some(shared) = &self.shared
+    pub(crate) async fn find_out_purge(&self, route: Route, texts: &[&str], lease: &Lease) {
+        let Some(first) = texts.first() else { return };
+        let shard = self.shard_by(route, first);
+        if let Some(shared) = self.shared_by(route)
             && shared.release_many(shard, texts, lease).await.is_err()
         {
             self.stats.count(Counter::SharedErrors);

@@ -41,6 +41,7 @@ pub struct CollectionBuilder {
     version: u32,
     consistency: Consistency,
     failover_window: Duration,
+    hot_replicas: u16,
     clock: Arc<dyn Clock>,
     partials: Vec<(String, Vec<String>)>,
     writes_through: bool,
@@ -63,6 +64,7 @@ impl CollectionBuilder {
             version: 1,
             consistency: Consistency::default(),
             failover_window: FAILOVER_WINDOW,
+            hot_replicas: 1,
             clock: Arc::new(SystemClock),
             partials: Vec::new(),
             writes_through: false,
@@ -123,6 +125,13 @@ impl CollectionBuilder {
         self
     }
 
+    /// In how many shards a hot document may stand; see [`CacheBuilder::hot_replicas`](crate::cache::CacheBuilder::hot_replicas).
+    /// Default: 1.
+    pub fn hot_replicas(mut self, shards: u16) -> Self {
+        self.hot_replicas = shards;
+        self
+    }
+
     /// Where time is read. Default: [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -159,6 +168,7 @@ impl CollectionBuilder {
             .version(self.version)
             .consistency(self.consistency)
             .failover_window(self.failover_window)
+            .hot_replicas(self.hot_replicas)
             .shared_clock(self.clock);
         if let Some(redis) = &self.redis {
             cache = cache.redis(redis);

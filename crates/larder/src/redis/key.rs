@@ -87,20 +87,20 @@ impl Space {
         self.build("c:", key)
     }
 
-    /// The slot of one of the values that stand for `key`. Same shard as [`entry`](Self::entry).
+    /// The slot of one of the values that stand for `key` in this shard: its own, or one that has a replica of it.
     ///
     /// # Errors
     /// As [`entry`](Self::entry).
-    pub(crate) fn slot(&self, kind: &Kind, key: &[u8]) -> Result<Vec<u8>> {
-        self.build(&kind.entry, key)
+    pub(crate) fn slot(&self, shard: u16, kind: &Kind, key: &[u8]) -> Result<Vec<u8>> {
+        self.build_in(shard, &kind.entry, key)
     }
 
     /// Where the lease beside [`slot`](Self::slot) lives.
     ///
     /// # Errors
     /// As [`entry`](Self::entry).
-    pub(crate) fn slot_control(&self, kind: &Kind, key: &[u8]) -> Result<Vec<u8>> {
-        self.build(&kind.control, key)
+    pub(crate) fn slot_control(&self, shard: u16, kind: &Kind, key: &[u8]) -> Result<Vec<u8>> {
+        self.build_in(shard, &kind.control, key)
     }
 
     /// `{app.space.07}:v1:<name>`, a key that belongs to the whole shard.
@@ -132,6 +132,10 @@ impl Space {
     }
 
     fn build(&self, kind: &str, key: &[u8]) -> Result<Vec<u8>> {
+        self.build_in(self.shard_of(key), kind, key)
+    }
+
+    fn build_in(&self, shard: u16, kind: &str, key: &[u8]) -> Result<Vec<u8>> {
         if key.is_empty() {
             return Err(Error::invalid("key", "is empty"));
         }
@@ -144,7 +148,7 @@ impl Space {
                 ),
             ));
         }
-        let prefix = self.prefixes[usize::from(self.shard_of(key))].as_bytes();
+        let prefix = self.prefixes[usize::from(shard)].as_bytes();
         Ok([prefix, kind.as_bytes(), key].concat())
     }
 }
@@ -207,7 +211,7 @@ mod tests {
     #[test]
     fn a_part_lives_in_the_shard_of_its_key_and_its_name_cannot_reach_into_it() {
         let (space, card) = (users(), Kind::part("card").unwrap());
-        let slot = space.slot(&card, b"42").unwrap();
+        let slot = space.slot(space.shard_of(b"42"), &card, b"42").unwrap();
         assert_eq!(slot_of(&slot), slot_of(&space.entry(b"42").unwrap()));
         assert_eq!(space.text_of_slot(&card, &slot).as_deref(), Some("42"));
         assert_eq!(space.text_of_slot(&Kind::whole(), &slot), None);
@@ -233,7 +237,8 @@ mod tests {
             prop_assert_eq!(a == b, space.entry(&a).unwrap() == space.entry(&b).unwrap());
             let (card, list) = (Kind::part("card").unwrap(), Kind::part("list").unwrap());
             let slots = |key: &[u8]| {
-                let of = |kind: &Kind| [space.slot(kind, key).unwrap(), space.slot_control(kind, key).unwrap()];
+                let shard = space.shard_of(key);
+                let of = |kind: &Kind| [space.slot(shard, kind, key).unwrap(), space.slot_control(shard, kind, key).unwrap()];
                 [of(&Kind::whole()), of(&card), of(&list)].concat()
             };
             for (i, slot) in slots(&a).iter().enumerate() {

@@ -18,6 +18,7 @@ mod hot;
 mod outage;
 mod redis;
 mod refresh_ahead;
+mod replicas;
 mod setup;
 mod stale_set;
 mod tenants;

@@ -12,6 +12,7 @@ use crate::{
         entry::{Lease, Lifetime},
         fetch::while_renewing,
         inner::Inner,
+        route::Route,
         shared::{Filled, Shared},
         stats::Counter,
         store::{Load, Stowage, loaded},
@@ -129,7 +130,7 @@ where
         }
         // Before the landing: who reads these keys next would wait for their leases.
         let purged: Vec<&str> = purged.iter().map(String::as_str).collect();
-        self.find_out_purge(shard, &purged, lease).await;
+        self.find_out_purge(Route::Home, &purged, lease).await;
         for (leader, key, answer, keep) in landings {
             leader.land(answer, || self.keep_near(&key, keep));
         }

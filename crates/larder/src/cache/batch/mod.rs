@@ -20,6 +20,7 @@ use crate::{
         flight::{Leader, Spare},
         inner::Inner,
         near::NearEntry,
+        route::Route,
         shared::{Lookup, Shared},
         stats::Counter,
     },
@@ -177,12 +178,12 @@ where
     ) -> Result<Vec<Result<Lookup>>> {
         for passenger in &mut *passengers {
             // One round trip for the first of them if this node has fallen behind, none for the others.
-            passenger.basis = self.stand(&passenger.text).await?;
+            passenger.basis = self.stand(Route::Home, &passenger.text).await?;
         }
         let texts: Vec<&str> = passengers.iter().map(|passenger| passenger.text.as_str()).collect();
         let found = shared.lookup_many(&texts, lease).await?;
         if let Some(first) = texts.first() {
-            self.recheck(first).await?;
+            self.recheck(Route::Home, first).await?;
         }
         Ok(found)
     }

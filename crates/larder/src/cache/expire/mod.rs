@@ -48,10 +48,12 @@ where
         let mut shards: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for key in keys {
             let text = key.to_string();
-            shards.entry(shared.shard_of(&text)).or_default().push(text);
+            for shard in shared.shards_of(&text) {
+                shards.entry(shard).or_default().push(text.clone());
+            }
         }
         // If Redis cannot be told, nobody knows what it has: then the keys are owed as any others.
-        let debts = shards.values().flatten().cloned().map(Debt::Key).collect();
+        let debts = keys.iter().map(|key| Debt::Key(key.to_string())).collect();
         let mut owed = Owed { inner: self, debts };
         let sent = self.expire_shared(shared, &shards).await;
         if sent.is_ok() {
@@ -59,7 +61,7 @@ where
         }
         drop(owed);
         self.forget_near(keys);
-        self.acknowledged_by_all(shared, sent).await
+        Ok(self.home_tokens(self.acknowledged_by_all(shared, sent).await?, keys))
     }
 
     async fn expire_shared(
@@ -77,7 +79,7 @@ where
 
     async fn expire_some(&self, shared: &Shared, shard: u16, texts: &[String]) -> Result<Token> {
         let now_unix_ms = self.clock.unix_ms();
-        let slots = shared.raw_slots(texts).await?;
+        let slots = shared.raw_slots(shard, texts).await?;
         let expired: Vec<Expired> =
             slots.iter().map(|slot| Expired::of(slot, shared.max_bytes(), now_unix_ms)).collect();
         self.act(shared, shard, Action::Expire(texts, &expired), keys_change(texts)).await

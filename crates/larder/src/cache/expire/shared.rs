@@ -11,10 +11,11 @@ use crate::{
 impl Shared {
     /// What stands in the slots of these keys of one shard, each key with all its kinds of slots, unread: empty for an empty
     /// slot.
-    pub(crate) async fn raw_slots(&self, keys: &[String]) -> Result<Vec<Bytes>> {
+    pub(crate) async fn raw_slots(&self, shard: u16, keys: &[String]) -> Result<Vec<Bytes>> {
         let slots = keys.iter().flat_map(|key| self.kinds().iter().map(move |kind| (kind, key)));
-        let slots =
-            slots.map(|(kind, key)| self.space().slot(kind, key.as_bytes())).collect::<Result<Vec<_>>>()?;
+        let slots = slots
+            .map(|(kind, key)| self.space().slot(shard, kind, key.as_bytes()))
+            .collect::<Result<Vec<_>>>()?;
         let Some(first) = slots.first() else { return Ok(Vec::new()) };
         let get = |slot: &Vec<u8>| {
             let mut get = ::redis::cmd("GET");

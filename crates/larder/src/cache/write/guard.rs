@@ -66,7 +66,7 @@ where
         };
         let shards = by_shard(shared, keys);
         // Whatever happens from here on, also if the caller goes away: the keys are invalidated in the end.
-        let debts = shards.values().flatten().cloned().map(Debt::Key).collect();
+        let debts = keys.iter().map(|key| Debt::Key(key.to_string())).collect();
         let mut owed = Owed { inner: self, debts };
         let block = Block::random();
         // If Redis is away the write goes on: what it could not block, it will be told afterwards, and until then this
@@ -85,6 +85,7 @@ where
         self.forget_near(keys);
         let tokens = ended.map(|ended| ended.into_iter().map(|(token, _)| token).collect());
         let invalidated = self.acknowledged_by_all(shared, tokens).await;
+        let invalidated = invalidated.map(|tokens| self.home_tokens(tokens, keys));
         written.map(|written| (written, invalidated))
     }
 
@@ -144,7 +145,9 @@ fn by_shard<Q: fmt::Display + ?Sized>(shared: &Shared, keys: &[&Q]) -> ByShard {
     let mut shards = ByShard::new();
     for key in keys {
         let text = key.to_string();
-        shards.entry(shared.shard_of(&text)).or_default().push(text);
+        for shard in shared.shards_of(&text) {
+            shards.entry(shard).or_default().push(text.clone());
+        }
     }
     shards
 }

@@ -40,8 +40,8 @@ impl Shared {
         let mut names: Vec<Vec<u8>> =
             ["q", "ep", "log", "ch", "g", "fe"].map(|name| self.space().of_shard(shard, name)).into();
         for (key, kind) in keys.iter().flat_map(|key| self.kinds().iter().map(move |kind| (key, kind))) {
-            names.push(self.space().slot(kind, key.as_bytes())?);
-            names.push(self.space().slot_control(kind, key.as_bytes())?);
+            names.push(self.space().slot(shard, kind, key.as_bytes())?);
+            names.push(self.space().slot_control(shard, kind, key.as_bytes())?);
         }
         let slots = (keys.len() * self.kinds().len()).to_string();
         let tags = kept.map_or(&[][..], |kept| &kept.envelope.tags);

@@ -2,6 +2,8 @@
 
 use std::{fmt, future::Future, hash::Hash, sync::Arc};
 
+use futures_util::future::join_all;
+
 use crate::{
     Cache, ErrorKind, Result,
     cache::{
@@ -138,14 +140,16 @@ where
             }
             return Ok((answer, Ok(None)));
         };
-        let shards = ByShard::from([(shared.shard_of(&text), vec![text.clone()])]);
+        let home = shared.home_of(&text);
+        let shards: ByShard = shared.shards_of(&text).map(|shard| (shard, vec![text.clone()])).collect();
         // Whatever happens from here on, also if the caller goes away: the key is invalidated in the end.
         let mut owed = Owed { inner: self, debts: vec![Debt::Key(text.clone())] };
         let block = Block::random();
         let blocked = self.block(shared, &shards, &block).await;
         self.forget_near(&[key]);
         // A block that was not acknowledged may come into force when somebody else has written: it is good for nothing.
-        let at = blocked.ok().and_then(|tokens| tokens.first().map(Token::position));
+        let at = blocked.ok().and_then(|tokens| tokens.into_iter().find(|token| token.shard() == home));
+        let at = at.map(|token| token.position());
         let basis = at.map(|at| Basis { at, ..self.coherence.basis(&text) });
         let written = self.while_blocking(shared, &shards, &block, write).await;
         // Also when the write failed: perhaps it was done, and the block must go.
@@ -155,8 +159,8 @@ where
             owed.debts.clear();
         }
         drop(owed);
-        let tokens = self.acknowledged_by_all(shared, ended.map(|token| vec![token])).await;
-        Ok((written?.0, tokens.map(|mut tokens| tokens.pop())))
+        let tokens = self.acknowledged_by_all(shared, ended).await;
+        Ok((written?.0, tokens.map(|tokens| self.home_tokens(tokens, &[key]).pop())))
     }
 
     /// Takes the block off, leaving the value if there is one, and keeps this node's own copy of what was left.
@@ -166,14 +170,13 @@ where
         end: &End<'_, K>,
         value: Option<Written<V>>,
         basis: Option<Basis>,
-    ) -> Result<Token> {
+    ) -> Result<Vec<Token>> {
         let Some((value, basis)) = value.zip(basis) else { return self.end_without(shared, end).await };
         let Some(envelope) = self.envelope_of(end, value.as_deref(), basis) else {
             return self.end_without(shared, end).await;
         };
         let kept = Kept { envelope: &envelope, compress_above: self.policy.compress_above_bytes };
-        let ended =
-            self.finish(shared, shared.shard_of(&end.text), end.texts(), &end.block, Some(&kept)).await;
+        let ended = self.finish_everywhere(shared, end, Some(&kept)).await;
         let is_left = ended.as_ref().is_ok_and(|(_, is_left)| *is_left);
         self.stats.count(if is_left { Counter::FillsAccepted } else { Counter::FillsRefused });
         if is_left {
@@ -185,14 +188,31 @@ where
         match ended {
             // No room for the value; the rest needs none.
             Err(error) if error.kind() == ErrorKind::Full => self.end_without(shared, end).await,
-            ended => ended.map(|(token, _)| token),
+            ended => ended.map(|(tokens, _)| tokens),
         }
     }
 
-    async fn end_without(&self, shared: &Shared, end: &End<'_, K>) -> Result<Token> {
-        let ended = self.finish(shared, shared.shard_of(&end.text), end.texts(), &end.block, None).await;
+    async fn end_without(&self, shared: &Shared, end: &End<'_, K>) -> Result<Vec<Token>> {
+        let ended = self.finish_everywhere(shared, end, None).await;
         self.forget_near(&[end.key]);
-        ended.map(|(token, _)| token)
+        ended.map(|(tokens, _)| tokens)
+    }
+
+    /// Takes the block off in all shards of the key, at the same time. The value is left in its own.
+    async fn finish_everywhere(
+        &self,
+        shared: &Shared,
+        end: &End<'_, K>,
+        kept: Option<&Kept<'_>>,
+    ) -> Result<(Vec<Token>, bool)> {
+        let home = shared.home_of(&end.text);
+        let ends = shared.shards_of(&end.text).map(|shard| {
+            let kept = kept.filter(|_| shard == home);
+            self.finish(shared, shard, end.texts(), &end.block, kept)
+        });
+        let ended: Vec<(Token, bool)> = join_all(ends).await.into_iter().collect::<Result<_>>()?;
+        let is_left = ended.iter().any(|(_, is_left)| *is_left);
+        Ok((ended.into_iter().map(|(token, _)| token).collect(), is_left))
     }
 
     /// What a write leaves in Redis; `None` if nothing can be left.

@@ -10,7 +10,7 @@ use larder::{Cache, cache::Consistency};
 use larder_testkit::{eventually, lasting, redis::Cluster};
 use tokio::{sync::watch, task::block_in_place};
 
-use super::{BOUND, KEYS, MODES, NODES, World, check, judge_in, named_cache_over};
+use super::{BOUND, KEYS, MODES, NODES, World, check, judge_in, named_cache_over, nodes_with_replicas};
 
 /// Three nodes of a cache in one mode, and what they read and write.
 struct Side {
@@ -26,6 +26,15 @@ async fn sides_over(cluster: &Cluster) -> [Side; 2] {
         for _ in 0..NODES {
             nodes.push(named_cache_over(name, &cluster.url(), consistency).await);
         }
+        Side { consistency, nodes, world: World::new() }
+    };
+    [side("bounded", MODES[0]).await, side("strict", MODES[1]).await]
+}
+
+/// The same with hot keys in several shards.
+async fn hot_sides_over(cluster: &Cluster) -> [Side; 2] {
+    let side = async |name, consistency| {
+        let nodes = nodes_with_replicas(name, &cluster.url(), consistency).await;
         Side { consistency, nodes, world: World::new() }
     };
     [side("bounded", MODES[0]).await, side("strict", MODES[1]).await]
@@ -103,6 +112,17 @@ enum Takeover {
 async fn nobody_reads_behind_an_acknowledged_invalidation_while_replicas_take_over() {
     let cluster = Cluster::start(3, true);
     let sides = sides_over(&cluster).await;
+    judge_takeovers(&cluster, &sides, 21, "replicas that take over").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_reads_behind_an_acknowledged_invalidation_of_a_hot_key_while_replicas_take_over() {
+    let cluster = Cluster::start(3, true);
+    let sides = hot_sides_over(&cluster).await;
+    judge_takeovers(&cluster, &sides, 31, "hot keys, and replicas that take over").await;
+}
+
+async fn judge_takeovers(cluster: &Cluster, sides: &[Side; 2], seed: u64, what: &str) {
     let hold = |held| sides.iter().for_each(|side| side.world.is_held.store(held, Relaxed));
     let trouble = async {
         lasting(Duration::from_millis(500)).await;
@@ -124,5 +144,5 @@ async fn nobody_reads_behind_an_acknowledged_invalidation_while_replicas_take_ov
         }
         lasting(BOUND).await;
     };
-    judge_both(&sides, 21, "replicas that take over", trouble).await;
+    judge_both(sides, seed, what, trouble).await;
 }

@@ -4,6 +4,7 @@
 mod cluster;
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{
@@ -16,7 +17,7 @@ use std::{
 
 use larder::{
     Cache,
-    cache::{Consistency, Policy},
+    cache::{CacheBuilder, Consistency, Policy},
     redis::Redis,
 };
 use larder_testkit::{
@@ -122,10 +123,33 @@ async fn cache_over(url: &str, consistency: Consistency) -> Cache<String, u64> {
 }
 
 async fn named_cache_over(name: &str, url: &str, consistency: Consistency) -> Cache<String, u64> {
+    builder_over(name, url, consistency).await.build().unwrap()
+}
+
+async fn builder_over(name: &str, url: &str, consistency: Consistency) -> CacheBuilder<String, u64> {
     let redis = Redis::connect(url).await.unwrap();
     let policy = Policy::ttl(LONG).near_ttl(LONG);
-    let builder = Cache::builder(name).redis(&redis).policy(policy).consistency(consistency);
-    builder.build().unwrap()
+    Cache::builder(name).redis(&redis).policy(policy).consistency(consistency)
+}
+
+/// Nodes of a cache whose hot keys stand in several shards, not all of which read them in the same one. In a history every key
+/// is hot.
+async fn nodes_with_replicas(name: &str, url: &str, consistency: Consistency) -> Vec<Cache<String, u64>> {
+    const KEY: &str = "k0";
+    let (mut nodes, mut slots): (Vec<Cache<String, u64>>, _) = (Vec::new(), BTreeSet::new());
+    while nodes.len() < NODES {
+        let node = builder_over(name, url, consistency).await.hot_replicas(3).build().unwrap();
+        for _ in 0..100 {
+            node.get_with(KEY, || async { Ok(Some(1)) }).await.unwrap();
+        }
+        let is_new = slots.insert(node.explain(&KEY.to_owned()).await.slot_key);
+        if nodes.len() + 1 < NODES || slots.len() > 1 || is_new {
+            nodes.push(node);
+        }
+    }
+    nodes[0].clear().await.unwrap();
+    assert!(slots.len() > 1, "{slots:?}");
+    nodes
 }
 
 /// Runs all nodes until `meanwhile` ends, and judges what they read.
@@ -141,6 +165,8 @@ async fn judge_in(
 ) -> Verdict {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut tasks = JoinSet::new();
+    let asked = |node: &Cache<String, u64>| node.stats().reads() + node.stats().read_errors;
+    let before: Vec<u64> = nodes.iter().map(asked).collect();
     for (node, cache) in nodes.iter().enumerate() {
         for _ in 0..READERS_ON_EACH_NODE {
             let dice = StdRng::from_rng(&mut dice);
@@ -156,9 +182,9 @@ async fn judge_in(
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
-    for (asked, node) in world.asked.iter().zip(nodes) {
+    for ((counted, before), node) in world.asked.iter().zip(before).zip(nodes) {
         let stats = node.stats();
-        assert_eq!(stats.reads() + stats.read_errors, asked.load(Relaxed), "each read is counted once");
+        assert_eq!(asked(node) - before, counted.load(Relaxed), "each read is counted once");
         assert_eq!(stats.misses.iter().sum::<u64>(), stats.source_reads, "each miss has a reason");
     }
     let verdict = world.history.verdict();
@@ -190,6 +216,18 @@ async fn nobody_reads_behind_an_acknowledged_invalidation() {
             }
             let verdict = judge(&nodes, 1, lasting(Duration::from_secs(2))).await;
             check(verdict, consistency, &format!("{backend:?}"));
+            nodes[0].clear().await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_reads_behind_an_acknowledged_invalidation_of_a_key_that_is_hot() {
+    for url in [larder_testkit::redis::single(), larder_testkit::redis::cluster()] {
+        for consistency in MODES {
+            let nodes = nodes_with_replicas("history-hot", &url, consistency).await;
+            let verdict = judge(&nodes, 4, lasting(Duration::from_secs(2))).await;
+            check(verdict, consistency, "hot keys");
             nodes[0].clear().await.unwrap();
         }
     }
