@@ -174,6 +174,7 @@ pub(crate) fn open_collection(
         .collection(config.schema.clone())
         .policy(config.cache.policy())
         .consistency(config.cache.consistency())
+        .failover_window(config.cache.failover_window)
         .hot_replicas(u16::try_from(config.cache.hot_replicas).unwrap_or(u16::MAX))
         .near_bytes(config.cache.near_max_bytes);
     if config.cache.write == WriteMode::Through {

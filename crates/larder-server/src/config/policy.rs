@@ -34,6 +34,8 @@ pub(crate) struct CacheSettings {
     pub consistency_bound: Duration,
     /// What becomes of a document in the cache when it is written.
     pub write: WriteMode,
+    /// For how long acknowledged invalidations are remembered against a failover of Redis.
+    pub failover_window: Duration,
     /// The memory one collection's near tier may use.
     pub near_max_bytes: u64,
     /// The largest document that is cached.
@@ -62,6 +64,7 @@ impl Default for CacheSettings {
             consistency: ConsistencyMode::Bounded,
             consistency_bound: Duration::from_secs(1),
             write: WriteMode::Around,
+            failover_window: Duration::from_secs(30),
             near_max_bytes: 64 << 20,
             max_entry_bytes: 1 << 20,
             compress_above_bytes: 4 << 10,
@@ -147,6 +150,7 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
         consistency: table.get("consistency", base.consistency),
         consistency_bound: table.get("consistency_bound", base.consistency_bound),
         write: table.get("write", base.write),
+        failover_window: table.get("failover_window", base.failover_window),
         near_max_bytes: table.get("near_max_bytes", ByteSize(base.near_max_bytes)).0,
         max_entry_bytes: table.get("max_entry_bytes", ByteSize(base.max_entry_bytes)).0,
         compress_above_bytes: table.get("compress_above_bytes", ByteSize(base.compress_above_bytes)).0,
