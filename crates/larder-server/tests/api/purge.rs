@@ -98,7 +98,11 @@ async fn a_soft_purge_serves_the_stale_document_while_it_is_loaded_anew() {
     let (shared, _two, _) = nodes(&redis::single()).await;
     for larder in [shared, Larder::start(&config("alone")).await] {
         larder.put("/v1/items/1", r#"{"n":1}"#).await;
-        larder.get("/v1/items/1").await;
+        // A node that has only just started keeps nothing until it follows the shard.
+        eventually("it is cached", PATIENCE, || async {
+            larder.get("/v1/items/1").await.cache_status().contains("hit")
+        })
+        .await;
         let body = r#"{"collection":"items","keys":["1"],"mode":"soft"}"#;
         let purged = larder.post("/v1/_purge", body).await;
         assert_eq!((purged.status, &purged.json()["mode"]), (200, &json!("soft")), "{purged:?}");
