@@ -267,10 +267,14 @@ where
     async fn right_to_load(&self, leader: &Leader<K, V>, plan: &mut Plan<V>) -> Right<V> {
         let Some(shared) = self.shared_by(plan.basis.route) else { return Right::Unleased(plan.reason) };
         if !shared.unsent.trusts(&plan.text, self.clock.monotonic_ms()) {
-            return Right::Unleased(MissReason::Invalidated);
+            // Whatever is owed: a write that is pending is newer than all that the source has.
+            return match self.still_pending(shared, &plan.text, plan.basis).await {
+                Some(entry) => Right::Found(entry),
+                None => Right::Unleased(MissReason::Invalidated),
+            };
         }
         if plan.mode == ReadMode::Refresh {
-            if let Some(entry) = self.still_pending(shared, plan).await {
+            if let Some(entry) = self.still_pending(shared, &plan.text, plan.basis).await {
                 return Right::Found(entry);
             }
             let leased = match self.stand(plan.basis.route, &plan.text).await {
@@ -290,15 +294,20 @@ where
     }
 
     /// The value in the slot, if it is to be written behind and the source does not have it yet.
-    async fn still_pending(&self, shared: &Shared, plan: &Plan<V>) -> Option<NearEntry<V>> {
+    pub(crate) async fn still_pending(
+        &self,
+        shared: &Shared,
+        text: &str,
+        basis: Basis,
+    ) -> Option<NearEntry<V>> {
         if !shared.writes_behind() {
             return None;
         }
-        match shared.peek(&plan.text).await {
+        match shared.peek(text).await {
             Ok(Some(Slot::Value(envelope)))
-                if envelope.is_pending() && self.recheck(plan.basis.route, &plan.text).await.is_ok() =>
+                if envelope.is_pending() && self.recheck(basis.route, text).await.is_ok() =>
             {
-                self.entry_from(&envelope, plan.basis).await.ok().flatten()
+                self.entry_from(&envelope, basis).await.ok().flatten()
             }
             _ => None,
         }

@@ -123,6 +123,9 @@ where
         for mut passenger in passengers {
             if shared.unsent.trusts(&passenger.text, now_ms) {
                 shards.entry(shared.shard_of(&passenger.text)).or_default().push(passenger);
+            } else if let Some(entry) = self.still_pending(shared, &passenger.text, passenger.basis).await {
+                self.land_shared(passenger, entry);
+                nexts.push(Next::Landed);
             } else {
                 passenger.reason = MissReason::Invalidated;
                 nexts.push(Next::Load(passenger));

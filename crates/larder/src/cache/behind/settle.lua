@@ -32,6 +32,8 @@ for i = 0, count - 1 do
     if last and redis.pcall('GETRANGE', slot, 36, 43) == PENDING then
       redis.call('SETRANGE', slot, 0, header)
       redis.call('PEXPIRE', slot, expiry)
+      -- A load that was leased while this was pending may have asked the sink's system before it had this.
+      redis.call('UNLINK', lease)
     else
       -- The acknowledged value was destroyed by somebody who knew nothing of it. What was loaded since may be older.
       redis.call('UNLINK', slot, lease)

@@ -3,14 +3,17 @@
 //!
 //! A second takes a tenth of one here, and a failure names the seed and the kinds of trouble that it needs.
 
+mod behind;
 mod check;
 mod node;
 
 use std::{
+    iter,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    thread,
     time::Duration,
 };
 
@@ -35,12 +38,16 @@ const LASTS: Duration = Duration::from_millis(1_500);
 /// The most time between two troubles.
 const CALM: Duration = Duration::from_millis(160);
 
-/// One history. What it says if it fails: the first read that was stale.
-fn history(seed: u64, faults: &[Fault]) -> Result<u64, String> {
+/// Runs a history on one thread in a time of its own, with dice of its own.
+fn in_simulated_time<T>(seed: u64, history: impl Future<Output = T>) -> T {
     seed_dice(seed);
     let runtime = runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let runtime = runtime.expect("a runtime is made");
-    runtime.block_on(async {
+    runtime.expect("a runtime is made").block_on(history)
+}
+
+/// One history. What it says if it fails: the first read that was stale.
+fn history(seed: u64, faults: &[Fault]) -> Result<u64, String> {
+    in_simulated_time(seed, async {
         let world = World::new(seed, NODES);
         let consistency = match seed % 2 {
             0 => Consistency::Bounded(BOUND),
@@ -77,53 +84,74 @@ fn history(seed: u64, faults: &[Fault]) -> Result<u64, String> {
     })
 }
 
-/// The kinds of trouble that this seed cannot do without.
-fn needed(seed: u64) -> Vec<Fault> {
-    let mut faults = Fault::ALL.to_vec();
-    for fault in Fault::ALL {
-        let fewer: Vec<Fault> = faults.iter().copied().filter(|kept| *kept != fault).collect();
-        if history(seed, &fewer).is_err() {
-            faults = fewer;
-        }
-    }
-    faults
+/// A kind of histories, the troubles they may have, and the test that runs them.
+struct Kind {
+    history: fn(u64, &[Fault]) -> Result<u64, String>,
+    faults: &'static [Fault],
 }
 
-/// Runs these seeds. The first that fails is shrunk and told.
-fn run(seeds: impl Iterator<Item = u64>) -> u64 {
-    let mut reads = 0;
-    for seed in seeds {
-        match history(seed, &Fault::ALL) {
-            Ok(of_seed) => reads += of_seed,
-            Err(first) => {
-                let faults = needed(seed);
-                let said = history(seed, &faults).err().unwrap_or(first);
-                panic!("seed {seed} with {faults:?} (LARDER_SEED={seed} repeats it): {said}");
+impl Kind {
+    /// The troubles that this seed cannot do without.
+    fn needed(&self, seed: u64) -> Vec<Fault> {
+        let mut faults = self.faults.to_vec();
+        for fault in self.faults {
+            let fewer: Vec<Fault> = faults.iter().copied().filter(|kept| kept != fault).collect();
+            if (self.history)(seed, &fewer).is_err() {
+                faults = fewer;
             }
         }
+        faults
     }
-    reads
+
+    /// Runs these seeds. The first that fails is shrunk and told.
+    fn run(&self, seeds: impl Iterator<Item = u64>) -> u64 {
+        let mut reads = 0;
+        for seed in seeds {
+            match (self.history)(seed, self.faults) {
+                Ok(of_seed) => reads += of_seed,
+                Err(first) => {
+                    let faults = self.needed(seed);
+                    let said = (self.history)(seed, &faults).err().unwrap_or(first);
+                    panic!("seed {seed} with {faults:?} (LARDER_SEED={seed} repeats it): {said}");
+                }
+            }
+        }
+        reads
+    }
+
+    /// As many histories as are wanted, on all cores; or the one that is.
+    fn run_all(&'static self) {
+        let wanted = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
+        if let Some(seed) = wanted("LARDER_SEED") {
+            self.run(std::iter::once(seed));
+            return;
+        }
+        let seeds = wanted("LARDER_SEEDS").unwrap_or(SEEDS);
+        let next = Arc::new(AtomicU64::new(0));
+        let workers = thread::available_parallelism().map_or(2, usize::from);
+        let workers: Vec<_> = (0..workers)
+            .map(|_| {
+                let next = next.clone();
+                let seeds = iter::from_fn(move || Some(next.fetch_add(1, Relaxed)).filter(|it| *it < seeds));
+                thread::spawn(move || self.run(seeds))
+            })
+            .collect();
+        let reads: u64 = workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .sum();
+        assert!(reads > seeds * 50, "something must have been read: {reads}");
+    }
 }
 
 #[test]
 fn in_no_simulated_history_does_a_read_miss_what_was_acknowledged() {
-    if let Some(seed) = std::env::var("LARDER_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        run(std::iter::once(seed));
-        return;
-    }
-    let seeds: u64 = std::env::var("LARDER_SEEDS").ok().and_then(|it| it.parse().ok()).unwrap_or(SEEDS);
-    let next = Arc::new(AtomicU64::new(0));
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let workers: Vec<_> = (0..workers)
-        .map(|_| {
-            let next = next.clone();
-            let seeds = std::iter::from_fn(move || Some(next.fetch_add(1, Relaxed)).filter(|it| *it < seeds));
-            std::thread::spawn(move || run(seeds))
-        })
-        .collect();
-    let reads: u64 = workers
-        .into_iter()
-        .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        .sum();
-    assert!(reads > seeds * 50, "something must have been read: {reads}");
+    static COHERENCE: Kind = Kind { history, faults: &Fault::ALL };
+    COHERENCE.run_all();
+}
+
+#[test]
+fn in_no_simulated_history_is_a_write_lost_that_was_acknowledged() {
+    static BEHIND: Kind = Kind { history: behind::history, faults: &behind::FAULTS };
+    BEHIND.run_all();
 }

@@ -18,8 +18,15 @@ pub(super) struct Data {
 enum Item {
     Text(Vec<u8>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
+    Log(Log),
+}
+
+#[derive(Clone, Default)]
+struct Log {
     /// The fields of each entry, names and values in turn.
-    Log(BTreeMap<u64, Vec<Vec<u8>>>),
+    entries: BTreeMap<u64, Vec<Vec<u8>>>,
+    /// Remembered though the entry be gone.
+    last: u64,
 }
 
 /// A channel, and what was published there.
@@ -92,10 +99,17 @@ impl Data {
             "XRANGE" => self.logged(args[0], args[1], args[2], args.get(4)),
             "XREVRANGE" => self.last_logged(args[0]),
             "XLEN" => Value::Int(self.entries(args[0]).map_or(0, |entries| entries.len() as i64)),
+            "XINFO" => match self.items.get(args[1]) {
+                Some((Item::Log(log), _)) => Value::Array(vec![
+                    bulk(Some(b"last-generated-id".to_vec())),
+                    bulk(Some(format!("{}-0", log.last).into_bytes())),
+                ]),
+                _ => refusal("ERR no such key"),
+            },
             "XDEL" => match self.items.get_mut(args[0]) {
-                Some((Item::Log(entries), _)) => {
+                Some((Item::Log(log), _)) => {
                     let ids = args[1..].iter().filter_map(|id| number_of_id(id));
-                    Value::Int(ids.filter(|id| entries.remove(id).is_some()).count() as i64)
+                    Value::Int(ids.filter(|id| log.entries.remove(id).is_some()).count() as i64)
                 }
                 _ => Value::Int(0),
             },
@@ -203,23 +217,24 @@ impl Data {
         let at = if is_bounded { 4 } else { 1 };
         let number = number_of_id(args[at]).expect("an id has a number");
         let (item, _) =
-            self.items.entry(args[0].to_vec()).or_insert_with(|| (Item::Log(BTreeMap::new()), None));
-        let Item::Log(entries) = item else { return refusal("WRONGTYPE another type") };
-        if entries.keys().next_back().is_some_and(|last| *last >= number) {
+            self.items.entry(args[0].to_vec()).or_insert_with(|| (Item::Log(Log::default()), None));
+        let Item::Log(log) = item else { return refusal("WRONGTYPE another type") };
+        if log.last >= number {
             return refusal(
                 "ERR The ID specified in XADD is equal or smaller than the target stream top item",
             );
         }
-        entries.insert(number, args[at + 1..].iter().map(|it| it.to_vec()).collect());
-        while is_bounded && entries.len() > LOGGED {
-            entries.pop_first();
+        log.last = number;
+        log.entries.insert(number, args[at + 1..].iter().map(|it| it.to_vec()).collect());
+        while is_bounded && log.entries.len() > LOGGED {
+            log.entries.pop_first();
         }
         bulk(Some(args[at].to_vec()))
     }
 
     fn entries(&self, key: &[u8]) -> Option<&BTreeMap<u64, Vec<Vec<u8>>>> {
         match self.items.get(key) {
-            Some((Item::Log(entries), _)) => Some(entries),
+            Some((Item::Log(log), _)) => Some(&log.entries),
             _ => None,
         }
     }

@@ -98,7 +98,9 @@ fn to_lua(lua: &Lua, reply: Value) -> mlua::Result<Word> {
             let parts = parts.into_iter().map(|part| to_lua(lua, part)).collect::<mlua::Result<Vec<_>>>()?;
             lua.create_sequence_from(parts)?.into_lua(lua)
         }
-        Value::ServerError(error) => with("err", error.code().to_owned()),
+        Value::ServerError(error) => {
+            with("err", format!("{} {}", error.code(), error.details().unwrap_or_default()))
+        }
         _ => with("ok", "OK".to_owned()),
     }
 }

@@ -1,0 +1,87 @@
+//! The database of the simulation: it keeps the version of each row, and is reached over a network that is as unkind as the
+//! other one.
+
+use std::{collections::BTreeMap, future::pending, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    Error, ErrorKind, Result,
+    redis::simulated::World,
+    source::{Sink, Write},
+};
+
+/// By their keys, each with its version; a removed one has no number.
+type Rows = BTreeMap<String, (u64, Option<u64>)>;
+
+#[derive(Clone)]
+pub(super) struct Disk {
+    world: World,
+    /// How long an owner owns a shard.
+    lease: Duration,
+    rows: Arc<Mutex<Rows>>,
+    /// Owns what is under way.
+    tasks: TaskTracker,
+}
+
+impl Disk {
+    pub(super) fn new(world: World, lease: Duration) -> Self {
+        Self { world, lease, rows: Arc::default(), tasks: TaskTracker::new() }
+    }
+
+    pub(super) fn row(&self, key: &str) -> Option<u64> {
+        self.rows.lock().get(key).and_then(|(_, number)| *number)
+    }
+
+    pub(super) async fn load(&self, key: &str) -> Option<u64> {
+        let number = self.row(key);
+        sleep(self.world.pause(Duration::from_millis(20))).await;
+        number
+    }
+
+    /// Has the writes carried out after a while, whoever waits for it.
+    fn send(&self, writes: &[Write<String, u64>], late: Duration) -> impl Future {
+        let (rows, writes) = (self.rows.clone(), writes.to_vec());
+        self.tasks.spawn(async move {
+            sleep(late).await;
+            let mut rows = rows.lock();
+            for write in writes {
+                let row = rows.entry(write.key).or_default();
+                if row.0 < write.version {
+                    *row = (write.version, write.value);
+                }
+            }
+        })
+    }
+}
+
+impl Sink<String, u64> for Disk {
+    async fn put(&self, _key: &String, _value: &u64) -> Result<()> {
+        Err(Error::new(ErrorKind::Config, "only writes with their versions are taken"))
+    }
+
+    async fn remove(&self, key: &String) -> Result<()> {
+        self.put(key, &0).await
+    }
+
+    async fn apply(&self, writes: &[Write<String, u64>]) -> Vec<Result<()>> {
+        let answer = self.world.pick(12);
+        // Now and then the owner, or its way to the database, stands still for longer than it owns the shard.
+        let most = if answer == 0 { self.lease * 4 } else { Duration::from_millis(30) };
+        let late = self.world.pause(most);
+        if answer == 1 {
+            // Once more, and perhaps after a later one.
+            drop(self.send(writes, late + self.world.pause(self.lease * 2)));
+        }
+        if answer == 2 {
+            return writes.iter().map(|_| Err(Error::new(ErrorKind::Unavailable, "no way there"))).collect();
+        }
+        self.send(writes, late).await;
+        if answer == 3 {
+            pending::<()>().await;
+        }
+        writes.iter().map(|_| Ok(())).collect()
+    }
+}

@@ -1,0 +1,131 @@
+//! What was acknowledged, and whether it holds.
+
+use std::{collections::VecDeque, time::Duration};
+
+use parking_lot::Mutex;
+
+use super::KEYS;
+use crate::redis::simulated::World;
+
+/// How many of the last events a failure tells.
+const TOLD: usize = 30;
+
+pub(super) struct Promises {
+    world: World,
+    bound_ms: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    keys: [Key; KEYS],
+    reads: u64,
+    events: VecDeque<String>,
+    broken: Option<String>,
+}
+
+#[derive(Default)]
+struct Key {
+    /// The number of the last write that was begun, and what it leaves.
+    begun: (u64, Option<u64>),
+    /// Whether that one has not been acknowledged.
+    is_open: bool,
+    /// The last write that was.
+    acknowledged: (u64, Option<u64>),
+    /// The number of the last removal that was begun.
+    removed: u64,
+    /// Of each acknowledgement the number, the node and the moment.
+    told: Vec<(u64, usize, u64)>,
+}
+
+impl Promises {
+    pub(super) fn new(world: World, bound: Duration) -> Self {
+        Self { world, bound_ms: bound.as_millis() as u64, state: Mutex::default() }
+    }
+
+    /// The number of the next write to a key; `None` while it is unknown what became of the last.
+    pub(super) fn begin(&self, at: usize, removes: bool) -> Option<u64> {
+        let mut state = self.state.lock();
+        let key = &mut state.keys[at];
+        if key.is_open {
+            return None;
+        }
+        let number = key.begun.0 + 1;
+        key.begun = (number, (!removes).then_some(number));
+        key.is_open = true;
+        if removes {
+            key.removed = number;
+        }
+        drop(state);
+        self.note(&format!("write {number} of {at} begins, removes: {removes}"));
+        Some(number)
+    }
+
+    pub(super) fn acknowledged(&self, at: usize, node: usize) {
+        let now_ms = self.world.now_ms();
+        let mut state = self.state.lock();
+        let key = &mut state.keys[at];
+        key.is_open = false;
+        key.acknowledged = key.begun;
+        let number = key.begun.0;
+        key.told.push((number, node, now_ms));
+        drop(state);
+        self.note(&format!("node {node} knows that {at} is {number}"));
+    }
+
+    /// A read of a key on `node` that began at `begun_ms` returned this.
+    pub(super) fn has_read(&self, at: usize, node: usize, begun_ms: u64, read: Option<u64>, from: &str) {
+        let mut state = self.state.lock();
+        state.reads += 1;
+        let key = &state.keys[at];
+        // One that finds nothing has seen the last removal, or the time before all writes.
+        let number = read.unwrap_or(key.removed);
+        let misses = |&&(told, by, at_ms): &&(u64, usize, u64)| {
+            // Two events of one millisecond have no order.
+            told > number && at_ms + if by == node { 0 } else { self.bound_ms } < begun_ms
+        };
+        if let Some((told, by, at_ms)) = key.told.iter().find(misses)
+            && state.broken.is_none()
+        {
+            let before: Vec<&str> = state.events.iter().map(String::as_str).collect();
+            state.broken = Some(format!(
+                "node {node} read {read:?} of {at} from {from}, beginning at {begun_ms} ms; node {by} knew of {told} at {at_ms} \
+                 ms; before:\n{}",
+                before.join("\n")
+            ));
+        }
+    }
+
+    /// The database has this of a key when everything is carried out.
+    pub(super) fn ended_as(&self, at: usize, found: Option<u64>) -> Result<(), String> {
+        let state = self.state.lock();
+        let key = &state.keys[at];
+        if found == key.acknowledged.1 || (key.is_open && found == key.begun.1) {
+            return Ok(());
+        }
+        Err(format!(
+            "{at} ended as {found:?}; {:?} was acknowledged, {:?} was begun; the last events:\n{}",
+            key.acknowledged,
+            key.begun,
+            state.events.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+        ))
+    }
+
+    pub(super) fn note(&self, event: &str) {
+        let now_ms = self.world.now_ms();
+        let mut state = self.state.lock();
+        if state.events.len() == TOLD {
+            state.events.pop_front();
+        }
+        state.events.push_back(format!("{now_ms} ms: {event}"));
+    }
+
+    pub(super) fn are_kept(&self) -> bool {
+        self.state.lock().broken.is_none()
+    }
+
+    pub(super) fn verdict(&self) -> Result<u64, String> {
+        let mut state = self.state.lock();
+        state.broken.take().map_or(Ok(state.reads), Err)
+    }
+}
