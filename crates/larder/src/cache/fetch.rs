@@ -269,12 +269,13 @@ where
         if !shared.unsent.trusts(&plan.text, self.clock.monotonic_ms()) {
             // Whatever is owed: a write that is pending is newer than all that the source has.
             return match self.still_pending(shared, &plan.text, plan.basis).await {
-                Some(entry) => Right::Found(entry),
-                None => Right::Unleased(MissReason::Invalidated),
+                Ok(Some(entry)) => Right::Found(entry),
+                Ok(None) => Right::Unleased(MissReason::Invalidated),
+                Err(_) => self.unleased_by_error(),
             };
         }
         if plan.mode == ReadMode::Refresh {
-            if let Some(entry) = self.still_pending(shared, &plan.text, plan.basis).await {
+            if let Ok(Some(entry)) = self.still_pending(shared, &plan.text, plan.basis).await {
                 return Right::Found(entry);
             }
             let leased = match self.stand(plan.basis.route, &plan.text).await {
@@ -294,22 +295,24 @@ where
     }
 
     /// The value in the slot, if it is to be written behind and the source does not have it yet.
+    ///
+    /// # Errors
+    /// If Redis cannot say.
     pub(crate) async fn still_pending(
         &self,
         shared: &Shared,
         text: &str,
         basis: Basis,
-    ) -> Option<NearEntry<V>> {
+    ) -> Result<Option<NearEntry<V>>> {
         if !shared.writes_behind() {
-            return None;
+            return Ok(None);
         }
-        match shared.peek(text).await {
-            Ok(Some(Slot::Value(envelope)))
-                if envelope.is_pending() && self.recheck(basis.route, text).await.is_ok() =>
-            {
-                self.entry_from(&envelope, basis).await.ok().flatten()
+        match shared.peek(text).await? {
+            Some(Slot::Value(envelope)) if envelope.is_pending() => {
+                self.recheck(basis.route, text).await?;
+                self.entry_from(&envelope, basis).await
             }
-            _ => None,
+            _ => Ok(None),
         }
     }
 

@@ -123,13 +123,21 @@ where
         for mut passenger in passengers {
             if shared.unsent.trusts(&passenger.text, now_ms) {
                 shards.entry(shared.shard_of(&passenger.text)).or_default().push(passenger);
-            } else if let Some(entry) = self.still_pending(shared, &passenger.text, passenger.basis).await {
-                self.land_shared(passenger, entry);
-                nexts.push(Next::Landed);
-            } else {
-                passenger.reason = MissReason::Invalidated;
-                nexts.push(Next::Load(passenger));
+                continue;
             }
+            match self.still_pending(shared, &passenger.text, passenger.basis).await {
+                Ok(Some(entry)) => {
+                    self.land_shared(passenger, entry);
+                    nexts.push(Next::Landed);
+                    continue;
+                }
+                Ok(None) => passenger.reason = MissReason::Invalidated,
+                Err(_) => {
+                    self.stats.count(Counter::SharedErrors);
+                    passenger.reason = MissReason::Error;
+                }
+            }
+            nexts.push(Next::Load(passenger));
         }
         let looks = shards.into_iter().map(|(shard, aboard)| self.look_shard(shared, shard, aboard, lease));
         nexts.extend(join_all(looks).await.into_iter().flatten());
