@@ -101,7 +101,7 @@ impl Plan {
     }
 
     fn rounds(&self) -> usize {
-        if self.quick { 3 } else { 9 }
+        if self.quick { 3 } else { 21 }
     }
 
     fn requests(&self, kind: Kind) -> usize {
