@@ -117,7 +117,7 @@ impl CollectionBuilder {
     /// [`Cache::put_with`](crate::Cache::put_with): nothing is left if anybody else wrote or invalidated the document meanwhile, or if it is not
     /// known what the database has. Cost: two round trips to Redis; an `insert` around the cache needs one.
     ///
-    /// Under a [watch](crate::document::watch) the change comes back from the database a moment later and is forgotten like any
+    /// Under a [watch](crate::document::Watch) the change comes back from the database a moment later and is forgotten like any
     /// other: what was left serves the reads until then. Writes cannot go behind for documents: what a write answers (whether
     /// the id is taken, whether the document is still as expected, what a patch made of it) only the database knows.
     pub fn write_through(mut self) -> Self {

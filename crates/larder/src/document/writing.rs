@@ -16,7 +16,7 @@ impl Collection {
     ///
     /// # Errors
     /// `ErrorKind::Conflict` if the id is taken; `ErrorKind::Invalid` naming `_id` if it is missing or of another kind, and, if
-    /// the schema declares fields, naming what does not keep to it, see [`Schema::check`].
+    /// the schema declares fields, naming what does not keep to it, see [`Schema::check`](crate::document::Schema::check).
     pub async fn insert(&self, document: Document) -> Result<Inserted> {
         let (id, raw) = self.checked(&document)?;
         let document = Arc::new(StoredDocument::new(raw.clone())?);
@@ -43,7 +43,8 @@ impl Collection {
         self.insert_identified(documents.iter().map(|document| self.checked(document))).await
     }
 
-    /// [`insert_many`](Self::insert_many) for documents that are BSON already, as [`Schema::read_raw`] makes them.
+    /// [`insert_many`](Self::insert_many) for documents that are BSON already, as
+    /// [`Schema::read_raw`](crate::document::Schema::read_raw) makes them.
     ///
     /// Cost: what is sent to the database are the given bytes, as long as `_id` comes first and has the collection's kind. If
     /// the schema declares fields, each document is decoded once for the check.

@@ -88,14 +88,14 @@ impl Watch {
     /// A change is told after its invalidation was acknowledged, so that a read of this node that follows sees it; with the default
     /// consistency a read of another node sees it within the bound. It is told before the watch's point is stored behind it,
     /// so at least once: after a failure some are told again. Documents are named by their key alone. Whenever this process
-    /// begins to apply the changes of a collection it says so ([`Told::Resumed`], or [`Told::HistoryLost`] if something may have
-    /// been changed of which nobody can be told).
+    /// begins to apply the changes of a collection it says so ([`Resumed`](super::Told::Resumed), or
+    /// [`HistoryLost`](super::Told::HistoryLost) if something may have been changed of which nobody can be told).
     ///
     /// **Only the process that leads a collection's watch is told of its changes**; all others hear nothing until they take over.
     /// So listen in all of them, and let what is done be seen by all: a publication in Redis, a row in a database.
     ///
     /// Listeners never slow the watch down. 4,096 things stand ready for them (about half a megabyte, taken by the first
-    /// listener); one that is further behind is told how many it has [missed](Told::Missed). They stand in memory: what a
+    /// listener); one that is further behind is told how many it has [missed](super::Told::Missed). They stand in memory: what a
     /// process had been told, and had not acted on when it died, is not told to its successor.
     ///
     /// With a poll in the place of a change stream ([`WatchBuilder::updated_at`]) each change is a
