@@ -25,8 +25,8 @@ pub(crate) fn test(filter: Option<&str>) -> Result<(), String> {
     let report = env::temp_dir().join(format!("larder-test-report-{}", std::process::id()));
     let mut command = cargo(&root());
     command.args(["test", "--workspace", "--no-fail-fast"]).args(filter).env("LARDER_TEST_REPORT", &report);
-    if filter.is_none() && env::var_os("LARDER_SEEDS").is_none() {
-        command.env("LARDER_SEEDS", SEEDS);
+    if filter.is_none() && env::var_os("LARDER_TEST_SEEDS").is_none() {
+        command.env("LARDER_TEST_SEEDS", SEEDS);
     }
     let totals = count(&mut command);
     println!("\n== ran against");

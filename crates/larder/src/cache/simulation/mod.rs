@@ -114,7 +114,7 @@ impl Kind {
                 Err(first) => {
                     let faults = self.needed(seed);
                     let said = (self.history)(seed, &faults).err().unwrap_or(first);
-                    panic!("seed {seed} with {faults:?} (LARDER_SEED={seed} repeats it): {said}");
+                    panic!("seed {seed} with {faults:?} (LARDER_TEST_SEED={seed} repeats it): {said}");
                 }
             }
         }
@@ -124,11 +124,11 @@ impl Kind {
     /// As many histories as are wanted, on all cores; or the one that is.
     fn run_all(&'static self) {
         let wanted = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
-        if let Some(seed) = wanted("LARDER_SEED") {
+        if let Some(seed) = wanted("LARDER_TEST_SEED") {
             self.run(std::iter::once(seed));
             return;
         }
-        let seeds = wanted("LARDER_SEEDS").unwrap_or(SEEDS) / self.one_of;
+        let seeds = wanted("LARDER_TEST_SEEDS").unwrap_or(SEEDS) / self.one_of;
         let next = Arc::new(AtomicU64::new(0));
         let workers = thread::available_parallelism().map_or(2, usize::from);
         let workers: Vec<_> = (0..workers)
