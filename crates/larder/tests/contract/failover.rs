@@ -13,9 +13,11 @@ use larder_testkit::{
     redis::{Options, Server},
 };
 
-use crate::setup::{Origin, lasting};
+use crate::{
+    setup::{Origin, lasting},
+    way::{KEY, Way},
+};
 
-const KEY: &str = "tenant:k";
 const OTHER: &str = "tenant:other";
 const SOON: Duration = Duration::from_secs(10);
 
@@ -83,54 +85,6 @@ async fn value_of(key: &str, cache: &Cache<String, u64>, origin: &Origin) -> u64
 
 async fn is_stored(cache: &Cache<String, u64>, key: &str) -> bool {
     matches!(cache.explain(&key.to_owned()).await.shared, Some(TierState::Holds { present: true, .. }))
-}
-
-/// Every way to say that a key has another value.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Key,
-    Soft,
-    Guarded,
-    Through,
-    Tag,
-    Pattern,
-    Clear,
-}
-
-impl Way {
-    const ALL: [Self; 7] =
-        [Self::Key, Self::Soft, Self::Guarded, Self::Through, Self::Tag, Self::Pattern, Self::Clear];
-
-    fn takes_all(self) -> bool {
-        matches!(self, Self::Tag | Self::Pattern | Self::Clear)
-    }
-
-    /// Changes the database and has Redis acknowledge that.
-    async fn change(self, cache: &Cache<String, u64>, origin: &Origin, number: u64) -> larder::Result<()> {
-        let key = KEY.to_owned();
-        let write = async {
-            origin.write(number);
-            Ok(())
-        };
-        match self {
-            Self::Guarded => return cache.guarded_write(&[KEY], write).await?.1.map(drop),
-            Self::Through => {
-                let write = async {
-                    write.await?;
-                    Ok(Some(number))
-                };
-                return cache.put_with(&key, write).await.map(drop);
-            }
-            _ => write.await?,
-        }
-        match self {
-            Self::Soft => cache.expire(&[KEY]).await.map(drop),
-            Self::Tag => cache.invalidate_tag("tag").await.map(drop),
-            Self::Pattern => cache.invalidate_pattern("tenant:*").await.map(drop),
-            Self::Clear => cache.clear().await.map(drop),
-            _ => cache.invalidate(KEY).await.map(drop),
-        }
-    }
 }
 
 /// One cache of the two nodes, and its database.

@@ -23,7 +23,7 @@ const SEED: u64 = 7;
 
 /// Runs `scene` in many orders of its threads' steps: drawn evenly, and with few interruptions at unlikely places.
 fn in_every_order(scene: fn()) {
-    let orders = std::env::var("LARDER_ORDERS").ok().and_then(|it| it.parse().ok()).unwrap_or(ORDERS);
+    let orders = std::env::var("LARDER_TEST_ORDERS").ok().and_then(|it| it.parse().ok()).unwrap_or(ORDERS);
     run(RandomScheduler::new_from_seed(SEED, orders), scene);
     run(PctScheduler::new_from_seed(SEED, INTERRUPTIONS, orders), scene);
 }

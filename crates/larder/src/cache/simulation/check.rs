@@ -1,19 +1,15 @@
 //! Judging reads in simulated time, as `larder_testkit::history` does in real time.
 
-use std::collections::VecDeque;
-
 use parking_lot::Mutex;
 
-use super::{KEYS, NODES};
+use super::{KEYS, NODES, journal::Journal};
 use crate::{cache::Consistency, redis::simulated::World};
-
-/// How many of the last events a failure tells.
-const TOLD: usize = 25;
 
 /// The database of numbers that only grow, and what was acknowledged of them.
 pub(super) struct Checker {
     world: World,
     consistency: Consistency,
+    pub(super) journal: Journal,
     state: Mutex<State>,
 }
 
@@ -22,7 +18,6 @@ struct State {
     numbers: [u64; KEYS],
     acknowledged: Vec<Acknowledged>,
     reads: u64,
-    events: VecDeque<String>,
     stale: Option<String>,
 }
 
@@ -37,7 +32,8 @@ struct Acknowledged {
 
 impl Checker {
     pub(super) fn new(world: World, consistency: Consistency) -> Self {
-        Self { world, consistency, state: Mutex::default() }
+        let journal = Journal::new(world.clone());
+        Self { world, consistency, journal, state: Mutex::default() }
     }
 
     pub(super) fn number(&self, key: usize) -> u64 {
@@ -55,7 +51,7 @@ impl Checker {
     pub(super) fn returned(&self, written: &[(usize, u64)], node: usize, by_redis: bool) {
         let at_ms = self.world.now_ms();
         for &(key, number) in written {
-            self.note(&format!("node {node} knows that {key} is {number}, by Redis: {by_redis}"));
+            self.journal.note(&format!("node {node} knows that {key} is {number}, by Redis: {by_redis}"));
             self.state.lock().acknowledged.push(Acknowledged { key, number, node, at_ms, by_redis });
         }
     }
@@ -81,23 +77,10 @@ impl Checker {
         {
             let said = format!(
                 "{:?}: node {node} read {number} of {key} from {from}, beginning at {begun_ms} ms; node {} knew of {} at {} ms; before:\n{}",
-                self.consistency,
-                ack.node,
-                ack.number,
-                ack.at_ms,
-                state.events.iter().map(String::as_str).collect::<Vec<_>>().join("\n"),
+                self.consistency, ack.node, ack.number, ack.at_ms, self.journal,
             );
             state.stale = Some(said);
         }
-    }
-
-    pub(super) fn note(&self, event: &str) {
-        let now_ms = self.world.now_ms();
-        let mut state = self.state.lock();
-        if state.events.len() == TOLD {
-            state.events.pop_front();
-        }
-        state.events.push_back(format!("{now_ms} ms: {event}"));
     }
 
     pub(super) fn is_well(&self) -> bool {

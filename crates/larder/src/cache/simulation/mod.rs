@@ -5,6 +5,7 @@
 
 mod behind;
 mod check;
+mod journal;
 mod node;
 
 use std::{
@@ -75,7 +76,7 @@ fn history(seed: u64, faults: &[Fault]) -> Result<u64, String> {
                 world.save();
             }
             if faults.contains(&fault) {
-                checker.note(&format!("{fault:?}"));
+                checker.journal.note(&format!("{fault:?}"));
                 world.disturb(fault);
             }
         }

@@ -6,4 +6,5 @@ mod finds;
 mod partials;
 mod through;
 mod types;
+mod world;
 mod writes;

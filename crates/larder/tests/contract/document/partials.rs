@@ -4,61 +4,41 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use larder::{
-    ErrorKind, FakeClock, Policy,
+    ErrorKind, Policy,
     cache::{MissReason, Read, ReadMode, ReadOptions, Served},
-    document::{Collection, Database, Expect, Id, IdType, Schema, StoredDocument},
+    document::{Collection, Expect, Id, IdType, Schema, StoredDocument},
 };
-use tokio::sync::Semaphore;
 
-use super::backend::{Backend, unique};
+use super::{
+    backend::Backend,
+    world::{World, in_every_world},
+};
 use crate::setup::Backend as Tier;
 
 const ID: Id = Id::Int(7);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Nodes over one database, each with a cache of its own, and a way past all of them.
-struct World {
-    database: Database,
-    name: String,
-    tier: Tier,
-    clock: FakeClock,
+async fn node(world: &World) -> Collection {
+    let mut builder = world
+        .database
+        .collection(world.schema())
+        .policy(Policy::ttl(MINUTE).jitter(0.0))
+        .partial("card", &["name", "maker.country"])
+        .partial("price", &["price"])
+        .clock(world.clock.clone());
+    if let Some(redis) = world.tier.connect().await {
+        builder = builder.redis(&redis);
+    }
+    builder.build().unwrap()
 }
 
-impl World {
-    async fn node(&self) -> Collection {
-        let mut builder = self
-            .database
-            .collection(Schema::new(&self.name, IdType::Int).strict(false))
-            .policy(Policy::ttl(MINUTE).jitter(0.0))
-            .partial("card", &["name", "maker.country"])
-            .partial("price", &["price"])
-            .clock(self.clock.clone());
-        if let Some(redis) = self.tier.connect().await {
-            builder = builder.redis(&redis);
-        }
-        builder.build().unwrap()
-    }
-
-    /// Writes that no cache hears of.
-    fn past(&self) -> Collection {
-        self.database.collection(Schema::new(&self.name, IdType::Int).strict(false)).build().unwrap()
-    }
-}
-
-/// Runs a test over each database and each tier.
+/// Runs a test over each database, which has one teapot, and each tier.
 async fn check<Fut: Future<Output = ()>>(test: impl Fn(World) -> Fut) {
-    // Clusters are slow to talk to from many tests at once.
-    static ONE: Semaphore = Semaphore::const_new(1);
-    let _turn = ONE.acquire().await.unwrap();
-    for backend in [Backend::SqliteMemory, Backend::Mongo] {
-        for tier in Tier::ALL {
-            let place = backend.place().await;
-            let name = unique(&format!("parts{}x", std::process::id()));
-            let world = World { database: place.database.clone(), name, tier, clock: FakeClock::default() };
-            world.past().insert(teapot("Teapot")).await.unwrap();
-            test(world).await;
-        }
-    }
+    in_every_world("parts", async |world| {
+        world.past().insert(teapot("Teapot")).await.unwrap();
+        test(world).await;
+    })
+    .await;
 }
 
 fn teapot(name: &str) -> Document {
@@ -80,7 +60,7 @@ fn document(read: &Read<StoredDocument>) -> Option<Document> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_is_cached_alone_when_the_whole_is_not() {
     check(|world| async move {
-        let (a, b) = (world.node().await, world.node().await);
+        let (a, b) = (node(&world).await, node(&world).await);
         let miss = read_card(&a).await;
         assert_eq!((document(&miss), miss.reason), (Some(card("Teapot")), Some(MissReason::Cold)));
         let hit = read_card(&a).await;
@@ -100,7 +80,7 @@ async fn a_part_is_cached_alone_when_the_whole_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_comes_from_the_cached_whole_without_asking_the_database() {
     check(|world| async move {
-        let (a, b) = (world.node().await, world.node().await);
+        let (a, b) = (node(&world).await, node(&world).await);
         a.get(&ID).await.unwrap();
         // Only the cache still knows the old name.
         world.past().put(&ID, teapot("Kettle")).await.unwrap();
@@ -122,7 +102,7 @@ async fn a_part_comes_from_the_cached_whole_without_asking_the_database() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalidation_of_the_document_takes_its_parts_on_every_node() {
     check(|world| async move {
-        let (a, b) = (world.node().await, world.node().await);
+        let (a, b) = (node(&world).await, node(&world).await);
         let nodes = if world.tier == Tier::Memory { vec![&a] } else { vec![&a, &b] };
         for write in 0..3 {
             for node in &nodes {
@@ -163,7 +143,7 @@ async fn an_invalidation_of_the_document_takes_its_parts_on_every_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forced_read_asks_the_database() {
     check(|world| async move {
-        let node = world.node().await;
+        let node = node(&world).await;
         read_card(&node).await;
         world.past().put(&ID, teapot("Kettle")).await.unwrap();
         for mode in [ReadMode::Bypass, ReadMode::Refresh] {

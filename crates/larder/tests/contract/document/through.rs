@@ -6,56 +6,28 @@ use bson::{Document, doc};
 use larder::{
     Policy,
     cache::{Consistency, Read, ReadOptions, Served},
-    document::{Collection, Database, Expect, Id, IdType, MergePatch, Schema, StoredDocument, Written},
+    document::{Collection, Expect, Id, MergePatch, StoredDocument, Written},
     redis::Redis,
 };
-use larder_testkit::eventually;
-use tokio::sync::Semaphore;
 
-use super::backend::{Backend, unique};
-use crate::setup::Backend as Tier;
+use super::world::{World, in_every_world};
+use crate::{round_trips::quiet, setup::Backend as Tier};
 
 const ID: Id = Id::Int(7);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Nodes over one database, and a way past all of their caches.
-struct World {
-    database: Database,
-    name: String,
-    tier: Tier,
-}
-
-impl World {
-    /// A node whose round trips are those of what it is asked: its own looks at the sequences come every half minute.
-    async fn node(&self, policy: Policy) -> (Collection, Option<Redis>) {
-        let builder = self.database.collection(self.schema()).policy(policy.jitter(0.0)).write_through();
-        let builder = builder.partial("card", &["name"]).consistency(Consistency::Bounded(MINUTE));
-        match self.tier.connect().await {
-            Some(redis) => (builder.redis(&redis).build().unwrap(), Some(redis)),
-            None => (builder.build().unwrap(), None),
-        }
-    }
-
-    fn past(&self) -> Collection {
-        self.database.collection(self.schema()).build().unwrap()
-    }
-
-    fn schema(&self) -> Schema {
-        Schema::new(&self.name, IdType::Int).strict(false)
+/// A node whose round trips are those of what it is asked: its own looks at the sequences come every half minute.
+async fn node(world: &World, policy: Policy) -> (Collection, Option<Redis>) {
+    let builder = world.database.collection(world.schema()).policy(policy.jitter(0.0)).write_through();
+    let builder = builder.partial("card", &["name"]).consistency(Consistency::Bounded(MINUTE));
+    match world.tier.connect().await {
+        Some(redis) => (builder.redis(&redis).build().unwrap(), Some(redis)),
+        None => (builder.build().unwrap(), None),
     }
 }
 
 async fn check<Fut: Future<Output = ()>>(test: impl Fn(World) -> Fut) {
-    // Clusters are slow to talk to from many tests at once.
-    static ONE: Semaphore = Semaphore::const_new(1);
-    let _turn = ONE.acquire().await.unwrap();
-    for backend in [Backend::SqliteMemory, Backend::Mongo] {
-        for tier in Tier::ALL {
-            let place = backend.place().await;
-            let name = unique(&format!("through{}x", std::process::id()));
-            test(World { database: place.database.clone(), name, tier }).await;
-        }
-    }
+    in_every_world("through", test).await;
 }
 
 async fn read(node: &Collection) -> Read<StoredDocument> {
@@ -70,24 +42,6 @@ fn trips(redis: Option<&Redis>) -> u64 {
     redis.map_or(0, |redis| redis.stats().round_trips)
 }
 
-/// Waits until the node has looked at every shard after its subscription: those looks come when the server finds the time.
-async fn quiet(node: &Collection, redis: Option<&Redis>) {
-    if redis.is_none() {
-        return;
-    }
-    eventually("nothing but what is asked goes to Redis", Duration::from_secs(10), || async {
-        for _ in 0..5 {
-            let before = trips(redis);
-            node.invalidate(&Id::Int(8)).await.unwrap();
-            if trips(redis) - before != 1 {
-                return false;
-            }
-        }
-        true
-    })
-    .await;
-}
-
 fn patch(changes: Document) -> MergePatch {
     MergePatch::new(changes).unwrap()
 }
@@ -96,12 +50,14 @@ fn patch(changes: Document) -> MergePatch {
 async fn a_write_leaves_the_new_document_for_two_round_trips() {
     check(|world| async move {
         let tier = world.tier;
-        let (writer, redis) = world.node(Policy::ttl(MINUTE)).await;
-        let (other, _) = world.node(Policy::ttl(MINUTE)).await;
+        let (writer, redis) = node(&world, Policy::ttl(MINUTE)).await;
+        let (other, _) = node(&world, Policy::ttl(MINUTE)).await;
         // Teaches the server the scripts and follows the shard.
         writer.put(&ID, doc! { "n": 0 }).await.unwrap();
         writer.delete(&ID, &Expect::Any).await.unwrap();
-        quiet(&writer, redis.as_ref()).await;
+        if let Some(redis) = &redis {
+            quiet(redis, async || _ = writer.invalidate(&Id::Int(8)).await.unwrap()).await;
+        }
         for step in 0..4 {
             let before = trips(redis.as_ref());
             match step {
@@ -137,7 +93,7 @@ async fn a_write_leaves_the_new_document_for_two_round_trips() {
 async fn what_did_not_happen_or_is_not_known_is_not_left() {
     check(|world| async move {
         let tier = world.tier;
-        let (node, _) = world.node(Policy::ttl(MINUTE).negative_ttl(MINUTE)).await;
+        let (node, _) = node(&world, Policy::ttl(MINUTE).negative_ttl(MINUTE)).await;
         node.put(&ID, doc! { "n": 1 }).await.unwrap();
         let old = read(&node).await.value.unwrap();
         // Nobody has told this node.
@@ -188,8 +144,8 @@ async fn when_all_is_acknowledged_every_node_reads_what_the_database_has() {
                 Policy::ttl(MINUTE).near_ttl(Duration::ZERO)
             }
         };
-        let (a, _) = world.node(policy()).await;
-        let b = if tier == Tier::Memory { a.clone() } else { world.node(policy()).await.0 };
+        let (a, _) = node(&world, policy()).await;
+        let b = if tier == Tier::Memory { a.clone() } else { node(&world, policy()).await.0 };
         let past = world.past();
         for round in 0..25 {
             let through = async { a.put(&ID, doc! { "n": 2 * round }).await.map(drop) };

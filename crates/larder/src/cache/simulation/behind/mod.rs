@@ -55,10 +55,10 @@ pub(super) fn history(seed: u64, faults: &[Fault]) -> Result<u64, String> {
             let fault = FAULTS[scene.world.pick(FAULTS.len())];
             let (crashes, node) = (scene.world.pick(4) == 0, scene.world.pick(NODES));
             if crashes {
-                scene.promises.note(&format!("node {node} crashes"));
+                scene.promises.journal.note(&format!("node {node} crashes"));
                 nodes[node] = scene.start(node);
             } else if faults.contains(&fault) {
-                scene.promises.note(&format!("{fault:?}"));
+                scene.promises.journal.note(&format!("{fault:?}"));
                 scene.world.disturb(fault);
             }
         }

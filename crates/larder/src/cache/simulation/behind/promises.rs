@@ -1,18 +1,16 @@
 //! What was acknowledged, and whether it holds.
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::KEYS;
-use crate::redis::simulated::World;
-
-/// How many of the last events a failure tells.
-const TOLD: usize = 30;
+use crate::{cache::simulation::journal::Journal, redis::simulated::World};
 
 pub(super) struct Promises {
     world: World,
     bound_ms: u64,
+    pub(super) journal: Journal,
     state: Mutex<State>,
 }
 
@@ -20,7 +18,6 @@ pub(super) struct Promises {
 struct State {
     keys: [Key; KEYS],
     reads: u64,
-    events: VecDeque<String>,
     broken: Option<String>,
 }
 
@@ -40,7 +37,8 @@ struct Key {
 
 impl Promises {
     pub(super) fn new(world: World, bound: Duration) -> Self {
-        Self { world, bound_ms: bound.as_millis() as u64, state: Mutex::default() }
+        let journal = Journal::new(world.clone());
+        Self { world, bound_ms: bound.as_millis() as u64, journal, state: Mutex::default() }
     }
 
     /// The number of the next write to a key; `None` while it is unknown what became of the last.
@@ -57,7 +55,7 @@ impl Promises {
             key.removed = number;
         }
         drop(state);
-        self.note(&format!("write {number} of {at} begins, removes: {removes}"));
+        self.journal.note(&format!("write {number} of {at} begins, removes: {removes}"));
         Some(number)
     }
 
@@ -70,7 +68,7 @@ impl Promises {
         let number = key.begun.0;
         key.told.push((number, node, now_ms));
         drop(state);
-        self.note(&format!("node {node} knows that {at} is {number}"));
+        self.journal.note(&format!("node {node} knows that {at} is {number}"));
     }
 
     /// A read of a key on `node` that began at `begun_ms` returned this.
@@ -87,11 +85,10 @@ impl Promises {
         if let Some((told, by, at_ms)) = key.told.iter().find(misses)
             && state.broken.is_none()
         {
-            let before: Vec<&str> = state.events.iter().map(String::as_str).collect();
             state.broken = Some(format!(
                 "node {node} read {read:?} of {at} from {from}, beginning at {begun_ms} ms; node {by} knew of {told} at {at_ms} \
                  ms; before:\n{}",
-                before.join("\n")
+                self.journal
             ));
         }
     }
@@ -105,19 +102,8 @@ impl Promises {
         }
         Err(format!(
             "{at} ended as {found:?}; {:?} was acknowledged, {:?} was begun; the last events:\n{}",
-            key.acknowledged,
-            key.begun,
-            state.events.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
+            key.acknowledged, key.begun, self.journal
         ))
-    }
-
-    pub(super) fn note(&self, event: &str) {
-        let now_ms = self.world.now_ms();
-        let mut state = self.state.lock();
-        if state.events.len() == TOLD {
-            state.events.pop_front();
-        }
-        state.events.push_back(format!("{now_ms} ms: {event}"));
     }
 
     pub(super) fn are_kept(&self) -> bool {
