@@ -32,8 +32,8 @@ pub(crate) struct NearEntry<V> {
     pub(crate) tags: Option<Arc<[TagStamp]>>,
 }
 
-/// Until when a near copy may be served, and on what it stands. A struct of its own, so that a hit copies it in wide moves:
-/// copied field by field it costs a hit three times as much.
+/// Until when a near copy may be served, and on what it stands. A struct of its own, so that a hit copies it in wide moves: what
+/// was written field by field cannot be read back in wide ones without a wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     /// By the monotonic clock.
