@@ -69,8 +69,15 @@ impl Sink<String, Row> for Counted {
     }
 }
 
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Outcome {
+    // On a worker of the runtime, as the handlers of a server are.
+    tokio::spawn(measure()).await?
+}
+
+async fn measure() -> Outcome {
     let (rounds, writes, load) = if is_full() { (5, 1_500, 60_000) } else { (2, 200, 4_000) };
     let redis = Redis::connect(redis_url()?.as_str()).await?;
     let server = mongo::shared();
@@ -86,7 +93,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         let cache: Cache<String, Row> = Cache::builder(format!("behind-{round}"))
             .redis(&redis)
             .sink(sink.clone())
-            .write_behind(WriteBehind::default())
+            // So many that no writer ever waits for the database: what is measured is how many writes become one.
+            .write_behind(WriteBehind::default().backlog(load))
             .build()?;
         waits(&mut measured, &redis, &cache, &sink, writes).await?;
         cache.behind()?.flush().await?;
@@ -105,7 +113,7 @@ async fn waits(
     cache: &Cache<String, Row>,
     sink: &Counted,
     writes: usize,
-) -> Result<(), Box<dyn Error>> {
+) -> Outcome {
     let (mut pings, mut behind, mut synchronous) = (Vec::new(), Vec::new(), Vec::new());
     // The first tenth teaches the servers the script and the collection.
     for number in 0..writes + writes / 10 {
@@ -144,7 +152,7 @@ async fn coalescing(
     cache: &Cache<String, Row>,
     sink: &Counted,
     writes: u64,
-) -> Result<(), Box<dyn Error>> {
+) -> Outcome {
     let before = [&sink.calls, &sink.rows].map(|count| count.load(Relaxed));
     let (zipf, next) = (Arc::new(Zipf::new(KEYS)), Arc::new(AtomicU64::new(0)));
     let began = Instant::now();
