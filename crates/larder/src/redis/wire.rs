@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
 };
@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     multiplexer: MultiplexedConnection,
-    under_way: Arc<AtomicUsize>,
+    callers: Arc<Callers>,
     _mover: Arc<AbortOnDropHandle<()>>,
 }
 
@@ -34,58 +34,81 @@ impl Wire {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (multiplexer, mover) = MultiplexedConnection::new_with_config(login, stream, config).await?;
-        let under_way = Arc::new(AtomicUsize::new(0));
-        let gathering = Gathering { mover: Box::pin(mover), under_way: under_way.clone(), has_waited: false };
-        let mover = tokio::spawn(gathering);
-        Ok(Self { multiplexer, under_way, _mover: Arc::new(AbortOnDropHandle::new(mover)) })
+        let callers = Arc::new(Callers::default());
+        let mover =
+            Gathering { mover: Box::pin(mover), callers: callers.clone(), has_waited: false, alone: 0 };
+        let mover = tokio::spawn(mover);
+        Ok(Self { multiplexer, callers, _mover: Arc::new(AbortOnDropHandle::new(mover)) })
     }
 
     /// Sends one command and waits for its reply. An error reply is a value.
     pub(crate) async fn send(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        let _one_more = UnderWay::begin(&self.under_way);
+        let _one_more = self.callers.one_more();
         self.multiplexer.send_packed_command(cmd).await
     }
 
     /// Sends all commands in one write and waits for all replies. Error replies stay in their places.
     pub(crate) async fn send_all(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
-        let _one_more = UnderWay::begin(&self.under_way);
+        let _one_more = self.callers.one_more();
         self.multiplexer.send_packed_commands(pipeline, 0, pipeline.len()).await
     }
 }
 
-/// A caller that waits for a reply. Counts itself out when it is dropped.
-struct UnderWay<'a>(&'a AtomicUsize);
+/// Who waits for a reply on this connection.
+#[derive(Debug, Default)]
+struct Callers {
+    count: AtomicUsize,
+    /// Whether there were two of them at once since the mover last asked.
+    met: AtomicBool,
+}
 
-impl<'a> UnderWay<'a> {
-    fn begin(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Relaxed);
-        Self(count)
+impl Callers {
+    fn one_more(&self) -> Caller<'_> {
+        if self.count.fetch_add(1, Relaxed) > 0 {
+            self.met.store(true, Relaxed);
+        }
+        Caller(self)
     }
 }
 
-impl Drop for UnderWay<'_> {
+/// One of them, until it is dropped.
+struct Caller<'a>(&'a Callers);
+
+impl Drop for Caller<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        self.0.count.fetch_sub(1, Relaxed);
     }
 }
 
-/// Runs the mover, but each time that it is woken lets the other ready tasks of its thread go first, if more than one caller
-/// waits. What they send then leaves in one write. Without that each command has a write of its own, which costs more than
-/// everything else in it. A caller that is alone would only wait longer for it: about as long again as the server takes.
+/// After how many wake-ups without two callers at once the mover stops to wait for a second one.
+const CALM: u8 = 8;
+
+/// Runs the mover, but each time that it is woken lets the other ready tasks of its thread go first. What they send then
+/// leaves in one write. Without that each command has a write of its own, which costs more than everything else in it.
+/// Where callers come one by one it runs at once: waiting for others would double the time of a round trip.
 struct Gathering<F> {
     mover: Pin<Box<F>>,
-    under_way: Arc<AtomicUsize>,
+    callers: Arc<Callers>,
     has_waited: bool,
+    /// Wake-ups since two callers met.
+    alone: u8,
 }
 
 impl<F: Future<Output = ()>> Future for Gathering<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if !self.has_waited && self.under_way.load(Relaxed) > 1 {
-            self.has_waited = true;
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        if !self.has_waited {
+            let met = self.callers.met.load(Relaxed);
+            if met {
+                self.callers.met.store(false, Relaxed);
+            }
+            self.alone = if met { 0 } else { self.alone.saturating_add(1) };
+            if self.alone < CALM {
+                self.has_waited = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
         self.has_waited = false;
         self.mover.as_mut().poll(context)
