@@ -162,11 +162,16 @@ async fn the_command_purges_what_running_servers_have_cached() {
                 eventually("a server has heard", PATIENCE, || async { !cached(node, gone).await }).await;
             }
         }
-        warm([&one, &two]).await;
-        assert!(purge(&["--key", "a:1", "--soft"]).status.success());
-        eventually("a server serves it as stale, or has loaded it anew", PATIENCE, || async {
+        // More than once: what was loaded while the purge before was heard may not be stored in Redis, and is then loaded anew.
+        eventually("a server serves it as stale", PATIENCE, || async {
+            warm([&one, &two]).await;
+            assert!(purge(&["--key", "a:1", "--soft"]).status.success());
             one.get("/v1/items/a:1").await;
-            one.get("/metrics").await.text().contains("larder_stale_served_total{collection=\"items\"} 1")
+            let metrics = one.get("/metrics").await;
+            metrics.text().lines().any(|line| {
+                line.strip_prefix("larder_stale_served_total{collection=\"items\"} ")
+                    .is_some_and(|count| count != "0")
+            })
         })
         .await;
     }
