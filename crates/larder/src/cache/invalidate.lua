@@ -5,7 +5,7 @@
 --         slots and the leases beside them; all with one hash tag
 -- ARGV[1] 'U' unlink KEYS[5..], 'M' set the mark KEYS[5] to the new number, 'B' put a writer's token into the block in each slot
 --         KEYS[5], [7], … and unlink the lease behind each, 'E' give the values in these slots another header, if they begin as they did
---         when they were read, and unlink what is another value by now, and the lease behind each
+--         when they were read, leave those that have it already, and unlink what is another value by now, and the lease behind each
 -- ARGV[2] an epoch for the case that there is none      ARGV[3] the event      ARGV[4] lifetime of what is written,
 --         milliseconds, 0 for ever      ARGV[5] how a block begins      ARGV[6] '1' to spare values that are still to be written
 --         behind: they are newer than anything the source has
@@ -14,7 +14,7 @@
 -- Returns {epoch, number}
 -- Cost    O(keys), six calls of Redis, up to four for each slot that is blocked, one for each that may be spared, four for
 --         each of 'E'        Clock  none
--- Retry   safe: a repeat takes another number and invalidates again; one of 'E' destroys what the first one made stale
+-- Retry   safe: a repeat takes another number and invalidates again; one of 'E' leaves what the first one made stale
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local mode, fresh_epoch, event, life = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local spares, PENDING = ARGV[6] == '1', string.rep('\255', 8)
@@ -51,11 +51,12 @@ elseif mode == 'E' then
   for i = 5, #KEYS, 2 do
     local at = 7 + (i - 5) / 2 * 3
     local began, begins, keep = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-    if #began > 0 and redis.pcall('GETRANGE', KEYS[i], 0, #began - 1) == began then
+    local head = #began > 0 and redis.pcall('GETRANGE', KEYS[i], 0, #began - 1)
+    if head == began then
       redis.call('SETRANGE', KEYS[i], 0, begins)
       redis.call('PEXPIRE', KEYS[i], keep, 'LT')
-    elseif redis.pcall('GETRANGE', KEYS[i], 0, 1) ~= ARGV[5] and not is_spared(KEYS[i]) then
-      -- Not the mark of a write under way: that write ends with an invalidation of its own.
+    elseif head ~= begins and redis.pcall('GETRANGE', KEYS[i], 0, 1) ~= ARGV[5] and not is_spared(KEYS[i]) then
+      -- Neither what a repeat finds done, nor the mark of a write under way, which ends with an invalidation of its own.
       redis.call('UNLINK', KEYS[i])
     end
     redis.call('UNLINK', KEYS[i + 1])

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bson::doc;
 use larder::{
     Cache, Error, ErrorKind, FakeClock, Policy,
-    cache::{Read, ReadOptions, Served},
+    cache::{Read, ReadOptions, Served, TierState},
     document::{Database, Id, IdType, Schema},
     redis::Redis,
 };
@@ -70,6 +70,28 @@ async fn a_copy_of_another_node_is_not_fresh_after_it_has_heard() {
             seen(&a, &origin).await == (2, false) && seen(&b, &origin).await == (2, false)
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_does_nothing_else_leaves_the_stale_value_too() {
+    for backend in Backend::SHARED {
+        for _ in 0..5 {
+            let setup = Setup::new(backend);
+            let reader = setup.node(revalidating()).await;
+            let origin = Origin::open(1);
+            eventually("it is stored", SOON, || async {
+                seen(&reader, &origin).await;
+                matches!(reader.explain(&KEY.to_owned()).await.shared, Some(TierState::Holds { .. }))
+            })
+            .await;
+            // It has not looked at the shard before, and so may have to say it twice.
+            setup.node(revalidating()).await.expire(&[KEY]).await.unwrap();
+            let shared = reader.explain(&KEY.to_owned()).await.shared;
+            let is_stale = matches!(shared, Some(TierState::Holds { fresh_for: Duration::ZERO, .. }));
+            assert!(is_stale, "{backend:?}: {shared:?}");
+            eventually("the reader has heard", SOON, || async { seen(&reader, &origin).await.1 }).await;
+        }
     }
 }
 

@@ -37,13 +37,12 @@ impl Way {
             origin.write(number);
             Ok(Some(number))
         };
-        match self {
-            Self::Guarded => return cache.guarded_write(&[KEY], write).await?.1.map(|_| None),
-            Self::Through => return cache.put_with(&KEY.to_owned(), write).await.map(|_| None),
-            _ => drop(write.await?),
+        if !matches!(self, Self::Guarded | Self::Through) {
+            origin.write(number);
         }
         match self {
-            Self::Guarded | Self::Through => {}
+            Self::Guarded => drop(cache.guarded_write(&[KEY], write).await?.1?),
+            Self::Through => drop(cache.put_with(&KEY.to_owned(), write).await?),
             Self::Key => drop(cache.invalidate(KEY).await?),
             Self::Soft => drop(cache.expire(&[KEY]).await?),
             Self::Tag => drop(cache.invalidate_tag("tag").await?),
