@@ -150,7 +150,11 @@ async fn the_command_purges_what_running_servers_have_cached() {
             one.put(&format!("/v1/items/{id}"), "{}").await;
         }
         for (arguments, says, gone) in [
-            (vec!["--key", "a:1", "--key", "b:1", "--tag", "t"], "keys     2\n  tags     1", vec!["a:1", "b:1"]),
+            (
+                vec!["--key", "a:1", "--key", "b:1", "--tag", "t"],
+                "keys     2\n  tags     1",
+                vec!["a:1", "b:1"],
+            ),
             (vec!["--pattern", "a:*"], "matched  2", vec!["a:1", "a:2"]),
             (vec!["--all"], "all", vec!["a:1", "a:2", "b:1"]),
         ] {
@@ -158,7 +162,8 @@ async fn the_command_purges_what_running_servers_have_cached() {
             let output = purge(&arguments);
             let said = String::from_utf8_lossy(&output.stdout);
             assert!(output.status.success() && said.contains(says), "{arguments:?}: {output:?}");
-            for (node, id) in [&one, &two].into_iter().flat_map(|node| gone.iter().map(move |id| (node, id))) {
+            for (node, id) in [&one, &two].into_iter().flat_map(|node| gone.iter().map(move |id| (node, id)))
+            {
                 eventually("a server has heard", PATIENCE, || async { !cached(node, id).await }).await;
             }
         }
@@ -167,10 +172,7 @@ async fn the_command_purges_what_running_servers_have_cached() {
         eventually("a server serves it as stale", PATIENCE, || async {
             one.get("/v1/items/a:1").await;
             let metrics = one.get("/metrics").await;
-            metrics
-                .text()
-                .lines()
-                .any(|line| line == "larder_stale_served_total{collection=\"items\"} 1")
+            metrics.text().lines().any(|line| line == "larder_stale_served_total{collection=\"items\"} 1")
         })
         .await;
     }

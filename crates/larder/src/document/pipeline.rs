@@ -164,7 +164,7 @@ impl Pipeline {
         let value = value.ok_or_else(|| Error::invalid(name, "is required"))?;
         // A document or an array as a value could hold operators.
         let plain = !matches!(value, Bson::Document(_) | Bson::Array(_) | Bson::RegularExpression(_));
-        if !plain || !variable.field_type.takes(value) {
+        if !plain || !variable.field_type.takes(value.element_type()) {
             return Err(Error::invalid(name, variable.field_type.demand()));
         }
         Ok(value.clone())

@@ -16,6 +16,13 @@ const OLD_BINARY: u8 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
+impl Malformed {
+    /// The error for bytes that a caller gave, not the database.
+    pub(crate) fn refused(self) -> Error {
+        Error::new(ErrorKind::Invalid, "is not BSON")
+    }
+}
+
 impl From<Malformed> for Error {
     fn from(_: Malformed) -> Self {
         Self::new(ErrorKind::Corrupt, "the document is not valid BSON")

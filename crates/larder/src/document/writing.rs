@@ -7,7 +7,8 @@ use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, Timestamp, oid::ObjectId}
 use crate::{
     Error, ErrorKind, Result,
     document::{
-        Collection, Expect, Id, IdType, Inserted, MergePatch, Put, StoredDocument, Written, write::with_id,
+        Collection, Expect, Id, IdType, Inserted, MergePatch, Put, StoredDocument, Written, raw::Malformed,
+        write::with_id,
     },
 };
 
@@ -47,7 +48,7 @@ impl Collection {
     /// [`Schema::read_raw`](crate::document::Schema::read_raw) makes them.
     ///
     /// Cost: what is sent to the database are the given bytes, as long as `_id` comes first and has the collection's kind. If
-    /// the schema declares fields, each document is decoded once for the check.
+    /// the schema declares fields, each document is checked where it lies.
     ///
     /// # Errors
     /// As [`insert_many`](Self::insert_many).
@@ -154,7 +155,7 @@ impl Collection {
 
     fn checked_raw(&self, raw: RawDocumentBuf) -> Result<(Id, RawDocumentBuf)> {
         if !self.schema().fields().is_empty() {
-            self.schema().check(&decoded(&raw)?)?;
+            self.schema().check_raw(&raw)?;
         }
         self.identified_raw(raw)
     }
@@ -177,8 +178,7 @@ impl Collection {
     }
 
     fn identified_raw(&self, raw: RawDocumentBuf) -> Result<(Id, RawDocumentBuf)> {
-        let first =
-            raw.iter().next().transpose().map_err(|_| Error::new(ErrorKind::Invalid, "is not BSON"))?;
+        let first = raw.iter().next().transpose().map_err(|_| Malformed.refused())?;
         let id = match (first, self.schema().id_type()) {
             (Some((key, RawBsonRef::ObjectId(id))), IdType::ObjectId) if key == "_id" => Id::ObjectId(id),
             (Some((key, RawBsonRef::Int64(number))), IdType::Int) if key == "_id" => Id::Int(number),
@@ -256,7 +256,7 @@ fn left_by(document: &Arc<StoredDocument>) -> Option<Option<Arc<StoredDocument>>
 }
 
 fn decoded(raw: &RawDocumentBuf) -> Result<Document> {
-    Document::try_from(raw.as_ref()).map_err(|_| Error::new(ErrorKind::Invalid, "is not BSON"))
+    Document::try_from(raw.as_ref()).map_err(|_| Malformed.refused())
 }
 
 /// Documents that are to be written, with their ids.

@@ -52,6 +52,7 @@ fn check(schema: &Schema, raw: &RawDocumentBuf) {
     assert_eq!(raw::validate(raw.as_bytes()), Ok(()));
     let document = Document::try_from(raw.as_ref()).expect("what was read is a tree");
     schema.check(&document).unwrap_or_else(|error| panic!("{error}: {document}"));
+    schema.check_raw(raw).unwrap_or_else(|error| panic!("{error}: {document}"));
 }
 
 /// A patched document still has its id and fits its declaration, and the same patch once more changes nothing.

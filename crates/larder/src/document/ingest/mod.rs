@@ -3,6 +3,7 @@
 //! What is read is checked on the way: unknown fields, wrong types, missing fields, names that MongoDB would take for
 //! operators, depth and size. Every refusal names the field.
 
+mod check;
 mod extended;
 mod number;
 mod reader;
@@ -10,7 +11,7 @@ mod shape;
 mod text;
 mod value;
 
-use bson::{Bson, Document, RawDocumentBuf};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf};
 
 use self::reader::{Mode, Reader};
 use super::{MergePatch, Schema, raw::Malformed, write};
@@ -76,8 +77,14 @@ impl Schema {
     /// # Errors
     /// As [`Schema::read_raw`].
     pub fn check(&self, document: &Document) -> Result<()> {
-        shape::check(self, document)?;
+        check::tree(self, document)?;
         write::check_size(write::to_raw(document)?.as_bytes().len())
+    }
+
+    /// [`check`](Self::check) of BSON, where it lies.
+    pub(crate) fn check_raw(&self, document: &RawDocument) -> Result<()> {
+        check::raw(self, document.as_bytes())?;
+        write::check_size(document.as_bytes().len())
     }
 }
 

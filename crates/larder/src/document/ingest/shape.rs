@@ -1,14 +1,10 @@
-//! The declared fields as a tree, and the check of a value against it.
+//! The declared fields as a tree.
 
 use std::collections::BTreeMap;
 
-use bson::{Bson, Document};
+use bson::{Bson, Document, spec::ElementType};
 
-use super::{MAX_DEPTH, excerpt, name_fault};
-use crate::{
-    Error, Result,
-    document::{FieldType, Schema},
-};
+use crate::document::{FieldType, Schema};
 
 /// What is declared at one place and below it.
 #[derive(Clone, Debug, Default)]
@@ -74,27 +70,27 @@ impl<'a> Expected<'a> {
         matches!(self.field_type, FieldType::Array(_) | FieldType::Any)
     }
 
-    pub(super) fn takes(self, value: &Bson) -> bool {
-        self.field_type.takes(value)
+    pub(super) fn takes(self, kind: ElementType) -> bool {
+        self.field_type.takes(kind)
     }
 }
 
 impl FieldType {
-    /// Whether a typed value may stand here as it is. Null may stand anywhere.
-    pub(crate) fn takes(&self, value: &Bson) -> bool {
+    /// Whether a typed value of this kind may stand here as it is. Null may stand anywhere.
+    pub(crate) fn takes(&self, kind: ElementType) -> bool {
         matches!(
-            (self, value),
-            (_, Bson::Null)
+            (self, kind),
+            (_, ElementType::Null)
                 | (FieldType::Any, _)
-                | (FieldType::String, Bson::String(_))
-                | (FieldType::Int, Bson::Int32(_) | Bson::Int64(_))
-                | (FieldType::Double, Bson::Double(_) | Bson::Int32(_) | Bson::Int64(_))
-                | (FieldType::Decimal, Bson::Decimal128(_))
-                | (FieldType::Bool, Bson::Boolean(_))
-                | (FieldType::Date, Bson::DateTime(_))
-                | (FieldType::ObjectId, Bson::ObjectId(_))
-                | (FieldType::Object, Bson::Document(_))
-                | (FieldType::Array(_), Bson::Array(_))
+                | (FieldType::String, ElementType::String)
+                | (FieldType::Int, ElementType::Int32 | ElementType::Int64)
+                | (FieldType::Double, ElementType::Double | ElementType::Int32 | ElementType::Int64)
+                | (FieldType::Decimal, ElementType::Decimal128)
+                | (FieldType::Bool, ElementType::Boolean)
+                | (FieldType::Date, ElementType::DateTime)
+                | (FieldType::ObjectId, ElementType::ObjectId)
+                | (FieldType::Object, ElementType::EmbeddedDocument)
+                | (FieldType::Array(_), ElementType::Array)
         )
     }
 
@@ -141,74 +137,5 @@ impl Shape {
                 value => field.missing_below(value).is_some(),
             })
         })
-    }
-}
-
-pub(super) fn check(schema: &Schema, document: &Document) -> Result<()> {
-    let expected = Expected { field_type: &FieldType::Object, fields: Some(schema.shape()) };
-    Checker { strict: schema.is_strict(), path: Vec::new() }.document(document, expected)
-}
-
-struct Checker<'a> {
-    strict: bool,
-    path: Vec<&'a str>,
-}
-
-impl<'a> Checker<'a> {
-    fn fault(&self, message: &'static str) -> Error {
-        Error::invalid(excerpt(&self.path.join(".")), message)
-    }
-
-    fn document(&mut self, document: &'a Document, expected: Expected<'_>) -> Result<()> {
-        if self.path.len() > MAX_DEPTH as usize {
-            return Err(self.fault("is nested too deeply"));
-        }
-        for (name, value) in document {
-            self.path.push(name);
-            if let Some(fault) = name_fault(name) {
-                return Err(self.fault(fault));
-            }
-            // The id is checked against the kind of the collection's ids by those who need it.
-            if name != "_id" || self.path.len() > 1 {
-                match expected.field(name) {
-                    Some(field) if field.required && *value == Bson::Null => {
-                        return Err(self.fault("is required and cannot be null"));
-                    }
-                    Some(field) => self.value(value, field.expected())?,
-                    None if expected.fields.is_some() && self.strict => {
-                        return Err(self.fault("is not a declared field"));
-                    }
-                    None => self.value(value, Expected::ANYTHING)?,
-                }
-            }
-            self.path.pop();
-        }
-        let declared = expected.fields.map(|shape| &shape.fields);
-        for (name, field) in declared.into_iter().flatten() {
-            if field.required && !document.contains_key(&**name) {
-                let path = self.path.iter().copied().chain([&**name]).collect::<Vec<_>>().join(".");
-                return Err(Error::invalid(path, "is required"));
-            }
-        }
-        Ok(())
-    }
-
-    fn value(&mut self, value: &'a Bson, expected: Expected<'_>) -> Result<()> {
-        if !expected.takes(value) {
-            return Err(self.fault(expected.field_type.demand()));
-        }
-        match value {
-            Bson::Document(document) => self.document(document, expected),
-            Bson::Array(array) => {
-                self.path.push("[]");
-                if self.path.len() > MAX_DEPTH as usize {
-                    return Err(self.fault("is nested too deeply"));
-                }
-                array.iter().try_for_each(|value| self.value(value, expected.element()))?;
-                self.path.pop();
-                Ok(())
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -155,6 +155,24 @@ fn typed_documents_are_checked_by_the_same_rules() {
         bad.insert(name, value);
         let error = schema().check(&bad).unwrap_err();
         assert!(error.field().is_some_and(|field| field.starts_with(name)), "{error}");
+        let raw = schema().check_raw(&bson::RawDocumentBuf::try_from(&bad).unwrap()).unwrap_err();
+        assert_eq!(raw.to_string(), error.to_string());
+    }
+}
+
+#[test]
+fn bson_of_a_caller_that_is_none_is_refused() {
+    let mut bytes = bson::RawDocumentBuf::try_from(doc! { "name": "a", "maker": { "country": "x" } })
+        .unwrap()
+        .into_bytes();
+    let cut = bytes.windows(7).position(|window| window == b"country").unwrap();
+    // A name that is no text, and lengths that lead out of the document.
+    for at in [cut, cut - 5, cut + 8] {
+        let before = std::mem::replace(&mut bytes[at], 0xff);
+        let raw = bson::RawDocument::from_bytes(&bytes).unwrap();
+        let error = schema().check_raw(raw).unwrap_err();
+        assert_eq!((error.kind(), error.field()), (ErrorKind::Invalid, None), "{error}");
+        bytes[at] = before;
     }
 }
 
@@ -191,6 +209,19 @@ fn document() -> impl Strategy<Value = Document> {
 }
 
 proptest! {
+    #[test]
+    fn a_tree_and_its_bson_are_judged_alike(document in document(), strict in any::<bool>()) {
+        let schema = Schema::new("x", IdType::String)
+            .field(Field::new("a", FieldType::Int).required())
+            .field(Field::new("b.a", FieldType::Any).required())
+            .field(Field::new("c", FieldType::Array(Box::new(FieldType::Object))))
+            .field(Field::new("c.d", FieldType::Double).required())
+            .strict(strict);
+        let raw = bson::RawDocumentBuf::try_from(&document).unwrap();
+        let said = [schema.check(&document), schema.check_raw(&raw)].map(|said| said.map_err(|error| error.to_string()));
+        prop_assert_eq!(&said[0], &said[1]);
+    }
+
     #[test]
     fn every_document_survives_the_way_through_json(document in document()) {
         let open = Schema::new("x", IdType::String).strict(false);

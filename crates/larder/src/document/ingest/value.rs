@@ -40,7 +40,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_, '_, '_> {
 
 impl Place<'_, '_, '_> {
     fn scalar<E: serde::de::Error>(self, value: &Bson) -> Result<ElementType, E> {
-        if !self.expected.takes(value) {
+        if !self.expected.takes(value.element_type()) {
             return Err(self.reader.refuse(self.expected.field_type.demand()));
         }
         Ok(self.reader.write(value))
