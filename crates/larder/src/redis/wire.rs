@@ -19,8 +19,14 @@ use tokio_util::task::AbortOnDropHandle;
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
     multiplexer: MultiplexedConnection,
+    mover: Arc<Mover>,
+}
+
+/// What all clones share, in one place: every command clones its wire.
+#[derive(Debug)]
+struct Mover {
     callers: Arc<Callers>,
-    _mover: Arc<AbortOnDropHandle<()>>,
+    _task: AbortOnDropHandle<()>,
 }
 
 impl Wire {
@@ -35,21 +41,19 @@ impl Wire {
     {
         let (multiplexer, mover) = MultiplexedConnection::new_with_config(login, stream, config).await?;
         let callers = Arc::new(Callers::default());
-        let mover =
-            Gathering { mover: Box::pin(mover), callers: callers.clone(), has_waited: false, alone: 0 };
-        let mover = tokio::spawn(mover);
-        Ok(Self { multiplexer, callers, _mover: Arc::new(AbortOnDropHandle::new(mover)) })
+        let task = tokio::spawn(Gathering::new(mover, callers.clone()));
+        Ok(Self { multiplexer, mover: Arc::new(Mover { callers, _task: AbortOnDropHandle::new(task) }) })
     }
 
     /// Sends one command and waits for its reply. An error reply is a value.
     pub(crate) async fn send(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        let _one_more = self.callers.one_more();
+        let _one_more = self.mover.callers.one_more();
         self.multiplexer.send_packed_command(cmd).await
     }
 
     /// Sends all commands in one write and waits for all replies. Error replies stay in their places.
     pub(crate) async fn send_all(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
-        let _one_more = self.callers.one_more();
+        let _one_more = self.mover.callers.one_more();
         self.multiplexer.send_packed_commands(pipeline, 0, pipeline.len()).await
     }
 }
@@ -80,18 +84,24 @@ impl Drop for Caller<'_> {
     }
 }
 
-/// After how many wake-ups without two callers at once the mover stops to wait for a second one.
+/// From which wake-up in a row without two callers at once the mover no longer waits for a second one.
 const CALM: u8 = 8;
 
 /// Runs the mover, but each time that it is woken lets the other ready tasks of its thread go first. What they send then
-/// leaves in one write. Without that each command has a write of its own, which costs more than everything else in it.
-/// Where callers come one by one it runs at once: waiting for others would double the time of a round trip.
+/// leaves in one write, where each command would have one of its own. Where callers come one by one it runs at once: there is
+/// nobody to wait for, and the turn that it leaves to others is a part of every round trip.
 struct Gathering<F> {
     mover: Pin<Box<F>>,
     callers: Arc<Callers>,
     has_waited: bool,
     /// Wake-ups since two callers met.
     alone: u8,
+}
+
+impl<F> Gathering<F> {
+    fn new(mover: F, callers: Arc<Callers>) -> Self {
+        Self { mover: Box::pin(mover), callers, has_waited: false, alone: 0 }
+    }
 }
 
 impl<F: Future<Output = ()>> Future for Gathering<F> {
@@ -112,5 +122,63 @@ impl<F: Future<Output = ()>> Future for Gathering<F> {
         }
         self.has_waited = false;
         self.mover.as_mut().poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Waker};
+
+    use super::*;
+
+    /// Wakes the mover so often, and says each time whether it ran at once or let others go first.
+    fn wake<F: Future<Output = ()>>(
+        gathering: &mut Pin<Box<Gathering<F>>>,
+        runs: &AtomicUsize,
+        times: usize,
+    ) -> Vec<bool> {
+        let mut poll = || {
+            let before = runs.load(Relaxed);
+            assert!(gathering.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            runs.load(Relaxed) > before
+        };
+        let one = |_| {
+            let at_once = poll();
+            assert!(at_once || poll(), "it waits for one turn, not more");
+            at_once
+        };
+        (0..times).map(one).collect()
+    }
+
+    #[test]
+    fn a_mover_waits_for_others_where_callers_met_and_else_runs_at_once() {
+        let (runs, callers) = (AtomicUsize::new(0), Arc::new(Callers::default()));
+        let mover = poll_fn(|_| {
+            runs.fetch_add(1, Relaxed);
+            Poll::Pending
+        });
+        let mut gathering = Box::pin(Gathering::new(mover, callers.clone()));
+        let waits_at_first = [vec![false; usize::from(CALM) - 1], vec![true; 3]].concat();
+        assert_eq!(wake(&mut gathering, &runs, 10), waits_at_first);
+        for _ in 0..3 {
+            drop(callers.one_more());
+            assert_eq!(wake(&mut gathering, &runs, 1), [true], "they came one by one");
+        }
+        let (one, two) = (callers.one_more(), callers.one_more());
+        drop((one, two));
+        assert_eq!(wake(&mut gathering, &runs, 11), [vec![false], waits_at_first].concat());
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_gives_up_is_counted_no_longer() {
+        let callers = Callers::default();
+        let waits = async {
+            let _one_more = callers.one_more();
+            std::future::pending::<()>().await;
+        };
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), waits).await.is_err());
+        assert_eq!(callers.count.load(Relaxed), 0);
+        drop(callers.one_more());
+        assert!(!callers.met.load(Relaxed), "it was alone");
     }
 }
