@@ -23,8 +23,8 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
     fn unix_ms(&self) -> u64;
 }
 
-/// The system's clocks. The monotonic one is the kernel's coarse clock: 1 to 4 ms steps at a few nanoseconds a read,
-/// where a precise read would cost as much as the cache hit it times.
+/// The system's clocks. The monotonic one is the kernel's coarse clock, in steps of 1 to 4 ms: every near hit reads it,
+/// and a precise one costs more to read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

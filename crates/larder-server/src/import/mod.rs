@@ -94,7 +94,7 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
         Error::new(ErrorKind::Source, "the reading thread ended early").with_source(error)
     })?;
     let elapsed = progress.elapsed();
-    // An empty collection is filled first and indexed afterwards, which is several times faster.
+    // An empty collection is filled first and indexed afterwards, which is faster.
     let indexes = indexes_of(collection.schema());
     progress.finish_with(format!("Making {indexes} indexes; the documents are all there"));
     if !args.dry_run {

@@ -1,7 +1,7 @@
 //! The HTTP face: from the head of a request to its answer.
 //!
-//! Dispatch is by hand. A router, extractors and layers cost more than a near hit itself; here a hit is a few
-//! comparisons on the path, one look into the cache, and headers that exist already.
+//! Dispatch is by hand. A router, extractors and layers would make a near hit slower; here it is a few comparisons on
+//! the path, one look into the cache, and headers that exist already.
 
 mod advise;
 mod alarms;

@@ -312,7 +312,7 @@ fn unpack(packed: &[u8], max_bytes: usize) -> Result<Bytes> {
         .map_err(|_| corrupt("a compressed value that does not unpack"))
 }
 
-/// Two plain hashes: feeding one with parts costs several times as much for a value of a kilobyte.
+/// Two plain hashes: feeding one with parts costs more for a value of a kilobyte.
 fn checksum(before: &[u8], after: &[u8]) -> u32 {
     let mut whole = [0; CHECKSUM_AT + 8];
     whole[..before.len()].copy_from_slice(before);

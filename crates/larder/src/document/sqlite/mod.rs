@@ -102,7 +102,7 @@ struct Inner {
     /// The table is made by the first call.
     ready: OnceCell<()>,
     /// The indexes are made by the first query, or when they are asked for and there are documents. So what fills an
-    /// empty table does not keep indexes in step with every insert: making them afterwards is several times faster.
+    /// empty table does not keep indexes in step with every insert: making them afterwards is faster.
     indexed: OnceCell<()>,
 }
 
