@@ -1,6 +1,7 @@
 //! Cache-aside: look in the cache, load on a miss, invalidate after a write.
 //!
-//! Runs in process; set `REDIS_URL` to share the cache: `REDIS_URL=redis://127.0.0.1 cargo run --example cache_aside`.
+//! Runs in process; set `REDIS_URL` to share the cache:
+//! `REDIS_URL=redis://127.0.0.1 cargo run -p larder --example cache_aside`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::{sync::Arc, time::Duration};

@@ -1,7 +1,8 @@
 //! Conditional refresh: a source that can tell whether anything changed is asked that first, and what did not change is not
 //! sent again, neither by the source nor to Redis.
 //!
-//! Runs in process; set `REDIS_URL` to share the cache: `REDIS_URL=redis://127.0.0.1 cargo run --example conditional`.
+//! Runs in process; set `REDIS_URL` to share the cache:
+//! `REDIS_URL=redis://127.0.0.1 cargo run -p larder --example conditional`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::{sync::Arc, time::Duration};

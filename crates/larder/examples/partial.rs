@@ -1,6 +1,7 @@
 //! Partial documents: a list of cards needs three fields of documents that are long.
 //!
-//! Runs in process; set `REDIS_URL` to share the cache: `REDIS_URL=redis://127.0.0.1 cargo run --example partial`.
+//! Runs in process; set `REDIS_URL` to share the cache:
+//! `REDIS_URL=redis://127.0.0.1 cargo run -p larder --example partial`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use bson::doc;

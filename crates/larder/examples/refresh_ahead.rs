@@ -1,6 +1,7 @@
 //! Refresh-ahead: a key in demand is refreshed before it expires, so that its readers never wait for the database.
 //!
-//! Runs in process; set `REDIS_URL` to share the cache: `REDIS_URL=redis://127.0.0.1 cargo run --example refresh_ahead`.
+//! Runs in process; set `REDIS_URL` to share the cache:
+//! `REDIS_URL=redis://127.0.0.1 cargo run -p larder --example refresh_ahead`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::time::{Duration, Instant};

@@ -1,6 +1,7 @@
 //! Tenants in one cache: keys that cannot meet, whatever the ids are, and a clear of one tenant.
 //!
-//! Runs in process; set `REDIS_URL` to share the cache: `REDIS_URL=redis://127.0.0.1 cargo run --example tenants`.
+//! Runs in process; set `REDIS_URL` to share the cache:
+//! `REDIS_URL=redis://127.0.0.1 cargo run -p larder --example tenants`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use larder::{

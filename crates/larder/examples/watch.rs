@@ -1,7 +1,7 @@
 //! Writes that go past Larder are seen by cached reads: one node of all follows the database's change stream.
 //!
 //! Needs a MongoDB with a replica set, and Redis if there are several nodes:
-//! `cargo run --example watch mongodb://localhost/shop redis://localhost`, and then, in `mongosh shop`:
+//! `cargo run -p larder --example watch mongodb://localhost/shop redis://localhost`, and then, in `mongosh shop`:
 //! `db.products.updateOne({ _id: 1 }, { $set: { name: "Pot" } }, { upsert: true })`.
 
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]

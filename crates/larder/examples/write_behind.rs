@@ -1,6 +1,6 @@
 //! Write-behind: Redis acknowledges, every node reads the new value, and the database gets it in a coalesced batch.
 //!
-//! Needs a Redis: `REDIS_URL=redis://127.0.0.1:6379 cargo run --example write_behind`.
+//! Needs a Redis: `REDIS_URL=redis://127.0.0.1:6379 cargo run -p larder --example write_behind`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use larder::{

@@ -1,6 +1,7 @@
 //! Write-through: the value that is written stays in the cache, so that its next readers, on whatever node, need not load it.
 //!
-//! Runs in process; set `REDIS_URL` to share the cache: `REDIS_URL=redis://127.0.0.1 cargo run --example write_through`.
+//! Runs in process; set `REDIS_URL` to share the cache:
+//! `REDIS_URL=redis://127.0.0.1 cargo run -p larder --example write_through`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use larder::{
