@@ -239,9 +239,10 @@ pub struct Put {
 /// A collection in MongoDB or SQLite with its documents cached by id. Cheap to clone.
 ///
 /// Reads by id go through the cache. Finds, counts and aggregations go to the database. A write goes to the database and
-/// then invalidates what it touched (or leaves it, with [`write_through`](CollectionBuilder::write_through)), also when its outcome is unknown; when it returns, no later read of this node sees
-/// the document as it was. If Redis could not be told, the write stands, and the invalidation is kept and sent again;
-/// [`stats`](Collection::stats) counts what is owed.
+/// then invalidates what it touched (or leaves it, with [`write_through`](CollectionBuilder::write_through)), also when
+/// its outcome is unknown; when it returns, no later read of this node sees the document as it was. If Redis could not
+/// be told, the write stands, and the invalidation is kept and sent again; [`stats`](Collection::stats) counts what is
+/// owed.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder::Result<()> {
