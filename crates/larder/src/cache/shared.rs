@@ -78,8 +78,8 @@ pub(crate) enum Action<'a> {
     Unlink(&'a [String]),
     /// Destroys them, and lets nothing be filled while the block stands.
     Block(&'a [String], &'a Block),
-    /// Makes their values stale where they lie, if they are still the ones that were read, and else destroys them. One for
-    /// each slot: each key with all its kinds.
+    /// Makes their values stale where they lie, if they are still the ones that were read, leaves those that it has made
+    /// stale before, and destroys the others. One for each slot: each key with all its kinds.
     Expire(&'a [String], &'a [Expired]),
     /// Marks a tag as purged.
     Tag(u64),
