@@ -50,6 +50,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         redis_url: format!("redis://127.0.0.1:{}", redis.port),
     };
     documents::write(&lab.documents)?;
+    // Before anything is measured: a part that fails at the end loses its figures.
+    if plan.wants("http") || plan.wants("staleness") {
+        install_peers()?;
+    }
     let run = run_folder(&plan)?;
     let samples = if plan.wants("http") { http(&plan, &lab)? } else { Vec::new() };
     let (mut figures, mut rounds) = (Vec::new(), Vec::new());
@@ -117,7 +121,6 @@ impl Plan {
 
 /// Every contender once a round, so that a slow minute of the machine falls on all of them.
 fn http(plan: &Plan, lab: &Lab) -> Result<Vec<Sample>, Box<dyn Error>> {
-    install_peers()?;
     let mut servers = Vec::new();
     for contender in contender::ALL {
         eprintln!("starting {}", contender.name());
@@ -214,14 +217,15 @@ fn circumstances(plan: &Plan) -> String {
     format!(
         "# Benchmark run\n\n\
          Machine: {cores} cores,{}; Linux {}; load average at the end {}.\n\
-         Versions: {}; {}; Node {}; {peers}; Larder at {}.\n\
-         Mode: {} rounds, contenders in turn within each round, all servers up all the time; {CONNECTIONS} keep-alive \
-         connections, no pipelining, a closed loop; {} documents of 1,024 bytes asked for in turn, every answer's status and \
-         length checked, every body compared with the document before the first round.\n\
-         Saturated: the processor. Server, client and Redis share {cores} cores, so requests a second and latencies are lower than a \
-         server of its own would give; the server's processor time for one request is the figure to compare.\n\
-         Headers: the floor and the peers send content type and cache control; Express adds its default ETag; Larder adds \
-         `ETag`, `Age` and `Cache-Status`.\n",
+         Versions: {}; {}; Node {};\n\
+         {peers}; Larder at {}.\n\
+         Mode of `http`: {} rounds, contenders in turn within each round, all servers up all the time;\n\
+         {CONNECTIONS} keep-alive connections, no pipelining, a closed loop; {} documents of 1,024 bytes asked for in turn,\n\
+         every answer's status and length checked, every body compared with the document before the first round.\n\
+         Saturated: the processor. Server, client and Redis share {cores} cores, so requests a second and latencies are\n\
+         worse than a server of its own would give; the server's processor time for one request is the figure to compare.\n\
+         Headers in `http`: the floor and the peers send content type and cache control; Express adds its default ETag;\n\
+         Larder adds `ETag`, `Age` and `Cache-Status`.\n",
         model.trim_start_matches(['\t', ':']),
         said("uname", &["-r"]),
         fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default(),
