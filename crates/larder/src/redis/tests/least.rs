@@ -1,13 +1,16 @@
 //! The user that the operating guide recommends can do all that is done.
 
+use std::sync::{Arc, atomic::AtomicBool};
+
 use larder_testkit::redis::{Cluster, Reply};
 
 use super::*;
 use crate::{
-    Cache, Error,
-    cache::Consistency,
+    Cache, Error, Result,
+    cache::{Consistency, Replayed, WriteBehind},
     document::{Database, Field, FieldType, IdType, Schema, Watch},
     redis::{PushEvent, key::Space},
+    source::Sink,
 };
 
 const GUIDE: &str = include_str!("../../../../../docs/operating.md");
@@ -18,9 +21,16 @@ fn rules() -> Vec<&'static str> {
     line.split(' ').skip(2).map(|rule| if rule == ">CHANGE-ME" { ">pw" } else { rule }).collect()
 }
 
-fn create_user(server: &Server) {
-    let created = server.ask(&[&["ACL", "SETUSER", "larder"], &rules()[..]].concat());
-    assert_eq!(created.text(), Some("OK"), "{created:?}");
+/// The rules that write-behind needs as well.
+fn rules_behind() -> Vec<&'static str> {
+    let line = GUIDE.lines().find(|line| line.starts_with("+xlen ")).expect("the guide has the line");
+    line.split(' ').collect()
+}
+
+/// Makes the user, or allows more to the one that is there.
+fn allow(server: &Server, rules: &[&str]) {
+    let allowed = server.ask(&[&["ACL", "SETUSER", "larder"], rules].concat());
+    assert_eq!(allowed.text(), Some("OK"), "{allowed:?}");
 }
 
 async fn works(redis: &Redis) {
@@ -91,14 +101,80 @@ async fn watches(redis: &Redis) {
     watch.stop().await;
 }
 
+/// A database that refuses everything, or nothing.
+#[derive(Clone, Default)]
+struct Choosy(Arc<AtomicBool>);
+
+impl Choosy {
+    fn refuse(&self, refuses: bool) {
+        self.0.store(refuses, Ordering::SeqCst);
+    }
+}
+
+impl Sink<String, u32> for Choosy {
+    async fn put(&self, _: &String, _: &u32) -> Result<()> {
+        match self.0.load(Ordering::SeqCst) {
+            true => Err(Error::new(ErrorKind::Source, "no")),
+            false => Ok(()),
+        }
+    }
+
+    async fn remove(&self, _: &String) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Everything that write-behind asks of Redis, and `larder behind`.
+async fn writes_behind(redis: &Redis) {
+    let database = Choosy::default();
+    let settings = WriteBehind::default().max_delay(Duration::from_millis(1)).attempts(1).backlog(1);
+    let settings = settings.retry_pause(Duration::from_millis(1), Duration::from_millis(10));
+    let cache: Cache<String, u32> = Cache::builder("least-behind")
+        .redis(redis)
+        // One, so that two letters are too many.
+        .shards(std::num::NonZeroU16::MIN)
+        .sink(database.clone())
+        .write_behind(settings)
+        .build()
+        .unwrap();
+    let behind = cache.behind().unwrap();
+    let is_dead = || async { behind.stats().await.unwrap().dead_letters == 1 };
+    let is_done = || async { behind.stats().await.unwrap().backlog == 0 };
+
+    database.refuse(true);
+    cache.put(&"a".into(), &1).await.unwrap();
+    larder_testkit::eventually("it is refused", Duration::from_secs(10), is_dead).await;
+    cache.put(&"b".into(), &1).await.unwrap();
+    // No room for another letter: it is tried on.
+    let is_tried = || async { behind.stats().await.unwrap().retried > 0 };
+    larder_testkit::eventually("it is refused, too", Duration::from_secs(10), is_tried).await;
+    database.refuse(false);
+    larder_testkit::eventually("the other is done", Duration::from_secs(10), is_done).await;
+    assert_eq!(behind.dead_letters(10).await.unwrap().len(), 1);
+    assert_eq!(behind.replay("a").await.unwrap(), Replayed::Pending);
+    behind.flush().await.unwrap();
+
+    database.refuse(true);
+    cache.put(&"c".into(), &1).await.unwrap();
+    larder_testkit::eventually("it is refused", Duration::from_secs(10), is_dead).await;
+    assert!(behind.discard("c").await.unwrap());
+    cache.remove(&"a".into()).await.unwrap();
+    behind.flush().await.unwrap();
+    cache.close().await;
+    let stats = behind.stats().await.unwrap();
+    assert_eq!((stats.backlog, stats.dead_letters), (0, 0), "{stats:?}");
+}
+
 #[tokio::test]
 async fn on_one_server() {
     let server = Server::start(&Options::default());
-    create_user(&server);
+    allow(&server, &rules());
     let redis = Redis::connect(patient(server.url().replace("://", "://larder:pw@"))).await.unwrap();
     works(&redis).await;
     caches(&redis).await;
     watches(&redis).await;
+    allow(&server, &rules_behind());
+    writes_behind(&redis).await;
     // Nothing but the key outside was refused, and what only newer servers know.
     let Reply::Array(mut refusals) = server.ask(&["ACL", "LOG"]) else { panic!("ACL LOG is a list") };
     refusals.retain(|refusal| !format!("{refusal:?}").contains("setinfo"));
@@ -109,10 +185,14 @@ async fn on_one_server() {
 async fn on_a_cluster() {
     let cluster = Cluster::start(3, false);
     for node in cluster.primaries() {
-        create_user(node);
+        allow(node, &rules());
     }
     let redis = Redis::connect(patient(cluster.url().replace("://", "://larder:pw@"))).await.unwrap();
     works(&redis).await;
     caches(&redis).await;
     watches(&redis).await;
+    for node in cluster.primaries() {
+        allow(node, &rules_behind());
+    }
+    writes_behind(&redis).await;
 }
