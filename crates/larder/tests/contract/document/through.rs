@@ -38,7 +38,7 @@ fn document(read: &Read<StoredDocument>) -> Option<Document> {
     read.value.as_ref().map(|document| Document::try_from(document.raw()).unwrap())
 }
 
-fn trips(redis: Option<&Redis>) -> u64 {
+fn trips_so_far(redis: Option<&Redis>) -> u64 {
     redis.map_or(0, |redis| redis.stats().round_trips)
 }
 
@@ -59,21 +59,21 @@ async fn a_write_leaves_the_new_document_for_two_round_trips() {
             quiet(redis, async || _ = writer.invalidate(&Id::Int(8)).await.unwrap()).await;
         }
         for step in 0..4 {
-            let before = trips(redis.as_ref());
+            let before = trips_so_far(redis.as_ref());
             match step {
                 0 => drop(writer.insert(doc! { "_id": 7_i64, "n": 0 }).await.unwrap()),
                 1 => drop(writer.put(&ID, doc! { "n": 1 }).await.unwrap()),
                 2 => drop(writer.replace(&ID, doc! { "n": 2, "x": "y" }, &Expect::Present).await.unwrap()),
                 _ => drop(writer.patch(&ID, &patch(doc! { "n": 3 }), &Expect::Any).await.unwrap()),
             }
-            let took = trips(redis.as_ref()) - before;
+            let took = trips_so_far(redis.as_ref()) - before;
             assert_eq!(took, if tier == Tier::Memory { 0 } else { 2 }, "{tier:?}, step {step}");
             let loads = writer.stats().loads;
             let hit = read(&writer).await;
             assert_eq!(hit.served, Served::Near, "{tier:?}, step {step}");
             assert_eq!(document(&hit).unwrap().get_i32("n").unwrap(), step, "{tier:?}");
             assert_eq!(
-                (writer.stats().loads, trips(redis.as_ref()) - before),
+                (writer.stats().loads, trips_so_far(redis.as_ref()) - before),
                 (loads, took),
                 "a hit, {tier:?}"
             );

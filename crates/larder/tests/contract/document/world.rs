@@ -1,4 +1,4 @@
-//! Nodes with caches of their own over one database: every database with every tier.
+//! What nodes are built over: one database, every kind of it with every tier.
 
 use larder::{
     FakeClock,
@@ -14,6 +14,7 @@ pub(super) struct World {
     pub(super) database: Database,
     pub(super) name: String,
     pub(super) tier: Tier,
+    /// For tests that drive time.
     pub(super) clock: FakeClock,
 }
 
