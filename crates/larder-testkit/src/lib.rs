@@ -13,4 +13,5 @@ pub mod seeds;
 pub mod tls;
 mod wait;
 
+pub use process::signal;
 pub use wait::{eventually, lasting};

@@ -72,11 +72,16 @@ impl Guarded {
     /// Sends `name` (KILL, STOP, CONT, TERM) to the server itself.
     pub(crate) fn signal(&self, name: &str) {
         // By process id, of the one server we started. A server that is gone already is no failure.
-        let _ = Command::new("kill")
-            .args([&format!("-{name}"), &self.pid.to_string()])
-            .stderr(Stdio::null())
-            .status();
+        signal(name, self.pid);
     }
+}
+
+/// Sends a signal (KILL, STOP, CONT, TERM, INT) to a process, and says whether that was there to take it. The shell does it:
+/// a bare system has no program for it.
+pub fn signal(name: &str, pid: u32) -> bool {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "kill -\"$0\" \"$1\"", name, &pid.to_string()]).stderr(Stdio::null());
+    shell.status().expect("a POSIX shell starts").success()
 }
 
 impl Drop for Guarded {

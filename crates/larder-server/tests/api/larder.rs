@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use larder_testkit::eventually;
+use larder_testkit::{eventually, signal};
 use tempfile::TempDir;
 
 use crate::client::{Answer, Client};
@@ -117,8 +117,7 @@ impl Larder {
 
     /// Sends a signal: TERM, INT.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid.to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "the server is there to take {name}");
+        assert!(signal(name, self.pid), "the server is there to take {name}");
     }
 
     /// Waits for the server to end by itself, and returns its exit code.

@@ -18,6 +18,7 @@ use larder::{
 use larder_testkit::{
     eventually,
     redis::{Reply, ask},
+    signal,
 };
 use tokio::sync::Notify;
 
@@ -87,7 +88,7 @@ impl Sink<String, u64> for Rows {
         self.die_at(Step::Before, nth);
         if self.dies == Some((Step::Freeze, nth)) {
             self.written.notified().await;
-            Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status().unwrap();
+            assert!(signal("STOP", std::process::id()));
         }
         let mut outcomes = Vec::new();
         for (at, write) in writes.iter().enumerate() {
@@ -257,8 +258,7 @@ async fn a_process_frozen_past_its_lease_does_not_undo_what_another_has_written(
     }
     survivor.behind().unwrap().flush().await.unwrap();
 
-    let pid = frozen.0.id().to_string();
-    assert!(Command::new("kill").args(["-CONT", &pid]).status().unwrap().success());
+    assert!(signal("CONT", frozen.0.id()));
     assert!(frozen.0.wait().unwrap().success(), "it went on and ended by itself");
     for n in 0..KEYS {
         assert_eq!(row(&url, &name, n), Some(100 + n));
