@@ -18,7 +18,7 @@ pub(super) fn tree(schema: &Schema, document: &Document) -> Result<()> {
     root(schema, fields_of(document))
 }
 
-/// Checks a document where it lies. Texts are not looked into.
+/// Checks a document where it lies: names, kinds and depth, not what is in a text.
 pub(super) fn raw(schema: &Schema, document: &[u8]) -> Result<()> {
     root(schema, elements_of(Elements::of(document)))
 }

@@ -14,7 +14,11 @@ mod value;
 use bson::{Bson, Document, RawDocument, RawDocumentBuf};
 
 use self::reader::{Mode, Reader};
-use super::{MergePatch, Schema, raw::Malformed, write};
+use super::{
+    MergePatch, Schema,
+    raw::{self, Malformed},
+    write,
+};
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use shape::Shape;
@@ -81,9 +85,10 @@ impl Schema {
         write::check_size(write::to_raw(document)?.as_bytes().len())
     }
 
-    /// [`check`](Self::check) of BSON, where it lies.
+    /// [`check`](Self::check) of BSON, where it lies; also `ErrorKind::Invalid` for what is not BSON.
     pub(crate) fn check_raw(&self, document: &RawDocument) -> Result<()> {
         check::raw(self, document.as_bytes())?;
+        raw::validate(document.as_bytes()).map_err(Malformed::refused)?;
         write::check_size(document.as_bytes().len())
     }
 }
