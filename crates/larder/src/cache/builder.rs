@@ -1,13 +1,6 @@
 //! How a cache is put together; everything is checked once, in `build`.
 
-use std::{
-    fmt,
-    hash::Hash,
-    num::NonZeroU16,
-    str::FromStr,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{fmt, hash::Hash, num::NonZeroU16, str::FromStr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::Rng;
@@ -313,7 +306,6 @@ where
                 Error::new(ErrorKind::Config, "must be between 20 ms and a minute").with_field("consistency")
             );
         }
-        let longest_life_ms = self.policy.keep().as_millis() as u64;
         let node = dice().random();
         let shared = self.shared_tier()?;
         let replica = shared.as_ref().and_then(|shared| shared.replica_for(node)).map(Arc::new);
@@ -370,7 +362,7 @@ where
             clock: self.clock,
             tasks: TaskTracker::new(),
             loads: Semaphore::new(self.max_concurrent_loads),
-            longest_life_ms: AtomicU64::new(longest_life_ms),
+            runtime: Handle::try_current().ok(),
             weigher: self.weigher.unwrap_or_else(|| Arc::new(|_| 1)),
         });
         cache.inner.owe_what_is_lost();

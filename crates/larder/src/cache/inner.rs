@@ -1,21 +1,10 @@
 //! What a cache is made of, and its read path up to the flight.
 
-use std::{
-    borrow::Borrow,
-    fmt,
-    future::ready,
-    hash::Hash,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{borrow::Borrow, fmt, future::ready, hash::Hash, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -98,8 +87,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) tag_from_key: Option<TagFromKey<K>>,
     /// Set if hits refresh what is about to expire.
     pub(crate) ahead: Option<Ahead>,
-    /// The longest lifetime, stale windows included, that any call has asked for.
-    pub(crate) longest_life_ms: AtomicU64,
+    /// Where this cache was built: what it owes to Redis is paid there, wherever it was noticed.
+    pub(crate) runtime: Option<Handle>,
 }
 
 /// A read that has to wait.
@@ -261,7 +250,6 @@ where
     fn policy_of(&self, options: &ReadOptions) -> Result<Policy> {
         let Some(policy) = &options.policy else { return Ok(self.policy.clone()) };
         policy.check()?;
-        self.longest_life_ms.fetch_max(policy.keep().as_millis() as u64, Relaxed);
         Ok(policy.clone())
     }
 
@@ -435,10 +423,7 @@ where
             shared,
             slot_key: looked_up.and_then(|shared| shared.slot_key(&text).ok()),
             last_seen: self.near.as_ref().and_then(|near| near.recall(key)),
-            invalidation_owed: self
-                .shared
-                .as_ref()
-                .is_some_and(|shared| !shared.unsent.trusts(&text, self.clock.monotonic_ms())),
+            invalidation_owed: self.shared.as_ref().is_some_and(|shared| !shared.unsent.trusts(&text)),
             key: text,
         }
     }

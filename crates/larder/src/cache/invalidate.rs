@@ -5,15 +5,12 @@ use std::{
     collections::BTreeMap,
     fmt,
     hash::Hash,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use futures_util::future::join_all;
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -259,8 +256,7 @@ where
 
     pub(crate) fn owe_silently(self: &Arc<Self>, debts: &[Debt]) {
         let Some(shared) = &self.shared else { return };
-        let longest_life_ms = self.longest_life_ms.load(Ordering::Relaxed);
-        let first = shared.unsent.keep(debts, self.clock.monotonic_ms(), longest_life_ms);
+        let first = shared.unsent.keep(debts);
         // From here on Redis is not believed; what was fetched from it a moment ago must go too.
         for debt in debts {
             match debt {
@@ -271,8 +267,8 @@ where
                 }
             }
         }
-        if first && let Ok(runtime) = Handle::try_current() {
-            self.tasks.spawn_on(replay(Arc::downgrade(self)), &runtime);
+        if first && let Some(runtime) = &self.runtime {
+            self.tasks.spawn_on(replay(Arc::downgrade(self)), runtime);
         }
     }
 }
@@ -314,10 +310,10 @@ where
         {
             let Some(inner) = inner.upgrade() else { return };
             let Some(shared) = &inner.shared else { return };
-            let debts = shared.unsent.next(REPLAY_BATCH);
+            let (debts, sent) = shared.unsent.next(REPLAY_BATCH);
             if inner.send(shared, &debts).await.is_ok() {
                 pause = REPLAY_PAUSE.0;
-                if shared.unsent.acknowledged(&debts, inner.clock.monotonic_ms()) {
+                if shared.unsent.acknowledged(&debts, sent) {
                     tracing::info!(cache = %inner.name, "All invalidations that Redis had missed are acknowledged.");
                     return;
                 }

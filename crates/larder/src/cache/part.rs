@@ -1,10 +1,6 @@
 //! A second cache of the same keys, for a part of their values: one invalidation makes both forget.
 
-use std::{
-    fmt,
-    hash::Hash,
-    sync::{Arc, atomic::AtomicU64},
-};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -78,7 +74,7 @@ where
             tag_from_key: whole.tag_from_key.clone(),
             ttl_of: Some(part.ttl_of),
             ahead: whole.ahead.as_ref().map(|ahead| ahead.share()),
-            longest_life_ms: AtomicU64::new(whole.policy.keep().as_millis() as u64),
+            runtime: whole.runtime.clone(),
         })
     }
 }

@@ -231,6 +231,56 @@ async fn a_dropped_invalidation_happens_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_more_invalidations_than_are_kept_none_is_lost_for_the_other_nodes() {
+    let server = Server::start(&Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let (cut_off, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
+    let origin = Origin::open(1);
+    other.get_with(KEY, origin.loader()).await.unwrap();
+    proxy.set(Fault::Refuse);
+    proxy.cut();
+    eventually("the node has noticed", Duration::from_secs(5), || async {
+        cut_off.invalidate("probe").await.is_err()
+    })
+    .await;
+    origin.write(2);
+    let many: Vec<String> = (0..100_001).map(|number| format!("other {number}")).collect();
+    let keys: Vec<&str> = many.iter().map(String::as_str).chain([KEY]).collect();
+    cut_off.invalidate_many(&keys).await.unwrap_err();
+    proxy.set(Fault::Pass);
+    eventually("nothing is owed", Duration::from_secs(20), || async {
+        cut_off.stats().invalidations_owed == 0
+    })
+    .await;
+    assert_eq!(other.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&2));
+    assert_eq!(cut_off.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&2));
+}
+
+#[test]
+fn an_invalidation_that_is_dropped_outside_of_the_runtime_happens_all_the_same() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = Server::start(&Options::default());
+    let origin = Origin::open(1);
+    let (proxy, cache, other) = runtime.block_on(async {
+        let proxy = Proxy::start(server.port()).await;
+        let (cache, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
+        cache.get_with(KEY, origin.loader()).await.unwrap();
+        (proxy, cache, other)
+    });
+    origin.write(2);
+    proxy.set(Fault::Silent);
+    {
+        let mut invalidation = Box::pin(cache.invalidate(KEY));
+        let begun = runtime.block_on(async { futures_util::poll!(&mut invalidation) });
+        assert!(begun.is_pending());
+    }
+    proxy.set(Fault::Pass);
+    runtime.block_on(eventually("the other node sees the new value", Duration::from_secs(10), || async {
+        other.get_with(KEY, origin.loader()).await.unwrap().as_deref() == Some(&2)
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn foreign_and_damaged_values_are_misses_and_are_replaced() {
     let server = Server::start(&Options::default());
     let cache = node(&server.url()).await;

@@ -117,11 +117,10 @@ where
     /// Looks all passengers up, shard by shard, all shards at the same time.
     async fn look_many(&self, passengers: Vec<Passenger<K, V>>, lease: &Lease) -> Vec<Next<K, V>> {
         let Some(shared) = &self.shared else { return passengers.into_iter().map(Next::Load).collect() };
-        let now_ms = self.clock.monotonic_ms();
         let mut shards: BTreeMap<u16, Vec<Passenger<K, V>>> = BTreeMap::new();
         let mut nexts = Vec::with_capacity(passengers.len());
         for mut passenger in passengers {
-            if shared.unsent.trusts(&passenger.text, now_ms) {
+            if shared.unsent.trusts(&passenger.text) {
                 shards.entry(shared.shard_of(&passenger.text)).or_default().push(passenger);
                 continue;
             }
