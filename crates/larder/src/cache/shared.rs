@@ -1,7 +1,7 @@
 //! The shared tier: one key's slot in Redis, the marks of its shard, and the few operations on them. Every method is one
 //! round trip.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use ::redis::{Cmd, Value};
 use bytes::Bytes;
@@ -31,9 +31,6 @@ static SYNC: Script = Script::new("sync", include_str!("sync.lua"));
 
 /// How long a lease stands without renewal: how long waiters on other nodes can be held up by a node that died.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
-
-/// How many keys one step of a scan looks at.
-const SCAN_STEP: usize = 500;
 
 /// What a look-up found in a key's slot.
 #[derive(Debug)]
@@ -461,41 +458,6 @@ impl Shared {
             Value::Int(behind) => Ok(behind.max(0) as u64),
             _ => Err(unexpected()),
         }
-    }
-
-    /// The shards, grouped by the server that owns them.
-    pub(crate) fn shards_by_primary(&self) -> Vec<Vec<u16>> {
-        let mut groups: BTreeMap<Option<String>, Vec<u16>> = BTreeMap::new();
-        for shard in 0..self.space.shards() {
-            groups.entry(self.redis.primary_of(&self.channel(shard))).or_default().push(shard);
-        }
-        groups.into_values().collect()
-    }
-
-    /// One bounded step through the keys of the server that owns `shard`: the next cursor, 0 at the end, and the texts of
-    /// the keys with a slot of this kind that match.
-    pub(crate) async fn scan(
-        &self,
-        shard: u16,
-        kind: &Kind,
-        cursor: u64,
-        pattern: &str,
-    ) -> Result<(u64, Vec<String>)> {
-        let mut scan = ::redis::cmd("SCAN");
-        scan.arg(cursor)
-            .arg("MATCH")
-            .arg(self.space.slots_matching(kind, pattern))
-            .arg("COUNT")
-            .arg(SCAN_STEP);
-        let Value::Array(mut parts) = self.redis.command(&self.channel(shard), &scan).await? else {
-            return Err(unexpected());
-        };
-        let (Some(Value::Array(keys)), Some(next)) = (parts.pop(), parts.pop()) else {
-            return Err(unexpected());
-        };
-        let texts =
-            keys.iter().filter_map(text_of).filter_map(|key| self.space.text_of_slot(kind, key)).collect();
-        Ok((number_of(&next).ok_or_else(unexpected)?, texts))
     }
 
     pub(crate) fn tag_key(&self, shard: u16, tag: u64) -> Vec<u8> {

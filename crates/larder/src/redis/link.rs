@@ -131,6 +131,11 @@ impl Link {
         self.shared.live.load().is_some()
     }
 
+    /// The number of the connection that operations go over; `None` while there is none. It only grows.
+    pub(super) fn live_generation(&self) -> Option<u64> {
+        self.shared.live.load().as_ref().map(|live| live.generation)
+    }
+
     /// Where the primary is, if that does not change.
     pub(super) fn fixed_address(&self) -> Option<&Address> {
         match &self.shared.primary {

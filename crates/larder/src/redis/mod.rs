@@ -38,6 +38,7 @@ mod tests;
 mod tls;
 mod topology;
 mod url;
+mod walk;
 mod wire;
 
 use std::{
@@ -71,6 +72,7 @@ use self::{
 pub(crate) use self::{
     key::{DEFAULT_SHARDS, Kind, Space},
     script::Script,
+    walk::Walk,
 };
 use crate::{Clock, ErrorKind, Result};
 
@@ -205,11 +207,6 @@ impl Redis {
     /// What went over the wire so far.
     pub fn stats(&self) -> RedisStats {
         self.inner.counters.read()
-    }
-
-    /// The address of the primary that owns this key; `None` where there is only one, or while nobody knows.
-    pub(crate) fn primary_of(&self, slot_key: &[u8]) -> Option<String> {
-        self.inner.ears.topology.primary_of(slot_key).map(|address| address.to_string())
     }
 
     /// The name at the front of every key.

@@ -95,14 +95,26 @@ impl Topology {
         self.check_complete().is_ok() && self.links().iter().all(|link| link.is_up())
     }
 
+    /// The link to the primary of `slot_key`.
+    ///
+    /// # Errors
+    /// `Unavailable` if the slot has none.
+    pub(super) fn owner(&self, slot_key: &[u8]) -> Result<Arc<Link>> {
+        match self {
+            Self::Single(link) => Ok(Arc::clone(link)),
+            Self::Cluster(cluster) => cluster.owner(slot_key),
+            #[cfg(test)]
+            Self::Simulated(_) => Err(Error::new(ErrorKind::Unavailable, "nothing simulated has links")),
+        }
+    }
+
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
     /// Where the primary of `slot_key` is, if it is connected.
     pub(super) fn primary_of(&self, slot_key: &[u8]) -> Option<Address> {
-        let link = match self {
-            Self::Single(link) => Arc::clone(link),
-            Self::Cluster(cluster) => cluster.owner(slot_key).ok()?,
-            #[cfg(test)]
-            Self::Simulated(_) => return None,
-        };
+        let link = self.owner(slot_key).ok()?;
         if link.is_up() { link.address() } else { None }
     }
 

@@ -16,6 +16,7 @@ mod failover;
 mod history;
 mod hot;
 mod outage;
+mod purge;
 mod redis;
 mod refresh_ahead;
 mod replicas;

@@ -1,0 +1,126 @@
+//! Purges by pattern in a cluster whose slots are on the move.
+
+use std::time::Duration;
+
+use larder::{Cache, ErrorKind, cache::TierState, redis::Redis};
+use larder_testkit::{
+    eventually,
+    redis::{Cluster, Reply, Server},
+};
+use tokio::task::block_in_place;
+
+use crate::setup::{Origin, lasting};
+
+const NAME: &str = "purged";
+const KEYS: usize = 200;
+/// Enough for a look through them to take longer than a slot on its way.
+const STRANGERS: usize = 600_000;
+/// As many of them as a server can take at once without being missed by the others.
+const AT_ONCE: usize = 20_000;
+
+async fn node(cluster: &Cluster) -> Cache<String, u64> {
+    let redis = Redis::connect(cluster.url().as_str()).await.unwrap();
+    Cache::builder(NAME).policy(lasting()).redis(&redis).build().unwrap()
+}
+
+fn key(number: usize) -> String {
+    format!("k{number}")
+}
+
+/// The hash tag of a shard.
+fn shard(number: u16) -> String {
+    format!("{{larder.{NAME}.{number:02}}}")
+}
+
+async fn fill(cache: &Cache<String, u64>, origin: &Origin) {
+    for number in 0..KEYS {
+        assert_eq!(cache.get_with(&key(number), origin.loader()).await.unwrap().as_deref(), Some(&1));
+    }
+}
+
+fn slots_of(server: &Server) -> Vec<String> {
+    let Reply::Array(keys) = server.ask(&["KEYS", &format!("{{larder.{NAME}.*}}:v1:e:*")]) else {
+        panic!("KEYS is a list")
+    };
+    keys.iter().filter_map(Reply::text).map(str::to_owned).collect()
+}
+
+/// Fills the server with keys that are nobody's, under the hash tag of the first shard.
+fn settle_strangers(server: &Server) {
+    let strangers = "for i = 1, ARGV[1] do redis.call('SET', KEYS[1] .. i, '') end";
+    for some in 0..STRANGERS / AT_ONCE {
+        let prefix = format!("{}stranger:{some}:", shard(0));
+        assert_eq!(server.ask(&["EVAL", strangers, "1", &prefix, &AT_ONCE.to_string()]), Reply::Nil);
+    }
+}
+
+/// How many steps through the keys of a server there have been.
+fn scans(server: &Server) -> u64 {
+    let Reply::Text(stats) = server.ask(&["INFO", "commandstats"]) else { panic!("INFO is a text") };
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_scan:calls=")?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().expect("calls are counted"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_misses_no_key_of_a_shard_that_moves_while_it_is_looked_for() {
+    let cluster = Cluster::start(3, false);
+    let (a, b) = (node(&cluster).await, node(&cluster).await);
+    let origin = Origin::open(1);
+    fill(&a, &origin).await;
+    fill(&b, &origin).await;
+    // The server of the first shard is looked through first.
+    let (first, _) = cluster.place_of(&shard(0));
+    let mut places = (0..16).map(|number| cluster.place_of(&shard(number)));
+    let (last, slot) = places.rfind(|(place, _)| *place != first).expect("there are three servers");
+    block_in_place(|| settle_strangers(&cluster.primaries()[first]));
+
+    origin.write(2);
+    let purge = tokio::spawn({
+        let a = a.clone();
+        async move { a.invalidate_pattern("k*").await }
+    });
+    let server = |place: usize| &cluster.primaries()[place];
+    eventually("the purge looks", Duration::from_secs(10), || async { scans(server(first)) > 0 }).await;
+    // The other node makes a copy of a value that is not there any more when its turn comes.
+    let evicted = slots_of(server(last)).pop().expect("every server has some");
+    let (_, copied) = evicted.rsplit_once(':').expect("the key is the end of the slot");
+    eventually("the other node has heard", Duration::from_secs(10), || async {
+        let explain = b.explain(&copied.to_owned()).await;
+        explain.near == TierState::Empty
+    })
+    .await;
+    assert_eq!(b.get_with(copied, origin.loader()).await.unwrap().as_deref(), Some(&1));
+    assert_eq!(server(last).ask(&["DEL", &evicted]), Reply::Int(1));
+    block_in_place(|| cluster.begin_move(slot, last, first).finish());
+    assert_eq!(scans(server(last)), 0, "the shard was away before it was looked for where it had been");
+    assert!(purge.await.unwrap().unwrap() >= KEYS as u64 - 1);
+
+    for place in 0..3 {
+        assert_eq!(slots_of(server(place)), [""; 0], "server {place}");
+    }
+    for number in 0..KEYS {
+        assert_eq!(a.get_with(&key(number), origin.loader()).await.unwrap().as_deref(), Some(&2));
+        eventually("the other node has heard", Duration::from_secs(10), || async {
+            b.get_with(&key(number), origin.loader()).await.unwrap().as_deref() == Some(&2)
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_is_not_said_to_be_purged_while_a_shard_is_at_two_places() {
+    let cluster = Cluster::start(3, false);
+    let cache = node(&cluster).await;
+    let origin = Origin::open(1);
+    fill(&cache, &origin).await;
+    let (place, slot) = cluster.place_of(&shard(3));
+    let moving = block_in_place(|| cluster.begin_move(slot, place, (place + 1) % 3));
+    assert!(block_in_place(|| moving.step()));
+    let error = cache.invalidate_pattern("k*").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    block_in_place(|| moving.finish());
+    cache.invalidate_pattern("k*").await.unwrap();
+    for server in cluster.primaries() {
+        assert_eq!(slots_of(server), [""; 0]);
+    }
+}
