@@ -84,6 +84,7 @@ impl Watch {
     }
 
     /// Listens to the changes that this process applies from now on, in the order of each collection. Each call listens for itself.
+    /// To hear everything from the start of the watch, begin it with [`WatchBuilder::start_listening`].
     ///
     /// A change is told after its invalidation was acknowledged, so that a read of this node that follows sees it; with the default
     /// consistency a read of another node sees it within the bound. It is told before the watch's point is stored behind it,
@@ -219,7 +220,41 @@ impl WatchBuilder {
     /// a field to be polled is not as [`updated_at`](Self::updated_at) says.
     pub fn start(self) -> Result<Watch> {
         self.check()?;
-        let (stop, listeners) = (CancellationToken::new(), Arc::<Listeners>::default());
+        Ok(self.start_telling(&Arc::default()))
+    }
+
+    /// Starts watching, and listens before it does: [`Watch::changes`] called after `start` may come too late for what is told
+    /// first, that this process applies changes and whether any may be unknown.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> larder::Result<()> {
+    /// use larder::document::{Database, Field, FieldType, IdType, Schema, Told, Watch};
+    ///
+    /// let database = Database::sqlite_in_memory().await?;
+    /// let dated = Field::new("updatedAt", FieldType::Date).filterable().sortable();
+    /// let products = database.collection(Schema::new("products", IdType::Int).field(dated)).build()?;
+    /// let (watch, mut changes) =
+    ///     Watch::builder([&products]).updated_at("products", "updatedAt").start_listening()?;
+    /// // Nobody has watched before.
+    /// assert!(matches!(changes.next().await, Some(Told::HistoryLost { .. })));
+    /// watch.stop().await;
+    /// # Ok(()) }
+    /// ```
+    pub fn start_listening(self) -> Result<(Watch, Changes)> {
+        self.check()?;
+        let listeners = Arc::<Listeners>::default();
+        // Before the first watcher runs, on whatever thread.
+        let changes = listeners.subscribe();
+        Ok((self.start_telling(&listeners), changes))
+    }
+
+    fn start_telling(self, listeners: &Arc<Listeners>) -> Watch {
+        let stop = CancellationToken::new();
         let (mut watched, mut tasks) = (Vec::new(), Vec::new());
         for collection in &self.collections {
             let figures = Arc::new(Figures::default());
@@ -239,13 +274,7 @@ impl WatchBuilder {
             watched.push((collection.schema().name().to_owned(), figures));
             tasks.push(AbortOnDropHandle::new(tokio::spawn(watcher.run(stop.clone()))));
         }
-        Ok(Watch {
-            inner: Arc::new(Inner {
-                watched,
-                listeners: Arc::downgrade(&listeners),
-                stop,
-                tasks: Mutex::new(tasks),
-            }),
-        })
+        let listeners = Arc::downgrade(listeners);
+        Watch { inner: Arc::new(Inner { watched, listeners, stop, tasks: Mutex::new(tasks) }) }
     }
 }

@@ -42,7 +42,8 @@ pub enum Told {
     Missed(u64),
 }
 
-/// The changes that a [`Watch`](super::Watch) of this process applies; made by [`Watch::changes`](super::Watch::changes).
+/// The changes that a [`Watch`](super::Watch) of this process applies; made by [`Watch::changes`](super::Watch::changes) and
+/// [`WatchBuilder::start_listening`](super::WatchBuilder::start_listening).
 ///
 /// Dropping it ends the listening.
 pub struct Changes {

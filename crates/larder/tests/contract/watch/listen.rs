@@ -3,14 +3,9 @@
 use bson::doc;
 use larder::document::{Change, ChangeKind, Changes, Collection, Id, Told, Watch};
 use larder_testkit::mongo;
-use tokio::time::timeout;
 
-use super::place::{Place, SOON, n, sees, stats, until, until_led, watch};
+use super::place::{Place, n, next, sees, stats, until, until_led, watch};
 use crate::setup::Backend;
-
-async fn next(changes: &mut Changes) -> Option<Told> {
-    timeout(SOON, changes.next()).await.expect("something is told, or the end")
-}
 
 async fn next_change(changes: &mut Changes) -> Change {
     match next(changes).await {
@@ -27,9 +22,7 @@ async fn begins(changes: &mut Changes, place: &Place, lost: bool) {
 
 /// A watch of this node, and one who listens from its start.
 fn listened(node: &Collection) -> (Watch, Changes) {
-    let watch = watch(node).start().expect("the lease is long enough");
-    let changes = watch.changes();
-    (watch, changes)
+    watch(node).start_listening().expect("the lease is long enough")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bson::{Document, doc};
 use larder::{
     document::{
-        Collection, CollectionBuilder, Database, Field, FieldType, Id, IdType, Schema, Watch, WatchBuilder,
-        WatchStats,
+        Changes, Collection, CollectionBuilder, Database, Field, FieldType, Id, IdType, Schema, Told, Watch,
+        WatchBuilder, WatchStats,
     },
     redis::Redis,
 };
@@ -14,6 +14,7 @@ use larder_testkit::{
     eventually,
     mongo::{self, Server},
 };
+use tokio::time::timeout;
 
 use crate::setup::{Backend, Setup, lasting};
 
@@ -140,6 +141,11 @@ pub(crate) fn stats(watch: &Watch) -> WatchStats {
 
 pub(crate) async fn until(watch: &Watch, what: &str, holds: impl Fn(&WatchStats) -> bool) {
     eventually(what, SOON, || async { holds(&stats(watch)) }).await;
+}
+
+/// What a listener is told next, or `None` at the end.
+pub(crate) async fn next(changes: &mut Changes) -> Option<Told> {
+    timeout(SOON, changes.next()).await.expect("something is told, or the end")
 }
 
 /// Returns when one of the nodes applies changes.

@@ -11,9 +11,8 @@ use larder::{
     },
 };
 use larder_testkit::mongo;
-use tokio::time::timeout;
 
-use super::place::{LEASE, SOON, n, sees, stats, until, until_led};
+use super::place::{LEASE, n, next, sees, stats, until, until_led};
 use crate::setup::lasting;
 
 const OFTEN: Duration = Duration::from_millis(20);
@@ -98,14 +97,13 @@ async fn a_document_that_says_when_it_was_changed_is_seen_and_invalidated_once()
 async fn what_is_found_by_polling_is_told_with_the_time_that_it_names() {
     for two in Two::all().await {
         two.write(1, 1, ago(60)).await;
-        let watch = polled(&two.reader).start().expect("the field is declared");
-        let mut changes = watch.changes();
-        assert!(matches!(changes.next().await, Some(Told::HistoryLost { .. })));
+        let (_watch, mut changes) = polled(&two.reader).start_listening().expect("the field is declared");
+        assert!(matches!(next(&mut changes).await, Some(Told::HistoryLost { .. })));
         for round in 1..5 {
             if round > 1 {
                 two.write(1, round, ago(60 - round)).await;
             }
-            let told = timeout(SOON, changes.next()).await.expect("it is told");
+            let told = next(&mut changes).await;
             let Some(Told::Change { change, .. }) = told else { panic!("{told:?}") };
             assert_eq!((change.kind, change.id), (ChangeKind::Polled, Some(Id::Int(1))));
             let stored = two.writer.get(&Id::Int(1)).await.expect("a read").expect("it is there");
