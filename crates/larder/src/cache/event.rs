@@ -1,5 +1,7 @@
 //! What the log says: the bytes of one invalidation, and of the message that announces it.
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::{Error, ErrorKind, Result, cache::coherence::Position};
 
 /// One invalidation in the log of a shard.
@@ -67,12 +69,32 @@ impl Event {
     }
 }
 
-/// Reads a message: `epoch 16 hex ':' seq decimal ':' event`.
+/// What is said on the channel of a shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// An invalidation, and its place in the log.
+    Event(Position, Event),
+    /// A key that somebody waits for was filled, or its lease given back: the hash of its text.
+    Filled(u64),
+}
+
+const FILLED: &[u8] = b"w:";
+
+/// What those are told who wait for a key: `w:` and the hash of its text, little-endian.
+pub(crate) fn filled_message(key: &str) -> Vec<u8> {
+    [FILLED, &xxh3_64(key.as_bytes()).to_le_bytes()].concat()
+}
+
+/// Reads a message: `epoch 16 hex ':' seq decimal ':' event`, or what [`filled_message`] writes.
 ///
 /// # Errors
 /// `ErrorKind::Corrupt` for a message that is none.
-pub(crate) fn decode_message(payload: &[u8]) -> Result<(Position, Event)> {
+pub(crate) fn decode_message(payload: &[u8]) -> Result<Message> {
     let corrupt = || Error::new(ErrorKind::Corrupt, "a message of the log is damaged");
+    if let Some(hash) = payload.strip_prefix(FILLED) {
+        let hash: [u8; 8] = hash.try_into().map_err(|_| corrupt())?;
+        return Ok(Message::Filled(u64::from_le_bytes(hash)));
+    }
     let mut parts = payload.splitn(3, |byte| *byte == b':');
     let (epoch, seq, event) = (parts.next(), parts.next(), parts.next());
     let (Some(epoch), Some(seq), Some(event)) = (epoch, seq, event) else { return Err(corrupt()) };
@@ -80,7 +102,7 @@ pub(crate) fn decode_message(payload: &[u8]) -> Result<(Position, Event)> {
         epoch: epoch_of(epoch).ok_or_else(corrupt)?,
         seq: std::str::from_utf8(seq).ok().and_then(|seq| seq.parse().ok()).ok_or_else(corrupt)?,
     };
-    Ok((at, Event::decode(event)?))
+    Ok(Message::Event(at, Event::decode(event)?))
 }
 
 /// An epoch as it stands in Redis: 16 hexadecimal digits.
@@ -115,7 +137,13 @@ mod tests {
             prop_assert_eq!(&Event::decode(&event.encode()).unwrap(), &event);
             let mut message = format!("{}:{seq}:", epoch_text(epoch)).into_bytes();
             message.extend(event.encode());
-            prop_assert_eq!(decode_message(&message).unwrap(), (Position { epoch, seq }, event));
+            prop_assert_eq!(decode_message(&message).unwrap(), Message::Event(Position { epoch, seq }, event));
+        }
+
+        #[test]
+        fn what_the_waiting_are_told_is_read_back(key in ".{1,40}") {
+            let hash = xxh3_64(key.as_bytes());
+            prop_assert_eq!(decode_message(&filled_message(&key)).unwrap(), Message::Filled(hash));
         }
 
         #[test]

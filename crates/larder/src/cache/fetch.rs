@@ -5,6 +5,7 @@ use std::{fmt, future::Future, hash::Hash, panic::AssertUnwindSafe, pin::Pin, sy
 use futures_util::FutureExt;
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Error, ErrorKind, Result,
@@ -27,8 +28,8 @@ use crate::{
 
 /// The pause before a refresh that failed, or that another node is doing, is tried again.
 const REFRESH_PAUSE: Duration = Duration::from_secs(1);
-/// The first and the longest pause between two looks at another node's lease.
-const POLL: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+/// The first and the longest pause between two looks at another node's lease, should nobody tell that it is done.
+const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
 /// How often a value is looked at again because its key was invalidated meanwhile, before it is loaded anew.
 const SECOND_LOOKS: u32 = 2;
@@ -323,36 +324,65 @@ where
         leader: &Leader<K, V>,
         plan: &mut Plan<V>,
     ) -> Right<V> {
+        let found = match plan.first.take() {
+            Some(first) => first,
+            None => self.look(shared, plan).await,
+        };
+        match self.decide(shared, plan, found).await {
+            Some(right) => right,
+            // Boxed: few flights find another node at it, and every flight has room for this.
+            None => Box::pin(self.wait_for_another_node(shared, leader, plan)).await,
+        }
+    }
+
+    /// Another node is at it: waits to be told that it is done, and looks from time to time in case that nobody tells.
+    async fn wait_for_another_node(
+        &self,
+        shared: &Shared,
+        leader: &Leader<K, V>,
+        plan: &mut Plan<V>,
+    ) -> Right<V> {
         let give_up = Instant::now() + plan.policy.load_deadline;
-        let (mut pause, mut second_looks) = (POLL.0, SECOND_LOOKS);
+        let waiting = shared.waiters.join(xxh3_64(plan.text.as_bytes()));
+        let mut pause = POLL.0;
         loop {
-            let found = match plan.first.take() {
-                Some(first) => first,
-                None => self.look(shared, plan).await,
-            };
-            let decided = match found {
-                Ok(Lookup::Leased) => Some(Right::Leased(plan.reason, None)),
-                // Something was heard while we looked. It may be what brought this value: a look that begins now tells.
-                Ok(Lookup::Value(_)) if second_looks > 0 && !self.coherence.is_current(&plan.basis.stamp) => {
-                    second_looks -= 1;
-                    continue;
-                }
-                Ok(Lookup::Value(envelope)) => self.judge(shared, plan, &envelope).await,
-                Ok(Lookup::Corrupt) => self.take_over(shared, plan).await,
-                Ok(Lookup::Busy) => None,
-                Ok(Lookup::Blocked) => Some(Right::Blocked),
-                Err(_) => Some(self.unleased_by_error()),
-            };
-            if let Some(right) = decided {
+            self.offer_spare(leader, plan);
+            // Before the look: what is done after it is told.
+            let told = waiting.told();
+            let found = self.look_and_wait(shared, plan).await;
+            if let Some(right) = self.decide(shared, plan, found).await {
                 return right;
             }
-            self.offer_spare(leader, plan);
             if Instant::now() >= give_up {
                 return Right::Unleased(plan.reason);
             }
             let jitter = dice().random_range(0.5..1.0);
-            sleep(pause.mul_f64(jitter)).await;
+            let _ = timeout(pause.mul_f64(jitter), told).await;
             pause = (pause * 3 / 2).min(POLL.1);
+        }
+    }
+
+    /// What a look came to; `None` if another node is at it.
+    async fn decide(
+        &self,
+        shared: &Shared,
+        plan: &mut Plan<V>,
+        mut found: Result<Lookup>,
+    ) -> Option<Right<V>> {
+        for _ in 0..SECOND_LOOKS {
+            if !matches!(found, Ok(Lookup::Value(_))) || self.coherence.is_current(&plan.basis.stamp) {
+                break;
+            }
+            // Something was heard while we looked. It may be what brought this value: a look that begins now tells.
+            found = self.look(shared, plan).await;
+        }
+        match found {
+            Ok(Lookup::Leased) => Some(Right::Leased(plan.reason, None)),
+            Ok(Lookup::Value(envelope)) => self.judge(shared, plan, &envelope).await,
+            Ok(Lookup::Corrupt) => self.take_over(shared, plan).await,
+            Ok(Lookup::Busy) => None,
+            Ok(Lookup::Blocked) => Some(Right::Blocked),
+            Err(_) => Some(self.unleased_by_error()),
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     behind::Letter,
     coherence::Position,
     entry::{Envelope, HEADER_BYTES, Slot, TOMBSTONE, settled_header},
-    event::{Event, decode_message, epoch_text},
+    event::{Event, Message, decode_message, epoch_text},
 };
 use crate::ErrorKind;
 
@@ -52,10 +52,10 @@ pub fn log_event(data: &[u8]) {
     if let Ok(event) = Event::decode(data) {
         assert_eq!(event.encode(), data);
     }
-    if let Ok((at, event)) = decode_message(data) {
+    if let Ok(Message::Event(at, event)) = decode_message(data) {
         let mut message = format!("{}:{}:", epoch_text(at.epoch), at.seq).into_bytes();
         message.extend(event.encode());
-        assert_eq!(decode_message(&message).ok(), Some((at, event)));
+        assert_eq!(decode_message(&message).ok(), Some(Message::Event(at, event)));
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{
         Consistency,
         behind::Behind,
         coherence::{Coherence, Position},
-        event::{Change, Event, decode_message},
+        event::{Change, Event, Message, decode_message},
         recent::Recent,
         shared::Shared,
         unsent::Debt,
@@ -243,9 +243,13 @@ impl Follower {
 
     /// A message: applied if it is the next one, ignored if it is an old one, else a reason to look.
     async fn hear(&self, shard: u16, payload: &[u8]) {
-        let Ok((at, event)) = decode_message(payload) else {
-            let _ = self.sync(shard).await;
-            return;
+        let (at, event) = match decode_message(payload) {
+            Ok(Message::Event(at, event)) => (at, event),
+            Ok(Message::Filled(hash)) => return self.shared.waiters.tell(hash),
+            Err(_) => {
+                let _ = self.sync(shard).await;
+                return;
+            }
         };
         {
             let _one_at_a_time = self.shards[usize::from(shard)].one_at_a_time.lock().await;
@@ -274,6 +278,10 @@ impl Follower {
     fn take(&self, shard: u16, seq: u64, event: &Event) {
         if let Some(behind) = &self.behind {
             behind.heard(shard);
+        }
+        if let Change::Keys(hashes) = &event.change {
+            // The leases that they waited for are gone.
+            hashes.iter().for_each(|hash| self.shared.waiters.tell(*hash));
         }
         match &event.change {
             // Applied before and after it was sent; once more would only cost the copies made since.

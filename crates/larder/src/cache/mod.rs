@@ -80,6 +80,7 @@ mod stripe;
 mod tenant;
 mod token;
 mod unsent;
+mod waiters;
 mod write;
 
 use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};

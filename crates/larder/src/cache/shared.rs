@@ -12,9 +12,10 @@ use crate::{
     cache::{
         coherence::Position,
         entry::{Envelope, Expired, Lease, Slot, TOMBSTONE},
-        event::{epoch_of, epoch_text},
+        event::{epoch_of, epoch_text, filled_message},
         route::shard_after,
         unsent::Unsent,
+        waiters::Waiters,
         write::{Block, HOLD},
     },
     dice::dice,
@@ -107,6 +108,7 @@ pub(crate) struct Shared {
     /// All of them: an invalidation destroys every one.
     kinds: Arc<[Kind]>,
     pub(crate) unsent: Arc<Unsent>,
+    pub(crate) waiters: Arc<Waiters>,
     max_bytes: usize,
     /// The longest that an entry can live, and so the least that a tag's mark must.
     keep_ms: u64,
@@ -124,9 +126,21 @@ impl Shared {
         parts: Vec<Kind>,
     ) -> Self {
         let kinds = [vec![Kind::whole()], parts].concat().into();
-        let unsent = Arc::default();
+        let (unsent, waiters) = (Arc::default(), Arc::default());
         let (kind, replicas, shift) = (Kind::whole(), 1, 0);
-        Self { redis, space, kind, replicas, shift, kinds, unsent, max_bytes, keep_ms, writes_behind }
+        Self {
+            redis,
+            space,
+            kind,
+            replicas,
+            shift,
+            kinds,
+            unsent,
+            waiters,
+            max_bytes,
+            keep_ms,
+            writes_behind,
+        }
     }
 
     /// With so many shards for each key that is hot.
@@ -147,8 +161,8 @@ impl Shared {
     /// The slots of a part of the values, which was announced to [`new`](Self::new).
     pub(crate) fn part(&self, kind: Kind) -> Self {
         let (redis, space) = (self.redis.clone(), self.space.clone());
-        let (kinds, unsent) = (self.kinds.clone(), self.unsent.clone());
-        Self { redis, space, kind, kinds, unsent, ..*self }
+        let (kinds, unsent, waiters) = (self.kinds.clone(), self.unsent.clone(), self.waiters.clone());
+        Self { redis, space, kind, kinds, unsent, waiters, ..*self }
     }
 
     pub(crate) fn slot(&self, key: &str) -> Result<Vec<u8>> {
@@ -211,6 +225,18 @@ impl Shared {
         match self.redis.command(&slot, &lookup_command(&slot, lease)).await {
             Ok(value) => self.found(value, lease),
             Err(error) => Box::pin(self.look_without_lease(&slot, error)).await,
+        }
+    }
+
+    /// [`lookup`](Self::lookup), and whoever fills the slot later, or gives its lease back, tells all nodes. One round trip.
+    pub(crate) async fn lookup_and_wait(&self, key: &str, lease: &Lease) -> Result<Lookup> {
+        let slot = self.slot(key)?;
+        let note = note_command(&self.space.slot_waiters(self.shard_of(key), key.as_bytes())?);
+        let replies = self.redis.pipeline(&slot, vec![note, lookup_command(&slot, lease)]).await?;
+        // Without the note this node finds out by looking again.
+        match replies.into_iter().last().ok_or_else(unexpected)? {
+            Ok(value) => self.found(value, lease),
+            Err(error) => self.look_without_lease(&slot, error).await,
         }
     }
 
@@ -306,10 +332,12 @@ impl Shared {
         let shard = self.shard_of(key);
         let mut keys = vec![self.slot(key)?, self.control(key)?];
         keys.extend(["q", "ep", "g", "fe"].map(|name| self.space.of_shard(shard, name)));
+        keys.extend([self.space.slot_waiters(shard, key.as_bytes())?, self.channel(shard)]);
         keys.extend(envelope.tags.iter().map(|tag| self.tag_key(shard, *tag)));
         let (epoch, seq) = (epoch_text(envelope.at.epoch), envelope.at.seq.to_string());
         let (life_ms, tag_ms) = (envelope.life.keep_ms().to_string(), self.keep_ms.to_string());
-        let args: [&[u8]; 7] = [
+        let told = filled_message(key);
+        let args: [&[u8]; 8] = [
             lease.as_bytes(),
             bytes,
             life_ms.as_bytes(),
@@ -317,6 +345,7 @@ impl Shared {
             seq.as_bytes(),
             tag_ms.as_bytes(),
             renews.unwrap_or_default(),
+            &told,
         ];
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         Ok(FILL.command(&keys, &args))
@@ -328,8 +357,9 @@ impl Shared {
     }
 
     pub(crate) fn release_call(&self, key: &str, lease: &Lease) -> Result<Cmd> {
-        let (slot, control) = (self.slot(key)?, self.control(key)?);
-        Ok(RELEASE.command(&[&slot, &control], &[lease.as_bytes()]))
+        let (slot, control, shard) = (self.slot(key)?, self.control(key)?, self.shard_of(key));
+        let (note, channel) = (self.space.slot_waiters(shard, key.as_bytes())?, self.channel(shard));
+        Ok(RELEASE.command(&[&slot, &control, &note, &channel], &[lease.as_bytes(), &filled_message(key)]))
     }
 
     /// The call that prolongs a lease. A lost lease is noticed by the fill, which is refused.
@@ -480,6 +510,13 @@ pub(crate) fn lookup_command(slot: &[u8], lease: &Lease) -> Cmd {
     let mut set = Cmd::with_capacity(7, slot.len() + 48);
     set.arg("SET").arg(slot).arg(lease.as_bytes()).arg("NX").arg("GET").arg("PX");
     set.arg(LEASE.as_millis() as u64);
+    set
+}
+
+/// The note goes by itself with the leases that it is about.
+fn note_command(note: &[u8]) -> Cmd {
+    let mut set = Cmd::with_capacity(5, note.len() + 24);
+    set.arg("SET").arg(note).arg(1).arg("PX").arg(LEASE.as_millis() as u64);
     set
 }
 

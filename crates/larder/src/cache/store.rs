@@ -76,6 +76,14 @@ where
         Ok(found)
     }
 
+    /// [`look`](Self::look) while another node is at it: this node is told when that is done.
+    pub(crate) async fn look_and_wait(&self, shared: &Shared, plan: &mut Plan<V>) -> Result<Lookup> {
+        plan.basis = self.stand(plan.basis.route, &plan.text).await?;
+        let found = shared.lookup_and_wait(&plan.text, &plan.lease).await?;
+        self.recheck(plan.basis.route, &plan.text).await?;
+        Ok(found)
+    }
+
     /// How long a value lives whose load took so long; `None` if it is not to be cached.
     pub(crate) fn lifetime(&self, policy: &Policy, value: Option<&V>, load_us: u64) -> Option<Lifetime> {
         let own = value.and_then(|value| self.ttl_of.as_ref()?(value));

@@ -103,6 +103,14 @@ impl Space {
         self.build_in(shard, &kind.control, key)
     }
 
+    /// `{app.space.07}:v1:w:<key>` in this shard: that some node waits for what is loaded into a slot of `key`.
+    ///
+    /// # Errors
+    /// As [`entry`](Self::entry).
+    pub(crate) fn slot_waiters(&self, shard: u16, key: &[u8]) -> Result<Vec<u8>> {
+        self.build_in(shard, "w:", key)
+    }
+
     /// `{app.space.07}:v1:<name>`, a key that belongs to the whole shard.
     pub(crate) fn of_shard(&self, shard: u16, name: &str) -> Vec<u8> {
         [self.prefixes[usize::from(shard)].as_bytes(), name.as_bytes()].concat()

@@ -7,6 +7,7 @@ mod behind;
 mod check;
 mod journal;
 mod node;
+mod waiting;
 
 use std::{
     iter,
