@@ -176,7 +176,8 @@ pub(crate) fn open_collection(
         .consistency(config.cache.consistency())
         .failover_window(config.cache.failover_window)
         .hot_replicas(u16::try_from(config.cache.hot_replicas).unwrap_or(u16::MAX))
-        .near_bytes(config.cache.near_max_bytes);
+        .near_bytes(config.cache.near_max_bytes)
+        .tags(&config.tags.iter().map(String::as_str).collect::<Vec<_>>());
     if config.cache.write == WriteMode::Through {
         builder = builder.write_through();
     }

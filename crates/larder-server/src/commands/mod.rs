@@ -84,7 +84,10 @@ pub(crate) fn load_config(options: &Options) -> Result<Loaded, Problems> {
         let cache = config.cache.clone();
         config.collections = sample::collections()
             .into_iter()
-            .map(|schema| config::CollectionConfig::of_schema(schema, cache.clone()))
+            .map(|schema| {
+                let tags = sample::tags_of(schema.name());
+                config::CollectionConfig::of_schema(schema, cache.clone(), tags)
+            })
             .collect();
         return Ok(Loaded { config, is_sample: true });
     };

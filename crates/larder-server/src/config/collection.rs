@@ -1,12 +1,14 @@
 //! `[[collection]]`: what the data API serves, and how it is cached.
 
 use hyper::header::HeaderValue;
-use larder::document::{Field, FieldType, IdType, MAX_PARTIALS, Pipeline, Schema, Variable};
+use larder::document::{Field, FieldType, IdType, Pipeline, Schema, Variable};
 
 use crate::config::{
     access::{Grant, read_grant},
+    partial,
     policy::{CacheSettings, read_onto},
     reader::Reader,
+    tags,
 };
 
 /// One declared collection.
@@ -22,6 +24,8 @@ pub(crate) struct CollectionConfig {
     pub poll_updated_at: Option<String>,
     /// The parts of documents that are cached by themselves, with their fields.
     pub partials: Vec<(String, Vec<String>)>,
+    /// What documents are tagged with, such as `category:{category}`.
+    pub tags: Vec<String>,
     /// What answers tell clients and the caches between about keeping them.
     pub cache_control: String,
     /// Who may do what with it.
@@ -35,15 +39,15 @@ const DEFAULT_CACHE_CONTROL: &str = "private, no-cache";
 
 impl CollectionConfig {
     /// A collection that the server itself declares, with the default cache and no grants.
-    pub(crate) fn of_schema(schema: Schema, cache: CacheSettings) -> Self {
+    pub(crate) fn of_schema(schema: Schema, cache: CacheSettings, tags: Vec<String>) -> Self {
         let (name, cache_control) = (schema.name().to_owned(), DEFAULT_CACHE_CONTROL.to_owned());
-        let partials = Vec::new();
         Self {
             name,
             schema,
             cache,
             poll_updated_at: None,
-            partials,
+            partials: Vec::new(),
+            tags,
             cache_control,
             grants: Vec::new(),
             line: 0,
@@ -99,7 +103,8 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
             );
         }
     }
-    let partials = read_partials(&mut table);
+    let (tags, tag_fields) = tags::read(&mut table, &schema);
+    let partials = partial::read(&mut table, &schema, &tag_fields);
     let grants = table.tables("grant").into_iter().filter_map(read_grant).collect();
     table.finish();
     Some(CollectionConfig {
@@ -108,36 +113,14 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
         cache,
         poll_updated_at,
         partials,
+        tags,
         cache_control,
         grants,
         line,
     })
 }
 
-fn read_partials(table: &mut Reader<'_>) -> Vec<(String, Vec<String>)> {
-    let mut partials: Vec<(String, Vec<String>)> = Vec::new();
-    for mut partial in table.tables("partial") {
-        let name: Option<String> = partial.require("name");
-        let fields: Vec<String> = partial.require("fields").unwrap_or_default();
-        if name.as_ref().is_some_and(|name| !is_collection_name(name)) {
-            partial.report("name", "must be letters, digits, \"-\" and \"_\", and not begin with \"_\"");
-        }
-        if fields.is_empty() || !fields.iter().all(|path| is_field_path(path)) {
-            partial.report("fields", "must be a list of field paths");
-        }
-        if partials.iter().any(|(other, _)| Some(other) == name.as_ref()) {
-            partial.report("name", "is declared twice");
-        }
-        partial.finish();
-        partials.extend(name.map(|name| (name, fields)));
-    }
-    if partials.len() > MAX_PARTIALS {
-        table.report("partial", format!("at most {MAX_PARTIALS} of them"));
-    }
-    partials
-}
-
-fn is_collection_name(name: &str) -> bool {
+pub(super) fn is_collection_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=64).contains(&name.len()) && !name.starts_with('_') && name.bytes().all(allowed)
 }
@@ -177,7 +160,7 @@ fn read_field(mut table: Reader<'_>) -> Option<Field> {
     Some(field)
 }
 
-fn is_field_path(path: &str) -> bool {
+pub(super) fn is_field_path(path: &str) -> bool {
     path.len() <= 256
         && path.split('.').all(|name| !name.is_empty() && !name.starts_with('$') && !name.contains('\0'))
 }

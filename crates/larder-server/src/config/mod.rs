@@ -10,11 +10,13 @@ mod collection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod limits;
+mod partial;
 mod policy;
 mod problem;
 mod reader;
 mod secret;
 mod setting;
+mod tags;
 mod validate;
 mod verb;
 

@@ -239,3 +239,40 @@ id = \"int\"
         ],
     );
 }
+
+#[test]
+fn a_tag_of_a_field_that_is_not_there_is_answered_with_its_line_and_the_nearest_one() {
+    let collection = |settings: &str| {
+        format!(
+            "[[collection]]\nname = \"a\"\nid = \"int\"\n{settings}\n\
+             field = [{{ path = \"category\", type = \"string\" }}, {{ path = \"price\", type = \"decimal\" }}]\n"
+        )
+    };
+    for (tag, problem) in [
+        ("c:{categroy}", "\"categroy\" is not a declared field; did you mean \"category\"?"),
+        ("c:{price}", "price cannot be in a tag: only a string, int, bool or objectId"),
+        ("c:{category", "the tag c:{category has a brace without its other half"),
+        ("sale", "the tag sale names no field"),
+    ] {
+        let problem = format!("line 4: collection[0].tags: {problem}");
+        check(&collection(&format!("tags = [\"id:{{_id}}\", \"{tag}\"]")), &[&problem]);
+    }
+}
+
+#[test]
+fn a_part_has_declared_fields_and_those_of_the_tags() {
+    let part = |settings: &str, fields: &str| {
+        format!(
+            "[[collection]]\nname = \"a\"\nid = \"int\"\n{settings}\n\
+             field = [{{ path = \"name\", type = \"string\" }}, {{ path = \"category\", type = \"string\" }}]\n\
+             [[collection.partial]]\nname = \"card\"\nfields = {fields}\n"
+        )
+    };
+    let typing =
+        "line 8: collection[0].partial[0].fields: \"nmae\" is not a declared field; did you mean \"name\"?";
+    check(&part("", "[\"nmae\", \"category\"]"), &[typing]);
+    check(&part("strict = false", "[\"nmae\"]"), &[]);
+    let missing = "line 8: collection[0].partial[0].fields: must have \"category\" too";
+    check(&part("tags = [\"{category}\"]", "[\"name\"]"), &[missing]);
+    check(&part("tags = [\"{category}\"]", "[\"name\", \"category\"]"), &[]);
+}

@@ -1,6 +1,6 @@
 //! What settings must be true of each other.
 
-use larder::document::Field;
+use larder::document::{Field, Schema};
 
 use crate::config::{CollectionConfig, Config, Grant, Verb, find_nearest, is_within, reader::Context};
 
@@ -58,16 +58,7 @@ fn check_field_lists(grant: &Grant, collection: &CollectionConfig, path: &str, c
     let lists = [("read", grant.read.as_ref()), ("hide", Some(&grant.hide)), ("write", grant.write.as_ref())];
     for (key, list) in lists {
         for name in list.into_iter().flatten() {
-            let schema = &collection.schema;
-            let is_known = name == "_id"
-                || !schema.is_strict()
-                || schema
-                    .fields()
-                    .iter()
-                    .any(|field| is_within(field.path(), name) || is_within(name, field.path()));
-            if !is_known {
-                let fields: Vec<&str> = schema.fields().iter().map(Field::path).collect();
-                let message = with_nearest(name, &fields, "is not a declared field");
+            if let Some(message) = find_unknown_field(&collection.schema, name) {
                 context.report(format!("{path}.{key}"), collection.line, message);
             }
         }
@@ -78,6 +69,19 @@ fn check_field_lists(grant: &Grant, collection: &CollectionConfig, path: &str, c
                        would remove them; use \"patch\"";
         context.report(format!("{path}.verbs"), collection.line, message);
     }
+}
+
+/// What is wrong with a path that is neither a declared field, nor above or below one. Where others are allowed nothing is.
+pub(super) fn find_unknown_field(schema: &Schema, path: &str) -> Option<String> {
+    let is_near = |field: &Field| is_within(field.path(), path) || is_within(path, field.path());
+    let is_known = path == "_id" || !schema.is_strict() || schema.fields().iter().any(is_near);
+    (!is_known).then(|| describe_unknown_field(schema, path))
+}
+
+/// That a path is not declared, with the nearest one that is.
+pub(super) fn describe_unknown_field(schema: &Schema, path: &str) -> String {
+    let fields: Vec<&str> = schema.fields().iter().map(Field::path).collect();
+    with_nearest(path, &fields, "is not a declared field")
 }
 
 fn check_open(config: &Config, context: &Context<'_>) {

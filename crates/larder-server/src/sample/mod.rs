@@ -16,4 +16,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::{load::load, schema::collections};
+pub(crate) use self::{
+    load::load,
+    schema::{collections, tags_of},
+};

@@ -8,6 +8,15 @@ pub(crate) fn collections() -> Vec<Schema> {
     vec![products(), users(), reviews()]
 }
 
+/// What the documents of a sample collection are tagged with.
+pub(crate) fn tags_of(collection: &str) -> Vec<String> {
+    match collection {
+        "products" => vec!["category:{category}".to_owned()],
+        "reviews" => vec!["product:{product_id}".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
 fn products() -> Schema {
     let strings = || FieldType::Array(Box::new(FieldType::String));
     Schema::new("products", IdType::Int)

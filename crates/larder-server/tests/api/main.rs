@@ -23,6 +23,7 @@ mod query;
 mod read;
 mod redis;
 mod stop;
+mod tags;
 mod top;
 mod watch;
 mod write;

@@ -12,6 +12,7 @@ use super::{
     ingest::excerpt,
     partial::{Partial, declared},
     store::Store,
+    tag::{TagTemplate, tags},
 };
 use crate::{
     Cache, Clock, Error, ErrorKind, Policy, Result, SystemClock,
@@ -44,6 +45,7 @@ pub struct CollectionBuilder {
     hot_replicas: u16,
     clock: Arc<dyn Clock>,
     partials: Vec<(String, Vec<String>)>,
+    tags: Vec<String>,
     writes_through: bool,
 }
 
@@ -67,6 +69,7 @@ impl CollectionBuilder {
             hot_replicas: 1,
             clock: Arc::new(SystemClock),
             partials: Vec::new(),
+            tags: Vec::new(),
             writes_through: false,
         }
     }
@@ -150,14 +153,50 @@ impl CollectionBuilder {
         self
     }
 
+    /// Tags that documents get from their fields: `category:{category}`, `brand:{brand.name}`. One purge of a tag makes every
+    /// tier forget all of its documents, and their [parts](Self::partial), see [`invalidate_tag`](Collection::invalidate_tag).
+    ///
+    /// In braces stand `_id` or declared fields of type string, int, bool or objectId, or arrays of them. An array gives a tag
+    /// for each element, a field without a value none. A document is cached with at most
+    /// [`MAX_DOCUMENT_TAGS`](crate::document::MAX_DOCUMENT_TAGS) of these; one with more is read from the database each time.
+    /// The fields must be in every declared part, for parts are purged by what they hold.
+    ///
+    /// What is cached already keeps the tags it has: raise the [`version`](Self::version), or clear the cache, when these
+    /// change.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> larder::Result<()> {
+    /// use bson::doc;
+    /// use larder::{cache::{ReadOptions, Served}, document::{Database, Field, FieldType, Id, IdType, Schema}};
+    ///
+    /// let schema = Schema::new("products", IdType::Int).field(Field::new("category", FieldType::String));
+    /// let products = Database::sqlite_in_memory().await?.collection(schema).tags(&["category:{category}"]).build()?;
+    /// products.insert(doc! { "_id": 7_i64, "category": "tea" }).await?;
+    /// products.get(&Id::Int(7)).await?;
+    /// products.invalidate_tag("category:tea").await?;
+    /// let read = products.read(&Id::Int(7), &ReadOptions::default()).await?;
+    /// assert_eq!(read.served, Served::Source);
+    /// # Ok(()) }
+    /// ```
+    pub fn tags(mut self, templates: &[&str]) -> Self {
+        self.tags.extend(templates.iter().map(|&template| template.to_owned()));
+        self
+    }
+
     /// Builds the collection. Does no I/O.
     ///
     /// # Errors
     /// `ErrorKind::Config` naming the setting or the part of the schema that cannot work.
     pub fn build(self) -> Result<Collection> {
         let name = self.schema.name().to_owned();
+        let templates = self
+            .tags
+            .iter()
+            .map(|template| TagTemplate::new(template, &self.schema))
+            .collect::<Result<_>>()?;
+        let templates: Arc<[TagTemplate]> = templates;
         let store = self.database.store(Arc::new(self.schema))?;
-        let declared = declared(self.partials)?;
+        let declared = declared(self.partials, &templates)?;
         let near_bytes = self.near_bytes / (declared.len() as u64 + 1);
         let mut cache = Cache::builder(name)
             .policy(self.policy)
@@ -170,11 +209,17 @@ impl CollectionBuilder {
             .failover_window(self.failover_window)
             .hot_replicas(self.hot_replicas)
             .shared_clock(self.clock);
+        if !templates.is_empty() {
+            let (tagged, kept) = (templates.clone(), templates.clone());
+            cache = cache
+                .tags(move |_, document| document_tags(&tagged, document))
+                .ttl_from(move |document| unless_tagged(&kept, document));
+        }
         if let Some(redis) = &self.redis {
             cache = cache.redis(redis);
         }
         let cache = cache.build_with_codec()?;
-        let partial = |declared| Partial::new(declared, &cache, &store, near_bytes);
+        let partial = |declared| Partial::new(declared, &cache, &store, near_bytes, templates.clone());
         let partials = declared.into_iter().map(partial).collect();
         Ok(Collection { cache, store, partials, writes_through: self.writes_through })
     }
@@ -183,6 +228,16 @@ impl CollectionBuilder {
 pub(super) fn near_weight(document: &StoredDocument) -> u32 {
     let bytes = document.raw().as_bytes().len() * 2 + NEAR_OVERHEAD_BYTES;
     u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+/// What a document is tagged with. Nothing, if it cannot be: then it is not cached either.
+pub(super) fn document_tags(templates: &[TagTemplate], document: &StoredDocument) -> Vec<String> {
+    tags(templates, document.raw().as_bytes()).unwrap_or_default()
+}
+
+/// No lifetime at all for a document that cannot be tagged.
+pub(super) fn unless_tagged(templates: &[TagTemplate], document: &StoredDocument) -> Option<Duration> {
+    tags(templates, document.raw().as_bytes()).is_err().then_some(Duration::ZERO)
 }
 
 /// The cache's source: the collection's own database.

@@ -90,6 +90,8 @@ mod sqlite;
 mod store;
 mod stored;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
+mod tag;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod watch;
 mod write;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
@@ -106,6 +108,7 @@ pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
     database::Database,
     partial::MAX_PARTIALS,
+    tag::MAX_DOCUMENT_TAGS,
     watch::{Change, ChangeKind, Changes, Told, Watch, WatchBuilder, WatchRole, WatchStats},
 };
 pub use self::{

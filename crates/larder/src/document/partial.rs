@@ -7,11 +7,12 @@ use bytes::Bytes;
 
 use super::{
     Collection, CompareOp, Filter, Find, Id, StoredDocument,
-    collection::{near_weight, read_bson},
+    collection::{document_tags, near_weight, read_bson, unless_tagged},
     ingest::excerpt as quoted,
     project::Projection,
     raw,
     store::Store,
+    tag::TagTemplate,
 };
 use crate::{
     Cache, Error, ErrorKind, Result,
@@ -50,7 +51,7 @@ impl Declared {
 }
 
 /// Checks the declarations of one collection.
-pub(super) fn declared(partials: Vec<(String, Vec<String>)>) -> Result<Vec<Declared>> {
+pub(super) fn declared(partials: Vec<(String, Vec<String>)>, tags: &[TagTemplate]) -> Result<Vec<Declared>> {
     let wrong = |message| Err(Error::new(ErrorKind::Config, message).with_field("partial"));
     if partials.len() > MAX_PARTIALS {
         return wrong(format!("at most {MAX_PARTIALS} parts"));
@@ -58,6 +59,12 @@ pub(super) fn declared(partials: Vec<(String, Vec<String>)>) -> Result<Vec<Decla
     let names: BTreeSet<&String> = partials.iter().map(|(name, _)| name).collect();
     if names.len() < partials.len() {
         return wrong("two parts have one name".to_owned());
+    }
+    for (name, fields) in &partials {
+        let has = |path: &str| fields.iter().any(|field| is_within(path, field));
+        if let Some(path) = tags.iter().flat_map(TagTemplate::fields).find(|path| !has(path)) {
+            return wrong(format!("\"{name}\" needs the field \"{path}\" too: documents are tagged by it"));
+        }
     }
     partials.into_iter().map(|(name, fields)| Declared::new(name, fields)).collect()
 }
@@ -77,6 +84,7 @@ impl Partial {
         whole: &Cache<Id, StoredDocument>,
         store: &Store,
         near_bytes: u64,
+        tags: Arc<[TagTemplate]>,
     ) -> Self {
         let projection = Arc::new(Projection::new(&declared.fields));
         let source = Excerpts {
@@ -85,11 +93,17 @@ impl Partial {
             fields: declared.fields.clone(),
             projection: projection.clone(),
         };
+        let kept = tags.clone();
         let cache = whole.part(Part {
             kind: declared.kind,
             source: Arc::new(source),
             codec: Arc::new(BsonExcerpt),
-            ttl_of: Arc::new(|excerpt: &Excerpt| excerpt.ttl),
+            ttl_of: Arc::new(move |excerpt: &Excerpt| {
+                unless_tagged(&kept, &excerpt.document).or(excerpt.ttl)
+            }),
+            tags_of: (!tags.is_empty()).then(|| {
+                Arc::new(move |_: &Id, excerpt: &Excerpt| document_tags(&tags, &excerpt.document)) as _
+            }),
             near_bytes,
             typical_bytes: TYPICAL_BYTES,
             weigher: Arc::new(|excerpt: &Excerpt| near_weight(&excerpt.document)),

@@ -25,8 +25,9 @@ impl Collection {
         self.cache().expire(ids).await
     }
 
-    /// Makes every cached document with this tag worthless. Documents have the tags that reads of them gave, see
-    /// [`ReadOptions::tags`](crate::cache::ReadOptions::tags). Cost: one round trip for each shard.
+    /// Makes every cached document with this tag worthless. Documents have the tags that their fields give
+    /// ([`CollectionBuilder::tags`](crate::document::CollectionBuilder::tags)), and those that reads of them gave
+    /// ([`ReadOptions::tags`](crate::cache::ReadOptions::tags)). Cost: one round trip for each shard.
     ///
     /// # Errors
     /// As [`Cache::invalidate_tag`](crate::Cache::invalidate_tag).

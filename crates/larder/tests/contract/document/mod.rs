@@ -4,6 +4,7 @@ mod aggregates;
 mod backend;
 mod finds;
 mod partials;
+mod tags;
 mod through;
 mod types;
 mod world;
