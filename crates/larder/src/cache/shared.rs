@@ -228,18 +228,6 @@ impl Shared {
         }
     }
 
-    /// [`lookup`](Self::lookup), and whoever fills the slot later, or gives its lease back, tells all nodes. One round trip.
-    pub(crate) async fn lookup_and_wait(&self, key: &str, lease: &Lease) -> Result<Lookup> {
-        let slot = self.slot(key)?;
-        let note = note_command(&self.space.slot_waiters(self.shard_of(key), key.as_bytes())?);
-        let replies = self.redis.pipeline(&slot, vec![note, lookup_command(&slot, lease)]).await?;
-        // Without the note this node finds out by looking again.
-        match replies.into_iter().last().ok_or_else(unexpected)? {
-            Ok(value) => self.found(value, lease),
-            Err(error) => self.look_without_lease(&slot, error).await,
-        }
-    }
-
     pub(crate) fn found(&self, value: Value, lease: &Lease) -> Result<Lookup> {
         let bytes = match value {
             Value::Nil => return Ok(Lookup::Leased),
@@ -257,7 +245,7 @@ impl Shared {
     }
 
     /// A full Redis refuses every `SET`, also one that would write nothing; what is there can still be read.
-    async fn look_without_lease(&self, slot: &[u8], error: Error) -> Result<Lookup> {
+    pub(crate) async fn look_without_lease(&self, slot: &[u8], error: Error) -> Result<Lookup> {
         if is_wrong_type(&error) {
             return Ok(Lookup::Corrupt);
         }
@@ -510,13 +498,6 @@ pub(crate) fn lookup_command(slot: &[u8], lease: &Lease) -> Cmd {
     let mut set = Cmd::with_capacity(7, slot.len() + 48);
     set.arg("SET").arg(slot).arg(lease.as_bytes()).arg("NX").arg("GET").arg("PX");
     set.arg(LEASE.as_millis() as u64);
-    set
-}
-
-/// The note goes by itself with the leases that it is about.
-fn note_command(note: &[u8]) -> Cmd {
-    let mut set = Cmd::with_capacity(5, note.len() + 24);
-    set.arg("SET").arg(note).arg(1).arg("PX").arg(LEASE.as_millis() as u64);
     set
 }
 

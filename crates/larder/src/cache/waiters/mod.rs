@@ -4,6 +4,8 @@
 //! there says so on the shard's channel. Where nobody waits a fill publishes nothing. Messages may be lost: whoever waits looks
 //! from time to time all the same.
 
+mod shared;
+
 use std::{
     collections::HashMap,
     sync::{
