@@ -16,6 +16,7 @@ use crate::{
         behind::{Behind, ParseKey, Worker},
         codec::SharedCodec,
         coherence::Coherence,
+        gone::Gone,
         hot::Heat,
         inner::{Inner, TagFromKey, TagsOf, TtlOf},
         log::Follower,
@@ -325,8 +326,10 @@ where
             None => None,
             Some(follower) => Some(follow(follower)?),
         };
+        let gone = Arc::new(Gone::default());
+        let expected = (self.capacity / self.expected_weight).min(1 << 24) as usize;
         let near = (self.capacity > 0 && !near_ttl.is_zero())
-            .then(|| Near::new(self.capacity, (self.capacity / self.expected_weight).min(1 << 24) as usize));
+            .then(|| Near::new(self.capacity, expected, gone.clone()));
         let ahead = self.policy.refresh_ahead.map(|beta| Ahead {
             beta,
             draws: self.draws.unwrap_or_else(|| Arc::new(|| dice().random::<f64>())),
@@ -336,6 +339,7 @@ where
             policy: self.policy,
             near_ttl_ms: near_ttl.as_millis() as u64,
             near,
+            gone,
             shared,
             replica,
             codec: self.codec,

@@ -210,6 +210,11 @@ impl Coherence {
         now_ms < self.shards[usize::from(shard)].synced_until_ms.load(Ordering::Acquire)
     }
 
+    /// Whether nothing was forgotten of the key's bucket since the stamp was taken; its shard may have been flushed.
+    pub(crate) fn is_key_current(&self, stamp: &Stamp) -> bool {
+        self.buckets[usize::from(stamp.bucket)].load(Ordering::Acquire) == stamp.bucket_count
+    }
+
     pub(crate) fn shard_of_stamp(&self, stamp: &Stamp) -> u16 {
         stamp.shard
     }

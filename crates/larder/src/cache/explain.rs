@@ -1,10 +1,16 @@
 //! What is known about one key right now, for a person who asks why.
 
-use std::time::Duration;
+use std::{fmt, hash::Hash, time::Duration};
 
 use crate::{
-    ErrorKind,
-    cache::{MissReason, coherence::Coherence, entry::Slot, shared::Shared},
+    ErrorKind, Result,
+    cache::{
+        MissReason,
+        coherence::{Basis, TagStamp},
+        entry::{Envelope, Slot},
+        inner::Inner,
+        shared::Shared,
+    },
 };
 
 /// The state of one key, tier by tier. Made by [`Cache::explain`](crate::cache::Cache::explain).
@@ -50,7 +56,9 @@ pub enum TierState {
         /// When the lease runs out unless it is renewed.
         runs_out_in: Duration,
     },
-    /// A value that a purge of its tag, its pattern or the whole cache has made worthless.
+    /// A value in Redis that a purge of its tag, or of the whole cache, has made worthless: it stands there until it is replaced or
+    /// expires, and nobody is served it. A purge by pattern removes what it finds, and a near copy that is worthless counts as
+    /// nothing.
     Purged,
     /// Somebody is writing what it caches; nothing is stored meanwhile.
     Blocked {
@@ -63,32 +71,49 @@ pub enum TierState {
     Unreachable(String),
 }
 
-impl Shared {
-    /// What the slot holds, for `explain`. Two round trips.
-    pub(crate) async fn state(&self, key: &str, coherence: &Coherence, now_unix_ms: u64) -> TierState {
-        let (slot, remaining) = (self.peek(key).await, self.remaining(key).await);
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// What the key's slot in Redis holds. Two round trips; one more if this node has not heard of one of the value's tags before,
+    /// and one if it is out of step.
+    pub(crate) async fn explain_shared(&self, shared: &Shared, key: &K, text: &str) -> TierState {
+        let (slot, remaining) = (shared.peek(text).await, shared.remaining(text).await);
         let left = remaining.ok().flatten().unwrap_or_default();
-        match slot {
-            Ok(None) => TierState::Empty,
-            Ok(Some(Slot::Lease(_))) => TierState::Leased { runs_out_in: left },
-            Ok(Some(Slot::Blocked)) => TierState::Blocked { runs_out_in: left },
-            Ok(Some(Slot::Value(envelope))) => {
-                if !coherence.is_after_clear(self.shard_of(key), envelope.at) {
-                    return TierState::Purged;
-                }
-                let age_ms = envelope.age_ms(now_unix_ms);
-                TierState::Holds {
-                    present: envelope.payload.is_some(),
-                    age: Duration::from_millis(age_ms),
-                    fresh_for: Duration::from_millis(
-                        u64::from(envelope.life.fresh_ms).saturating_sub(age_ms),
-                    ),
-                    kept_for: left,
-                    size: envelope.payload.map_or(0, |payload| payload.len()),
-                }
-            }
-            Err(error) if error.kind() == ErrorKind::Corrupt => TierState::Corrupt(error.to_string()),
-            Err(error) => TierState::Unreachable(error.to_string()),
+        let envelope = match slot {
+            Ok(None) => return TierState::Empty,
+            Ok(Some(Slot::Lease(_))) => return TierState::Leased { runs_out_in: left },
+            Ok(Some(Slot::Blocked)) => return TierState::Blocked { runs_out_in: left },
+            Ok(Some(Slot::Value(envelope))) => envelope,
+            Err(error) if error.kind() == ErrorKind::Corrupt => return TierState::Corrupt(error.to_string()),
+            Err(error) => return TierState::Unreachable(error.to_string()),
+        };
+        match self.is_purged(shared, key, text, &envelope).await {
+            Ok(true) => return TierState::Purged,
+            Ok(false) => {}
+            Err(error) => return TierState::Unreachable(error.to_string()),
         }
+        let age_ms = envelope.age_ms(self.clock.unix_ms());
+        TierState::Holds {
+            present: envelope.payload.is_some(),
+            age: Duration::from_millis(age_ms),
+            fresh_for: Duration::from_millis(u64::from(envelope.life.fresh_ms).saturating_sub(age_ms)),
+            kept_for: left,
+            size: envelope.payload.map_or(0, |payload| payload.len()),
+        }
+    }
+
+    /// Whether the value was loaded before the last clear, or the last purge of one of its tags.
+    async fn is_purged(&self, shared: &Shared, key: &K, text: &str, envelope: &Envelope) -> Result<bool> {
+        if let Some(follower) = &self.follower {
+            follower.ensure_synced(shared.shard_of(text)).await?;
+        }
+        if !self.coherence.is_after_clear(shared.shard_of(text), envelope.at) {
+            return Ok(true);
+        }
+        let basis = Basis { at: envelope.at, ..self.basis(self.route_of(key, None), text) };
+        let tags = self.tag_stamps(basis, &envelope.tags).await?;
+        Ok(!tags.iter().all(TagStamp::is_current))
     }
 }

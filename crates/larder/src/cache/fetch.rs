@@ -205,8 +205,11 @@ where
     }
 
     pub(crate) fn keep_near(&self, key: &K, entry: Option<NearEntry<V>>) {
-        if let (Some(near), Some(entry)) = (&self.near, entry) {
-            near.insert(key.clone(), self.held_longer(key, entry));
+        let Some(entry) = entry else { return };
+        match &self.near {
+            Some(near) => near.insert(key.clone(), self.held_longer(key, entry)),
+            // Nothing here will say that it is back.
+            None => self.gone.forget(key),
         }
     }
 

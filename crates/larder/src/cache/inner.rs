@@ -22,6 +22,7 @@ use crate::{
         entry::{Freshness, Lease},
         fetch::{Loader, Plan, RefreshOrder},
         flight::{Boarding, Flight, Flights},
+        gone::Gone,
         hot::Heat,
         log::Follower,
         near::{Near, NearEntry},
@@ -47,6 +48,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) policy: Policy,
     pub(crate) near_ttl_ms: u64,
     pub(crate) near: Option<Near<K, V>>,
+    /// Why keys are not here, with a near tier or without.
+    pub(crate) gone: Arc<Gone>,
     pub(crate) shared: Option<Arc<Shared>>,
     /// Where this node looks hot keys up, if not at home.
     pub(crate) replica: Option<Arc<Shared>>,
@@ -132,10 +135,11 @@ where
     }
 
     pub(crate) fn look_near(&self, key: &K) -> NearLook<V> {
-        let Some(near) = &self.near else { return NearLook::Miss(MissReason::Cold, None) };
-        let Some(entry) = near.get(key) else { return NearLook::Miss(near.why_absent(key), None) };
+        let Some(entry) = self.near.as_ref().and_then(|near| near.get(key)) else {
+            return NearLook::Miss(self.gone.why_absent(key), None);
+        };
         match self.near_freshness(&entry) {
-            None => NearLook::Miss(MissReason::Invalidated, None),
+            None => NearLook::Miss(entry.why_gone(&self.coherence), None),
             Some(Freshness::Fresh) => NearLook::Fresh(entry),
             Some(Freshness::Stale) => NearLook::Stale(entry),
             Some(Freshness::Fallback) => NearLook::Miss(MissReason::Expired, Some((entry, Served::Near))),
@@ -161,9 +165,7 @@ where
     }
 
     pub(crate) fn remember(&self, key: &K, reason: MissReason) {
-        if let Some(near) = &self.near {
-            near.remember(key, reason);
-        }
+        self.gone.remember(key, reason);
     }
 
     pub(crate) fn source(&self) -> Result<&SharedSource<K, V>> {
@@ -416,13 +418,13 @@ where
         let looked_up = self.shared_by(self.route_of(key, None));
         let shared = match looked_up {
             None => None,
-            Some(shared) => Some(shared.state(&text, &self.coherence, self.clock.unix_ms()).await),
+            Some(shared) => Some(self.explain_shared(shared, key, &text).await),
         };
         Explain {
             near,
             shared,
             slot_key: looked_up.and_then(|shared| shared.slot_key(&text).ok()),
-            last_seen: self.near.as_ref().and_then(|near| near.recall(key)),
+            last_seen: self.gone.recall(key),
             invalidation_owed: self.shared.as_ref().is_some_and(|shared| !shared.unsent.trusts(&text)),
             key: text,
         }

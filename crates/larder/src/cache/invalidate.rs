@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::{
     Error, ErrorKind, Result,
     cache::{
-        Consistency, Token,
+        Consistency, MissReason, Token,
         coherence::Position,
         event::{Change, Event},
         inner::Inner,
@@ -77,6 +77,7 @@ where
                     near.invalidate(*key);
                 }
             });
+            self.gone.remember(*key, MissReason::Invalidated);
         }
     }
 

@@ -54,6 +54,7 @@ mod fetch;
 mod flight;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gone;
 mod hit_rate;
 mod hot;
 mod inner;
@@ -535,7 +536,8 @@ where
         self.inner.concerns(key, token)
     }
 
-    /// What each tier has of `key`, without changing or counting anything. Cost: two round trips.
+    /// What each tier has of `key`, without changing or counting anything. Cost: two round trips; one more if this node has
+    /// not heard of one of the value's tags before, and one if it is out of step.
     pub async fn explain(&self, key: &K) -> Explain {
         self.inner.explain(key).await
     }

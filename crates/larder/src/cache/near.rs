@@ -1,16 +1,7 @@
 //! The near tier: this process's own copies, bounded in weight. Freshness stands in our own entries against our own
 //! clock; the map below only bounds memory.
 
-use std::{
-    borrow::Borrow,
-    fmt,
-    hash::{BuildHasher, Hash},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{borrow::Borrow, fmt, hash::Hash, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Map};
@@ -20,6 +11,7 @@ use crate::{
         MissReason, Read, Served, TierState,
         coherence::{Coherence, Stamp, TagStamp},
         entry::{Freshness, Lifetime},
+        gone::Gone,
     },
     sync::step,
 };
@@ -69,6 +61,14 @@ impl<V> NearEntry<V> {
     #[inline]
     fn are_tags_current(&self) -> bool {
         self.tags.as_deref().is_none_or(|tags| tags.iter().all(TagStamp::is_current))
+    }
+
+    /// Why it is not current any more: its key was invalidated, or something that it belongs to was purged.
+    pub(crate) fn why_gone(&self, coherence: &Coherence) -> MissReason {
+        match coherence.is_key_current(&self.terms.stamp) {
+            true => MissReason::Purged,
+            false => MissReason::Invalidated,
+        }
     }
 
     /// Whether a hit may serve it with nothing to think about: in its plain time, current, and the node in step.
@@ -153,20 +153,18 @@ impl<K, V> Weighter<K, NearEntry<V>> for ByOwnWeight {
 /// The bounded map of near copies.
 pub(crate) struct Near<K, V> {
     map: Map<K, NearEntry<V>, ByOwnWeight, RandomState, RememberEvicted>,
-    gone: Arc<Gone>,
 }
 
 impl<K: Hash + Eq + Clone, V> Near<K, V> {
-    /// `capacity` in the unit of the entries' weights.
-    pub(crate) fn new(capacity: u64, expected_entries: usize) -> Self {
-        let gone = Arc::new(Gone::default());
+    /// `capacity` in the unit of the entries' weights; `gone` is told what has to leave for the room.
+    pub(crate) fn new(capacity: u64, expected_entries: usize, gone: Arc<Gone>) -> Self {
         let options = OptionsBuilder::new()
             .estimated_items_capacity(expected_entries.max(16))
             .weight_capacity(capacity)
             .build()
             .expect("both required options are set");
-        let lifecycle = RememberEvicted(gone.clone());
-        Self { map: Map::with_options(options, ByOwnWeight, gone.hasher.clone(), lifecycle), gone }
+        let hasher = gone.hasher().clone();
+        Self { map: Map::with_options(options, ByOwnWeight, hasher, RememberEvicted(gone)) }
     }
 
     pub(crate) fn get<Q>(&self, key: &Q) -> Option<NearEntry<V>>
@@ -204,22 +202,6 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
     {
         step();
         self.map.remove(key);
-        self.gone.remember(key, MissReason::Invalidated);
-    }
-
-    /// Remembers why a key will be missed next time.
-    pub(crate) fn remember<Q: Hash + ?Sized>(&self, key: &Q, reason: MissReason) {
-        self.gone.remember(key, reason);
-    }
-
-    /// Why this key left, if that is still known.
-    pub(crate) fn recall<Q: Hash + ?Sized>(&self, key: &Q) -> Option<MissReason> {
-        self.gone.recall(key)
-    }
-
-    /// Why this key is not here, as far as that is known.
-    pub(crate) fn why_absent<Q: Hash + ?Sized>(&self, key: &Q) -> MissReason {
-        self.recall(key).unwrap_or(MissReason::Cold)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -238,42 +220,6 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
 impl<K, V> fmt::Debug for Near<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Near").finish_non_exhaustive()
-    }
-}
-
-const REMEMBERED: usize = 4096;
-
-/// The last few thousand keys that left, and why. A slot holds 56 bits of a key's hash and the reason; a newer key
-/// takes the slot. A wrong or lost answer here only mislabels a miss.
-struct Gone {
-    hasher: RandomState,
-    slots: Box<[AtomicU64]>,
-}
-
-impl Default for Gone {
-    fn default() -> Self {
-        Self { hasher: RandomState::default(), slots: (0..REMEMBERED).map(|_| AtomicU64::new(0)).collect() }
-    }
-}
-
-impl Gone {
-    fn slot<Q: Hash + ?Sized>(&self, key: &Q) -> (&AtomicU64, u64) {
-        let hash = self.hasher.hash_one(key);
-        (&self.slots[hash as usize % REMEMBERED], hash & !0xff)
-    }
-
-    fn remember<Q: Hash + ?Sized>(&self, key: &Q, reason: MissReason) {
-        let (slot, hash) = self.slot(key);
-        slot.store(hash | (reason as u64 + 1), Relaxed);
-    }
-
-    fn recall<Q: Hash + ?Sized>(&self, key: &Q) -> Option<MissReason> {
-        let (slot, hash) = self.slot(key);
-        let found = slot.load(Relaxed);
-        if found & !0xff != hash {
-            return None;
-        }
-        MissReason::ALL.get((found as usize & 0xff).checked_sub(1)?).copied()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     cache::{
         Cache,
         codec::SharedCodec,
+        gone::Gone,
         inner::{Inner, TagsOf, TtlOf},
         near::Near,
         prints::Prints,
@@ -43,11 +44,14 @@ where
     pub(crate) fn part<W: Send + Sync + 'static>(&self, part: Part<K, W>) -> Cache<K, W> {
         let whole = &self.inner;
         let expected = (part.near_bytes / part.typical_bytes.max(1)).min(1 << 24) as usize;
+        let gone = Arc::new(Gone::default());
         Cache::from_inner(Inner {
             name: whole.name.clone(),
             policy: whole.policy.clone(),
             near_ttl_ms: whole.near_ttl_ms,
-            near: (part.near_bytes > 0 && whole.near.is_some()).then(|| Near::new(part.near_bytes, expected)),
+            near: (part.near_bytes > 0 && whole.near.is_some())
+                .then(|| Near::new(part.near_bytes, expected, gone.clone())),
+            gone,
             shared: whole.shared.as_ref().map(|shared| Arc::new(shared.part(part.kind.clone()))),
             replica: whole.replica.as_ref().map(|replica| Arc::new(replica.part(part.kind))),
             codec: Some(part.codec),

@@ -353,7 +353,7 @@ where
     }
 
     /// Stamps for the tags of a copy. Costs a round trip when one of them is new to this node.
-    async fn tag_stamps(&self, basis: Basis, tags: &[u64]) -> Result<Vec<TagStamp>> {
+    pub(crate) async fn tag_stamps(&self, basis: Basis, tags: &[u64]) -> Result<Vec<TagStamp>> {
         let shard = self.coherence.shard_of_stamp(&basis.stamp);
         self.learn_tags(shard, tags).await?;
         let stamp = |tag: &u64| {

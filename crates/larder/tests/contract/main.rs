@@ -17,6 +17,7 @@ mod history;
 mod hot;
 mod outage;
 mod purge;
+mod reasons;
 mod redis;
 mod refresh_ahead;
 mod replicas;
