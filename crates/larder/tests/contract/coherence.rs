@@ -130,27 +130,44 @@ async fn a_purge_wins_against_a_load_that_began_before_it_whatever_its_tags() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn losing_any_mark_of_a_purge_revives_nothing() {
-    for lost in ["t:*", "g", "fe", "q", "ep", "log"] {
-        let setup = Setup::new(Backend::Redis);
-        let a = setup.node(lasting()).await;
-        let origin = Origin::open(1);
-        a.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
-        origin.write(2);
-        a.invalidate_tag("red").await.unwrap();
-        a.clear().await.unwrap();
-        // As an eviction would take them. Another node, which knows nothing, comes after.
-        let pattern = format!("*{}*:v1:{lost}", setup.name);
-        let larder_testkit::redis::Reply::Array(keys) = setup.ask(&["KEYS", &pattern]) else {
-            panic!("no keys")
-        };
-        assert!(!keys.is_empty(), "{pattern}");
-        for key in keys {
-            setup.ask(&["DEL", key.text().unwrap()]);
+    // One purge at a time: two would stand in for each other.
+    for (purge, marks) in [
+        (Purge::Tag, &["t:*", "q", "ep", "log"][..]),
+        (Purge::Pattern, &["fe", "q", "ep", "log"]),
+        (Purge::Clear, &["g", "q", "ep", "log"]),
+    ] {
+        for lost in marks {
+            let setup = Setup::new(Backend::Redis);
+            let a = setup.node(lasting()).await;
+            let origin = Origin::open(1);
+            a.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
+            origin.write(2);
+            match purge {
+                Purge::Tag => drop(a.invalidate_tag("red").await.unwrap()),
+                Purge::Pattern => assert_eq!(a.invalidate_pattern("*").await.unwrap(), 1),
+                Purge::Clear => drop(a.clear().await.unwrap()),
+            }
+            // As an eviction would take them. Another node, which knows nothing, comes after.
+            let pattern = format!("*{}*:v1:{lost}", setup.name);
+            let larder_testkit::redis::Reply::Array(keys) = setup.ask(&["KEYS", &pattern]) else {
+                panic!("no keys")
+            };
+            assert!(!keys.is_empty(), "{purge:?}: {pattern}");
+            for key in keys {
+                setup.ask(&["DEL", key.text().unwrap()]);
+            }
+            let b = setup.node(lasting()).await;
+            let read = b.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
+            assert_eq!(read.value.as_deref(), Some(&2), "{purge:?} without {lost}");
         }
-        let b = setup.node(lasting()).await;
-        let read = b.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
-        assert_eq!(read.value.as_deref(), Some(&2), "without {lost}");
     }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Purge {
+    Tag,
+    Pattern,
+    Clear,
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -353,6 +370,25 @@ async fn a_strict_invalidation_waits_for_a_node_that_is_cut_off_until_it_may_ser
     value(&b, &origin).await;
     value(&a, &origin).await;
     proxy.set(Fault::Silent);
+    origin.write(2);
+    a.invalidate(KEY).await.unwrap();
+    assert_eq!(value(&b, &origin).await, 2, "its time had run out before the invalidation returned");
+}
+
+/// Who has copies is noted in Redis, and goes with its memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_invalidation_waits_for_a_node_that_redis_has_forgotten() {
+    let server = Server::start(&Options::default());
+    let bound = Duration::from_millis(1_500);
+    let (a, _pass) = behind_a_proxy(&server, Consistency::Strict(bound)).await;
+    let (b, proxy) = behind_a_proxy(&server, Consistency::Strict(bound)).await;
+    let origin = Origin::open(1);
+    eventually("it has a copy of its own", SOON, || async {
+        b.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap().served == Served::Near
+    })
+    .await;
+    proxy.set(Fault::Silent);
+    server.ask(&["FLUSHALL"]);
     origin.write(2);
     a.invalidate(KEY).await.unwrap();
     assert_eq!(value(&b, &origin).await, 2, "its time had run out before the invalidation returned");

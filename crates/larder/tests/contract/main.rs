@@ -15,6 +15,7 @@ mod expire;
 mod failover;
 mod history;
 mod hot;
+mod local;
 mod outage;
 mod purge;
 mod reasons;
