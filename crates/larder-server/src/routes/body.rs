@@ -12,7 +12,7 @@ use hyper::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{app::App, routes::Refusal};
+use crate::{app::App, config::Limits, routes::Refusal};
 
 /// What a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,33 @@ impl MediaType {
     }
 }
 
+/// Which limit a body keeps to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum BodyLimit {
+    /// One document, or one order.
+    One,
+    /// Many documents.
+    Bulk,
+}
+
+impl BodyLimit {
+    fn bytes(self, limits: &Limits) -> u64 {
+        match self {
+            Self::One => limits.max_body_bytes,
+            Self::Bulk => limits.max_bulk_bytes,
+        }
+    }
+
+    fn refuse(self, max_bytes: u64) -> Refusal {
+        let (setting, way_out) = match self {
+            Self::One => ("limits.max_body_bytes", ""),
+            Self::Bulk => ("limits.max_bulk_bytes", "; send it in parts"),
+        };
+        let detail = format!("the body may have at most {max_bytes} bytes ({setting}){way_out}");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with_field("body")
+    }
+}
+
 /// The room that bodies may take in memory, all requests together: without it, as many large bodies as there are
 /// requests at work would be held at once.
 #[derive(Debug)]
@@ -110,10 +137,10 @@ pub(crate) async fn read_one<'a>(
     media_type: MediaType,
 ) -> Result<Body<'a>, Refusal> {
     MediaType::of(headers, &[media_type])?;
-    read(app, headers, body, app.limits.max_body_bytes).await
+    read(app, headers, body, BodyLimit::One).await
 }
 
-/// Reads a whole body of at most `max_bytes`. Nothing is kept of a body that says it is larger.
+/// Reads a whole body within this limit. Nothing is kept of a body that says it is larger.
 ///
 /// # Errors
 /// 413 past the limit; 503 when other requests have taken the room for bodies; 400 if the client stopped in the middle.
@@ -121,28 +148,41 @@ pub(crate) async fn read<'a>(
     app: &'a App,
     headers: &HeaderMap,
     body: Incoming,
-    max_bytes: u64,
+    limit: BodyLimit,
 ) -> Result<Body<'a>, Refusal> {
+    let max_bytes = limit.bytes(&app.limits);
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > max_bytes) {
-        return Err(too_large(max_bytes));
+        return Err(limit.refuse(max_bytes));
     }
     let room = app.body_room.take(announced.unwrap_or(max_bytes))?;
-    Ok(Body { bytes: collect(body, max_bytes).await?, _room: room })
+    Ok(Body {
+        bytes: collect(body, max_bytes).await.map_err(|fault| match fault {
+            Fault::Incomplete => {
+                Refusal::new(StatusCode::BAD_REQUEST, "incomplete-body", "the body ended before it was whole")
+            }
+            Fault::TooLarge => limit.refuse(max_bytes),
+        })?,
+        _room: room,
+    })
 }
 
-async fn collect(mut body: Incoming, max_bytes: u64) -> Result<Bytes, Refusal> {
+/// Why a body cannot be read.
+enum Fault {
+    Incomplete,
+    TooLarge,
+}
+
+async fn collect(mut body: Incoming, max_bytes: u64) -> Result<Bytes, Fault> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut total = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| {
-            Refusal::new(StatusCode::BAD_REQUEST, "incomplete-body", "the body ended before it was whole")
-        })?;
+        let frame = frame.map_err(|_| Fault::Incomplete)?;
         let Ok(data) = frame.into_data() else { continue };
         total += data.len() as u64;
         if total > max_bytes {
-            return Err(too_large(max_bytes));
+            return Err(Fault::TooLarge);
         }
         // Most bodies arrive in one piece, which then needs no copy.
         match &first {
@@ -156,11 +196,6 @@ async fn collect(mut body: Incoming, max_bytes: u64) -> Result<Bytes, Refusal> {
         }
     }
     Ok(if rest.is_empty() { first.unwrap_or_default() } else { rest.freeze() })
-}
-
-fn too_large(max_bytes: u64) -> Refusal {
-    let detail = format!("the body may have at most {max_bytes} bytes");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::{
     config::Verb,
     routes::{
         Answer, Refusal,
-        body::{self, MediaType},
+        body::{self, BodyLimit, MediaType},
         call::Call,
         fresh, input,
     },
@@ -30,14 +30,15 @@ pub(crate) async fn insert(
 ) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::Create)?;
     let media_type = MediaType::of(&head.headers, &[MediaType::Json, MediaType::Lines])?;
-    let body = body::read(app, &head.headers, incoming, app.limits.max_bulk_bytes).await?;
+    let body = body::read(app, &head.headers, incoming, BodyLimit::Bulk).await?;
     let texts = match media_type {
         MediaType::Lines => lines(&body),
         MediaType::Json | MediaType::MergePatch => elements(&body)?,
     };
     if texts.len() > app.limits.max_bulk_items as usize {
-        let detail = format!("at most {} documents at once; send them in parts", app.limits.max_bulk_items);
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+        let most = app.limits.max_bulk_items;
+        let detail = format!("at most {most} documents at once (limits.max_bulk_items); send them in parts");
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with_field("body"));
     }
 
     // What cannot be read is answered in its place; the rest goes to the database together.
@@ -56,6 +57,7 @@ pub(crate) async fn insert(
         true => Vec::new(),
         false => call.resource.collection.insert_many(&documents).await?,
     };
+    let created: Vec<Id> = inserted.iter().filter_map(|outcome| outcome.as_ref().ok().cloned()).collect();
     let mut inserted = inserted.into_iter();
     let items: Vec<Value> = outcomes
         .into_iter()
@@ -67,9 +69,10 @@ pub(crate) async fn insert(
             },
         })
         .collect();
-    let created = items.iter().filter(|item| item["status"] == 201).count();
-    let body = json!({ "created": created, "failed": items.len() - created, "items": items });
-    Ok(fresh(StatusCode::OK, "application/json", body.to_string()))
+    let body = json!({ "created": created.len(), "failed": items.len() - created.len(), "items": items });
+    let mut answer = fresh(StatusCode::OK, "application/json", body.to_string());
+    call.insert_token_of_all(&created, answer.headers_mut());
+    Ok(answer)
 }
 
 fn failed(refusal: &Refusal) -> Value {

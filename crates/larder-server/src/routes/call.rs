@@ -19,7 +19,7 @@ use crate::{
 };
 
 static X_LARDER_CACHE: HeaderName = HeaderName::from_static("x-larder-cache");
-pub(super) static X_LARDER_TOKEN: HeaderName = HeaderName::from_static("x-larder-token");
+static X_LARDER_TOKEN: HeaderName = HeaderName::from_static("x-larder-token");
 
 /// Everything that a handler needs to know of a request besides its body.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +108,12 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Adds a token that stands for this node's last writes to all of these documents.
+    pub(crate) fn insert_token_of_all(&self, ids: &[Id], headers: &mut HeaderMap) {
+        let tokens: Vec<Token> = ids.iter().filter_map(|id| self.resource.collection.token(id)).collect();
+        insert_tokens(&tokens, headers);
+    }
+
     /// How this request wants the cache to be treated. Asking for more than the role may is not an error: a browser
     /// that reloads sends `no-cache`, and gets what everybody gets.
     pub(crate) fn read_mode(&self) -> ReadMode {
@@ -139,6 +145,23 @@ impl<'a> Call<'a> {
             Some(accept) if accept.as_bytes().starts_with(b"application/ejson") => JsonForm::Canonical,
             _ => JsonForm::Relaxed,
         }
+    }
+}
+
+/// Adds all tokens in one header, but for those that a later one stands for: at most one for each shard is left.
+pub(super) fn insert_tokens(tokens: &[Token], headers: &mut HeaderMap) {
+    let mut last: Vec<&Token> = Vec::new();
+    for token in tokens {
+        last.retain(|earlier| !token.covers(earlier));
+        if !last.iter().any(|later| later.covers(token)) {
+            last.push(token);
+        }
+    }
+    let texts: Vec<String> = last.iter().map(ToString::to_string).collect();
+    if !texts.is_empty()
+        && let Ok(value) = HeaderValue::try_from(texts.join(","))
+    {
+        headers.insert(X_LARDER_TOKEN.clone(), value);
     }
 }
 

@@ -73,7 +73,6 @@ fn write_page(
     next: Option<&str>,
     count: Option<u64>,
 ) -> Result<Vec<u8>, Refusal> {
-    let max_bytes = call.app.limits.max_answer_bytes as usize;
     let mut json = b"{\"items\":[".to_vec();
     for (index, item) in page.items.iter().enumerate() {
         if index > 0 {
@@ -84,9 +83,10 @@ fn write_page(
         } else {
             write_json(&call.access.view.cut(item)?, call.form(), &mut json)?;
         }
-        if json.len() > max_bytes {
+        if let Some(max_bytes) = excess(call, &json) {
             let detail = format!(
-                "the page is larger than {max_bytes} bytes; ask for fewer documents, or fewer fields"
+                "the page is larger than {max_bytes} bytes (limits.max_answer_bytes); ask for fewer documents, or \
+                 fewer fields"
             );
             return Err(Refusal::invalid("limit", detail));
         }
@@ -98,6 +98,12 @@ fn write_page(
     }
     json.push(b'}');
     Ok(json)
+}
+
+/// The most bytes that an answer with several documents may have, if this one has more.
+pub(super) fn excess(call: &Call<'_>, json: &[u8]) -> Option<u64> {
+    let max_bytes = call.app.limits.max_answer_bytes;
+    (json.len() as u64 > max_bytes).then_some(max_bytes)
 }
 
 /// The address of the next page: this one's, continued behind the cursor.

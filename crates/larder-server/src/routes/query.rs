@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bson::Bson;
-use hyper::http::request::Parts;
+use hyper::{StatusCode, http::request::Parts};
 use larder::document::{Pipeline, write_json};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// 404 if there is no such query for this role; 400 naming a variable that is unknown, missing, given
-/// twice or of another type.
+/// twice or of another type; 413 for a larger answer than is allowed.
 pub(crate) async fn run(
     app: &App,
     head: &Parts,
@@ -40,6 +40,13 @@ pub(crate) async fn run(
             json.push(b',');
         }
         write_json(row, call.form(), &mut json)?;
+        if let Some(max_bytes) = list::excess(&call, &json) {
+            let detail = format!(
+                "the answer is larger than {max_bytes} bytes (limits.max_answer_bytes); the query has to match, limit or \
+                 project more"
+            );
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail));
+        }
     }
     json.extend_from_slice(b"]}");
     Ok(list::send(&call, json))

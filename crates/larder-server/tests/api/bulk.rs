@@ -42,7 +42,9 @@ async fn what_cannot_be_cut_into_documents_is_refused_whole() {
         assert!(answer.json()["line"].is_u64());
     }
     let four: Vec<_> = (0..4).map(|n| format!(r#"{{"_id":{n},"name":"a"}}"#)).collect();
-    assert_problem(&larder.post("/v1/items/bulk", &format!("[{}]", four.join(","))).await, 413, None);
+    let many = larder.post("/v1/items/bulk", &format!("[{}]", four.join(","))).await;
+    assert_problem(&many, 413, Some("body"));
+    assert!(many.text().contains("at most 3 documents at once (limits.max_bulk_items)"), "{many:?}");
     assert_eq!(larder.get("/v1/items").await.json()["items"].as_array().map(Vec::len), Some(0));
 }
 

@@ -100,10 +100,16 @@ async fn a_body_over_the_limit_is_refused_whether_or_not_it_says_its_length() {
     let config = format!("{}\n[limits]\nmax_body_bytes = \"1KiB\"\nmax_bulk_bytes = \"2KiB\"", crate::ITEMS);
     let larder = Larder::start(&config).await;
     let large = format!(r#"{{"_id":1,"name":"{}"}}"#, "x".repeat(2_000));
-    assert_problem(&larder.post("/v1/items", &large).await, 413, None);
-    assert_problem(&larder.put("/v1/items/1", &large).await, 413, None);
-    assert_problem(&larder.patch("/v1/items/1", &large).await, 413, None);
-    assert_problem(&larder.post("/v1/items/bulk", &format!("[{large},{large}]")).await, 413, None);
+    let bulk = format!("[{large},{large}]");
+    for (refused, limit) in [
+        (larder.post("/v1/items", &large).await, "1024 bytes (limits.max_body_bytes)"),
+        (larder.put("/v1/items/1", &large).await, "1024 bytes (limits.max_body_bytes)"),
+        (larder.patch("/v1/items/1", &large).await, "1024 bytes (limits.max_body_bytes)"),
+        (larder.post("/v1/items/bulk", &bulk).await, "2048 bytes (limits.max_bulk_bytes)"),
+    ] {
+        assert_problem(&refused, 413, Some("body"));
+        assert!(refused.text().contains(limit), "{refused:?}");
+    }
     let chunked = crate::client::send_chunked(larder.url(), "/v1/items", &large).await;
     assert!(chunked.starts_with("HTTP/1.1 413"), "{chunked}");
     assert_eq!(larder.post("/v1/items", r#"{"_id":1,"name":"small"}"#).await.status, 201);

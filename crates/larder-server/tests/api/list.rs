@@ -168,3 +168,17 @@ async fn a_page_larger_than_its_limit_is_refused() {
     assert_eq!(larder.get("/v1/items?limit=2").await.status, 200);
     assert_problem(&larder.get("/v1/items").await, 400, Some("limit"));
 }
+
+#[tokio::test]
+async fn a_page_that_ends_with_a_value_too_long_for_a_cursor_names_the_sort_and_another_limit_helps() {
+    let larder = items().await;
+    for (id, name) in [(1, "a".to_owned()), (2, "b".repeat(10_000)), (3, "c".to_owned()), (4, "d".to_owned())]
+    {
+        larder.post("/v1/items", &format!(r#"{{"_id":{id},"name":"{name}"}}"#)).await;
+    }
+    let refused = larder.get("/v1/items?sort=name&limit=2").await;
+    assert_problem(&refused, 400, Some("sort"));
+    assert!(refused.text().contains("another `limit`"), "{refused:?}");
+    assert_eq!(larder.get("/v1/items?sort=name&limit=3").await.status, 200);
+    assert_eq!(larder.get("/v1/items?sort=price&limit=2").await.status, 200);
+}

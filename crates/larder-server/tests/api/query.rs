@@ -53,3 +53,17 @@ async fn a_wrong_variable_is_refused_by_name() {
     assert_problem(&larder.get("/v1/_q/nothing").await, 404, None);
     assert_problem(&larder.get("/v1/items/_q/nothing").await, 404, None);
 }
+
+#[tokio::test]
+async fn an_answer_larger_than_its_limit_is_refused() {
+    let config = format!("{}\n[limits]\nmax_answer_bytes = \"100B\"", crate::ITEMS);
+    let larder = Larder::start(&config).await;
+    let name = |n| if n < 2 { "few" } else { "many" };
+    let items: Vec<_> = (0..20).map(|n| format!(r#"{{"_id":{n},"name":"{}"}}"#, name(n))).collect();
+    larder.post("/v1/items/bulk", &format!("[{}]", items.join(","))).await;
+    let few = larder.get("/v1/items/_q/named?name=few").await;
+    assert_eq!(few.text(), r#"{"items":[{"_id":0},{"_id":1}]}"#);
+    let refused = larder.get("/v1/items/_q/named?name=many").await;
+    assert_problem(&refused, 413, None);
+    assert!(refused.text().contains("larger than 100 bytes (limits.max_answer_bytes)"), "{refused:?}");
+}

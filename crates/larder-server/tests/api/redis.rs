@@ -149,3 +149,25 @@ async fn the_token_of_a_write_reads_it_on_another_node_at_once() {
     let wrong = two.get_with("/v1/items/7", &[("x-larder-token", "x")]).await;
     crate::assert_problem(&wrong, 400, Some("X-Larder-Token"));
 }
+
+#[tokio::test]
+async fn the_token_of_a_bulk_write_reads_each_of_its_documents_on_another_node() {
+    let (one, two) = two_nodes(&redis::single()).await;
+    // The other node holds, for each of them, that there is none.
+    for id in 0..40 {
+        for _ in 0..2 {
+            assert_eq!(two.get(&format!("/v1/items/{id}")).await.status, 404);
+        }
+    }
+    let documents: Vec<String> = (0..40).map(|id| format!(r#"{{"_id":{id},"name":"x"}}"#)).collect();
+    let written = one.post("/v1/items/bulk", &format!("[{}]", documents.join(","))).await;
+    let token = written.header("x-larder-token").expect("a write beside Redis has a token").to_owned();
+    assert!(token.len() < 1_000, "one token for each shard: {token}");
+    for id in 0..40 {
+        let read = two.get_with(&format!("/v1/items/{id}"), &[("x-larder-token", &token)]).await;
+        assert_eq!(read.status, 200, "{id}: {read:?}");
+        assert!(!read.cache_status().ends_with("detail=near"), "the token was looked at: {read:?}");
+    }
+    let failed = one.post("/v1/items/bulk", r#"[{"_id":1,"name":"x"}]"#).await;
+    assert_eq!((failed.json()["created"].as_u64(), failed.header("x-larder-token")), (Some(0), None));
+}

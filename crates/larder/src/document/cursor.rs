@@ -49,7 +49,7 @@ impl CursorKey {
     /// such as the role.
     ///
     /// # Errors
-    /// `ErrorKind::TooLarge` if a sort value is too long to travel in a URL.
+    /// `ErrorKind::Invalid` naming `sort`, if a sort value is too long to travel in a URL.
     pub fn seal(
         &self,
         collection: &str,
@@ -76,10 +76,9 @@ impl CursorKey {
         bytes.extend_from_slice(values);
         let cursor = URL_SAFE_NO_PAD.encode(bytes);
         if cursor.len() > MAX_CURSOR_BYTES {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                "a sort value is too long for a cursor; sort by another field",
-            ));
+            let message = "the last document of the page has too long a value there for a cursor; sort by another field, or \
+                           ask for another `limit`, so that the page ends elsewhere";
+            return Err(Error::invalid("sort", message));
         }
         Ok(cursor)
     }
@@ -169,7 +168,7 @@ mod tests {
         let error = CursorKey::random()
             .seal("t", &find(&[("a", Direction::Ascending)], 1), b"", &position)
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TooLarge);
+        assert_eq!((error.kind(), error.field()), (ErrorKind::Invalid, Some("sort")));
     }
 
     proptest! {

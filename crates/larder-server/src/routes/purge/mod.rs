@@ -2,8 +2,8 @@
 
 mod order;
 
-use hyper::{StatusCode, body::Incoming, header::HeaderValue, http::request::Parts};
-use larder::{Error, ErrorKind, cache::Token, document::Id};
+use hyper::{StatusCode, body::Incoming, http::request::Parts};
+use larder::{Error, ErrorKind, document::Id};
 use serde_json::json;
 
 use crate::{
@@ -11,8 +11,8 @@ use crate::{
     config::Verb,
     routes::{
         Answer, Refusal,
-        body::{self, MediaType},
-        call::{Call, X_LARDER_TOKEN},
+        body::{self, BodyLimit, MediaType},
+        call::{Call, insert_tokens},
         fresh,
     },
 };
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) async fn run(app: &App, head: &Parts, incoming: Incoming) -> Result<Answer, Refusal> {
     Call::require_somewhere(app, head, Verb::Purge)?;
     MediaType::of(&head.headers, &[MediaType::Json])?;
-    let body = body::read(app, &head.headers, incoming, app.limits.max_body_bytes).await?;
+    let body = body::read(app, &head.headers, incoming, BodyLimit::One).await?;
     let order = order::read(&body)?;
     let call = Call::enter(app, head, &order.collection, Verb::Purge)?;
     let id_type = call.resource.schema().id_type();
@@ -61,9 +61,7 @@ pub(crate) async fn run(app: &App, head: &Parts, incoming: Incoming) -> Result<A
         "all": order.all,
     });
     let mut answer = fresh(StatusCode::OK, "application/json", body.to_string());
-    if let Some(value) = header_of(&tokens) {
-        answer.headers_mut().insert(X_LARDER_TOKEN.clone(), value);
-    }
+    insert_tokens(&tokens, answer.headers_mut());
     Ok(answer)
 }
 
@@ -82,17 +80,4 @@ fn refuse_pattern(error: Error) -> Refusal {
         ErrorKind::Config => Refusal::invalid("pattern", error.message()),
         _ => error.into(),
     }
-}
-
-/// All tokens in one header, but for those that a later one stands for.
-fn header_of(tokens: &[Token]) -> Option<HeaderValue> {
-    let mut last: Vec<&Token> = Vec::new();
-    for token in tokens {
-        last.retain(|earlier| !token.covers(earlier));
-        if !last.iter().any(|later| later.covers(token)) {
-            last.push(token);
-        }
-    }
-    let texts: Vec<String> = last.iter().map(ToString::to_string).collect();
-    if texts.is_empty() { None } else { HeaderValue::try_from(texts.join(",")).ok() }
 }
