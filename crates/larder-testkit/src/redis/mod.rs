@@ -17,7 +17,7 @@ pub use self::{
     resharding::Move,
     resp::Reply,
     sentinel::Watched,
-    server::{Options, Server, Tls},
+    server::{Fsync, Options, Server, Tls},
 };
 
 /// The URL of the Redis server all tests of this process share: `LARDER_TEST_REDIS` if that is set, else a server of

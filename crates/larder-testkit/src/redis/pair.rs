@@ -47,6 +47,16 @@ impl<'a> Pair<'a> {
         is_followed(primary);
     }
 
+    /// Returns when the replica has everything that was written until now.
+    ///
+    /// # Panics
+    /// If it does not come to that.
+    pub fn in_step(&self) {
+        let (primary, replica) = self.roles();
+        let is = || offset(primary, "master_repl_offset:") == offset(replica, "slave_repl_offset:");
+        assert!(holds_within(TAKES_OVER_WITHIN, is), "the replica has everything");
+    }
+
     /// From now on the replica hears of no write: its primary turns it away.
     ///
     /// # Panics
@@ -102,6 +112,12 @@ fn took_over(replica: &Server) {
 fn is_followed(old: &Server) {
     let follows = || replication(old, "role:slave") && replication(old, "master_link_status:up");
     assert!(holds_within(TAKES_OVER_WITHIN, follows), "the old primary follows the new one");
+}
+
+fn offset(server: &Server, field: &str) -> String {
+    let info = server.ask(&["INFO", "replication"]);
+    let line = info.text().and_then(|info| Some(info.split_once(field)?.1.lines().next()?.to_owned()));
+    line.expect("a server tells how far it is")
 }
 
 fn replication(server: &Server, word: &str) -> bool {

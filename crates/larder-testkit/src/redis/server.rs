@@ -18,8 +18,10 @@ const MISSING: &str =
 /// How to start a server.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Whether it keeps an append-only file, fsynced every write, so that a restart loses nothing. Default: no.
+    /// Whether it keeps an append-only file. Default: no.
     pub append_only: bool,
+    /// When that file is synced to the disk. Default: with every write, so that a restart loses nothing.
+    pub fsync: Fsync,
     /// Further settings, such as `["--maxmemory", "5mb"]`.
     pub config: Vec<String>,
     /// Whether it listens for TLS as well, on a port of its own.
@@ -34,6 +36,26 @@ impl Options {
     pub fn with(mut self, config: &[&str]) -> Self {
         self.config.extend(config.iter().map(|&setting| setting.to_owned()));
         self
+    }
+}
+
+/// When an append-only file is synced to the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before a write is acknowledged.
+    #[default]
+    Always,
+    /// About once a second, behind the acknowledgements: the default of Redis.
+    EverySecond,
+}
+
+impl Fsync {
+    /// As Redis calls it (`appendfsync`).
+    pub fn as_setting(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::EverySecond => "everysec",
+        }
     }
 }
 
@@ -181,7 +203,14 @@ impl Server {
             Role::Sentinel(config) => add(&[&self.write("sentinel.conf", config), "--sentinel"]),
             Role::Data => {
                 let append_only = if self.options.append_only { "yes" } else { "no" };
-                add(&["--save", "", "--appendonly", append_only, "--appendfsync", "always"]);
+                add(&[
+                    "--save",
+                    "",
+                    "--appendonly",
+                    append_only,
+                    "--appendfsync",
+                    self.options.fsync.as_setting(),
+                ]);
             }
         }
         add(&["--port", &port, "--bind", "127.0.0.1", "--dir", &folder]);

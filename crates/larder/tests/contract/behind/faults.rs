@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 /// A connection that is given up for what the proxy does to it and for nothing else: calls that are merely slow, as all are on
 /// a busy machine, do not open its breaker.
-async fn connected(port: u16, deadline: Duration) -> Redis {
+pub(super) async fn connected(port: u16, deadline: Duration) -> Redis {
     let config = RedisConfig::new(format!("redis://127.0.0.1:{port}"))
         .deadline(deadline)
         .breaker(Breaker::default().slow_call(10 * deadline));

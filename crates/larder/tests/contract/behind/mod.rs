@@ -1,7 +1,9 @@
 //! Write-behind: what an acknowledgement means, and what becomes of it.
 
+mod cluster;
 mod crash;
 mod dead;
+mod durability;
 mod faults;
 mod mongo;
 mod table;
