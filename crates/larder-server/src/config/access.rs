@@ -1,6 +1,8 @@
 //! `[auth]`, `[[role]]`, `[[key]]` and a collection's `[[collection.grant]]`: who may do what. What is not granted is
 //! refused.
 
+use std::net::SocketAddr;
+
 use crate::config::{reader::Reader, verb::Verb};
 
 /// The role of a request that carries no key.
@@ -54,22 +56,41 @@ pub(crate) struct Grant {
     pub hide: Vec<String>,
     /// The only fields it may write; `None` for all that it may read.
     pub write: Option<Vec<String>>,
+    /// The line of its declaration.
+    pub line: usize,
 }
 
-pub(super) fn read(file: &mut Reader<'_>) -> Auth {
+/// Reads the roles and keys of a server that listens on this address.
+pub(super) fn read(file: &mut Reader<'_>, listen: SocketAddr) -> Auth {
     let mut table = file.table("auth");
     let open = table.get("open", false);
+    let keys: Vec<ApiKey> = file.tables("key").into_iter().filter_map(read_key).collect();
+    if open && !listen.ip().is_loopback() {
+        let message = format!(
+            "everyone may do everything, so the server must listen on a loopback address, not {listen}; declare roles, \
+             keys and grants, and set open = false, to serve other machines"
+        );
+        table.report("open", message);
+    }
+    if open && !keys.is_empty() {
+        table.report("open", "keys mean nothing while everyone may do everything; remove one of the two");
+    }
     table.finish();
-    let mut roles: Vec<Role> = file.tables("role").into_iter().filter_map(read_role).collect();
+    let mut roles = Vec::new();
+    for table in file.tables("role") {
+        roles.extend(read_role(table, &roles));
+    }
     if roles.iter().all(|role| role.name != ANONYMOUS) {
         roles.push(Role { name: ANONYMOUS.to_owned(), admin: false, bypass: false });
     }
-    let keys = file.tables("key").into_iter().filter_map(read_key).collect();
     Auth { open, roles, keys }
 }
 
-fn read_role(mut table: Reader<'_>) -> Option<Role> {
-    let name = table.require("name");
+fn read_role(mut table: Reader<'_>, earlier: &[Role]) -> Option<Role> {
+    let name: Option<String> = table.require("name");
+    if let Some(twice) = earlier.iter().find(|role| Some(&role.name) == name.as_ref()) {
+        table.report("name", format!("\"{}\" is declared twice", twice.name));
+    }
     let (admin, bypass) = (table.get("admin", false), table.get("bypass", false));
     table.finish();
     Some(Role { name: name?, admin, bypass })
@@ -103,8 +124,9 @@ pub(super) fn read_grant(mut table: Reader<'_>) -> Option<Grant> {
     let read = table.find("read");
     let hide = table.get("hide", Vec::new());
     let write = table.find("write");
+    let line = table.line();
     table.finish();
-    Some(Grant { role: role?, verbs, queries, read, hide, write })
+    Some(Grant { role: role?, verbs, queries, read, hide, write, line })
 }
 
 fn decode_hex(text: &str) -> Option<[u8; 32]> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{reader::Reader, setting::ByteSize};
+use crate::config::{reader::Reader, require_time, setting::ByteSize};
 
 /// Sizes, counts and deadlines of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +119,10 @@ fn check(limits: &Limits, table: &Reader<'_>) {
     if limits.page_max < limits.page_default || limits.page_max > 10_000 {
         table.report("page_max", "must be between page_default and 10000");
     }
-    if limits.request_deadline.is_zero() || limits.idle_timeout.is_zero() {
-        table.report("request_deadline", "the deadlines must be longer than zero");
+    if limits.max_answer_bytes == 0 {
+        table
+            .report("max_answer_bytes", "must be at least 1B; an answer of several documents has some bytes");
     }
+    require_time(table, "request_deadline", limits.request_deadline);
+    require_time(table, "idle_timeout", limits.idle_timeout);
 }

@@ -133,11 +133,15 @@ pub(crate) fn parse(
 fn read(file: &mut Reader<'_>) -> Config {
     let listen = file.get("listen", SocketAddr::from(([127, 0, 0, 1], 7300)));
     let data_dir = file.get("data_dir", PathBuf::from("larder-data"));
-    let cursor_secret = file.find("cursor_secret");
+    let cursor_secret: Option<Secret> = file.find("cursor_secret");
+    if cursor_secret.as_ref().is_some_and(|secret| secret.reveal().len() < 16) {
+        file.report("cursor_secret", "must be at least 16 bytes");
+    }
 
     let mut table = file.table("mongo");
     let mongo =
         MongoSettings { url: table.find("url"), deadline: table.get("deadline", Duration::from_secs(2)) };
+    require_time(&table, "deadline", mongo.deadline);
     table.finish();
 
     let mut table = file.table("watch");
@@ -164,6 +168,10 @@ fn read(file: &mut Reader<'_>) -> Config {
         sentinel_user: table.find("sentinel_user"),
         sentinel_password: table.find("sentinel_password"),
     };
+    require_time(&table, "deadline", redis.deadline);
+    if !is_app_name(&redis.app) {
+        table.report("app", "must be 1 to 64 letters, digits, \"-\" and \"_\"");
+    }
     if redis.certificate_file.is_some() != redis.key_file.is_some() {
         table.report("key_file", "certificate_file and key_file belong together");
     }
@@ -173,7 +181,7 @@ fn read(file: &mut Reader<'_>) -> Config {
     let alarms = alarms::read(file.table("alarms"));
     let audit = audit::read(file.table("audit"));
     let limits = limits::read(file.table("limits"));
-    let auth = access::read(file);
+    let auth = access::read(file, listen);
     let collections =
         file.tables("collection").into_iter().filter_map(|table| collection::read(table, &cache)).collect();
     Config {
@@ -190,6 +198,18 @@ fn read(file: &mut Reader<'_>) -> Config {
         auth,
         collections,
     }
+}
+
+/// Reports a deadline of zero, with which every call would fail.
+fn require_time(table: &Reader<'_>, key: &str, deadline: Duration) {
+    if deadline.is_zero() {
+        table.report(key, "must be longer than zero, such as \"250ms\": nothing is done in no time");
+    }
+}
+
+fn is_app_name(app: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (1..=64).contains(&app.len()) && app.bytes().all(allowed)
 }
 
 fn describe_syntax_error(text: &str, error: &toml::de::Error) -> Problem {

@@ -77,6 +77,7 @@ impl<'a> Reader<'a> {
     /// Reads a setting; `None` when it is neither in the environment nor in the file, or is wrong (and reported).
     pub(super) fn find<T: Setting>(&mut self, key: &'static str) -> Option<T> {
         self.known.push(key);
+        self.context.known_variables.borrow_mut().extend(self.variable_of(key));
         if let Some((name, text)) = self.find_variable(key) {
             return T::from_text(text).map_err(|message| self.context.report(name, 0, message)).ok();
         }
@@ -173,8 +174,11 @@ impl<'a> Reader<'a> {
         self.line
     }
 
-    /// Reports a problem with a setting of this table.
+    /// Reports a problem with a setting of this table, where its value is from: the variable, or the line.
     pub(super) fn report(&self, key: &str, message: impl Into<String>) {
+        if let Some((name, _)) = self.find_variable(key) {
+            return self.context.report(name, 0, message);
+        }
         let line =
             self.table.and_then(|table| table.get(key)).map(|value| self.context.line_at(value.span().start));
         self.context.report(self.path_of(key), line.unwrap_or(self.line), message);
@@ -197,10 +201,13 @@ impl<'a> Reader<'a> {
     }
 
     fn find_variable(&self, key: &str) -> Option<(String, &'a str)> {
-        let name = format!("{}{}", self.variable.as_ref()?, key.to_uppercase());
-        self.context.known_variables.borrow_mut().insert(name.clone());
+        let name = self.variable_of(key)?;
         let text = self.context.environment.get(&name)?;
         Some((name, text))
+    }
+
+    fn variable_of(&self, key: &str) -> Option<String> {
+        Some(format!("{}{}", self.variable.as_ref()?, key.to_uppercase()))
     }
 
     fn report_at(&self, key: &str, value: &Spanned<DeValue<'_>>, message: String) {

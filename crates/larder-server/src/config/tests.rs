@@ -44,11 +44,73 @@ fn the_printed_defaults_are_the_defaults() {
     assert!(parse("commented", DEFAULTS, &none).is_ok());
 }
 
+/// The keys of each table that the printed file has, asked from the parser: a key that does not exist is answered with those
+/// that do.
+fn keys_by_table(printed: &str) -> BTreeMap<String, Vec<String>> {
+    const NO_KEY: &str = "qqqqqqqqqq = 0\n";
+    let mut text = NO_KEY.to_owned();
+    for line in printed.lines() {
+        text.extend([line, "\n"]);
+        if line.starts_with('[') {
+            text.push_str(NO_KEY);
+        }
+    }
+    let problems = parse("test", &text, &BTreeMap::new()).unwrap_err().list;
+    let keys_of = |problem: &Problem| {
+        let (_, keys) = problem.message.split_once("the keys here are ").expect("no key is like this one");
+        keys.split(", ").map(ToOwned::to_owned).collect()
+    };
+    let table_of = |problem: &Problem| {
+        let names: String = problem.path.chars().filter(|c| c.is_alphabetic() || "._".contains(*c)).collect();
+        names.rsplit_once('.').map_or(String::new(), |(table, _)| table.to_owned())
+    };
+    problems.iter().map(|problem| (table_of(problem), keys_of(problem))).collect()
+}
+
+/// Each key that the printed file has, with its table.
+fn printed_keys(printed: &str) -> Vec<(String, String)> {
+    let mut table = String::new();
+    let mut keys = Vec::new();
+    for line in printed.lines().map(|line| line.split(" #").next().unwrap_or_default().trim()) {
+        if line.starts_with('[') {
+            table = line.trim_matches(['[', ']']).to_owned();
+            // A table is a key of the one above it.
+            let (above, name) = table.rsplit_once('.').unwrap_or(("", &table));
+            keys.push((above.to_owned(), name.to_owned()));
+        } else if let Some((key, _)) = line.split_once(" = ")
+            && !line.starts_with('#')
+        {
+            keys.push((table.clone(), key.to_owned()));
+        }
+    }
+    keys
+}
+
 #[test]
-fn every_default_is_printed() {
+fn every_key_is_printed() {
     let text = uncommented(true);
-    for key in ["near_max_bytes", "max_in_flight", "offset_max", "drain", "stale_if_error", "open"] {
-        assert!(text.contains(&format!("\n{key} = ")), "{key}");
+    let (tables, printed) = (keys_by_table(&text), printed_keys(&text));
+    assert!(tables.len() > 15, "{tables:?}");
+    for (table, keys) in &tables {
+        // A collection may have any key of [cache], which is printed there.
+        let elsewhere = if table == "collection" { &tables["cache"][..] } else { &[] };
+        for key in keys.iter().filter(|key| !elsewhere.contains(key)) {
+            assert!(printed.contains(&(table.clone(), key.clone())), "[{table}] {key}");
+        }
+    }
+}
+
+#[test]
+fn what_is_printed_without_a_default_has_none() {
+    let empty = format!("{:?}", parse("empty", "audit.enabled = true", &BTreeMap::new()).unwrap());
+    let (all, set) = (printed_keys(&uncommented(true)), printed_keys(&uncommented(false)));
+    let lists = ["collection", "role", "key"];
+    let is_in_list = |table: &str| lists.iter().any(|list| is_within(table, list));
+    let unset = all.iter().filter(|key| !set.contains(key)).filter(|(table, _)| !is_in_list(table));
+    let unset: Vec<&str> = unset.map(|(_, key)| key.as_str()).filter(|key| !lists.contains(key)).collect();
+    assert!(unset.contains(&"cursor_secret"), "{unset:?}");
+    for key in unset {
+        assert!(empty.contains(&format!("{key}: None")), "{key} has a default: {empty}");
     }
 }
 
@@ -132,7 +194,10 @@ fn variables_override_the_file_and_unknown_ones_are_refused() {
 
 #[test]
 fn an_open_server_listens_on_loopback_only() {
-    check("listen = \"0.0.0.0:7300\"\n[auth]\nopen = true", &["auth.open: everyone may do everything"]);
+    check(
+        "listen = \"0.0.0.0:7300\"\n[auth]\nopen = true",
+        &["line 3: auth.open: everyone may do everything"],
+    );
     check("listen = \"[::1]:7300\"\n[auth]\nopen = true", &[]);
 }
 
@@ -275,4 +340,33 @@ fn a_part_has_declared_fields_and_those_of_the_tags() {
     let missing = "line 8: collection[0].partial[0].fields: must have \"category\" too";
     check(&part("tags = [\"{category}\"]", "[\"name\"]"), &[missing]);
     check(&part("tags = [\"{category}\"]", "[\"name\", \"category\"]"), &[]);
+}
+
+#[test]
+fn what_would_make_every_call_fail_is_refused_with_its_line() {
+    check("[mongo]\ndeadline = \"0s\"", &["line 2: mongo.deadline: must be longer than zero"]);
+    check("[redis]\n\ndeadline = \"0ms\"", &["line 3: redis.deadline: must be longer than zero"]);
+    check("[limits]\nmax_answer_bytes = \"0B\"", &["line 2: limits.max_answer_bytes: must be at least 1B"]);
+    check("[limits]\nidle_timeout = \"0s\"", &["line 2: limits.idle_timeout: must be longer than zero"]);
+    check(
+        "[limits]\n\nrequest_deadline = \"0s\"",
+        &["line 3: limits.request_deadline: must be longer than zero"],
+    );
+}
+
+#[test]
+fn problems_name_the_line_or_the_variable_of_the_value() {
+    check("\ncursor_secret = \"short\"", &["line 2: cursor_secret: must be at least 16 bytes"]);
+    check("[redis]\napp = \"a b\"", &["line 2: redis.app: must be 1 to 64 letters"]);
+    let role = "[[role]]\nname = \"a\"\n";
+    check(&role.repeat(2), &["line 4: role[1].name: \"a\" is declared twice"]);
+    let key = format!("[[key]]\nname = \"k\"\nrole = \"a\"\nsha256 = \"{}\"\n", "0".repeat(64));
+    check(&format!("auth.open = true\n{role}{key}"), &["line 1: auth.open: keys mean nothing"]);
+    let grant = "[[collection]]\nname = \"c\"\nid = \"int\"\n[[collection.grant]]\nrole = \"b\"\n";
+    check(grant, &["line 4: collection[0].grant[0].role: \"b\" is not a declared role"]);
+
+    let variable = [("LARDER_CURSOR_SECRET", "short")];
+    check_with("listen = \"127.0.0.1:1\"", &variable, &["LARDER_CURSOR_SECRET: must be at least 16 bytes"]);
+    let variable = [("LARDER_REDIS__DEADLINE", "0s")];
+    check_with("redis.deadline = \"1s\"", &variable, &["LARDER_REDIS__DEADLINE: must be longer than zero"]);
 }

@@ -6,8 +6,7 @@ use crate::config::{CollectionConfig, Config, Grant, Verb, find_nearest, is_with
 
 /// Reports everything that contradicts something else.
 pub(super) fn check(config: &Config, context: &Context<'_>) {
-    check_open(config, context);
-    check_roles(config, context);
+    check_keys(config, context);
     for (index, collection) in config.collections.iter().enumerate() {
         let path = format!("collection[{index}]");
         if config.collections[..index].iter().any(|earlier| earlier.name == collection.name) {
@@ -25,30 +24,18 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
         }
         for (grant_index, grant) in collection.grants.iter().enumerate() {
             let path = format!("{path}.grant[{grant_index}]");
-            check_role_name(config, context, &format!("{path}.role"), collection.line, &grant.role);
+            check_role_name(config, context, &format!("{path}.role"), grant.line, &grant.role);
             if collection.grants[..grant_index].iter().any(|earlier| earlier.role == grant.role) {
                 let message = format!("\"{}\" has a grant here already", grant.role);
-                context.report(format!("{path}.role"), collection.line, message);
+                context.report(format!("{path}.role"), grant.line, message);
             }
             check_field_lists(grant, collection, &path, context);
             let queries: Vec<&str> = collection.schema.pipelines().iter().map(|query| query.name()).collect();
             for name in grant.queries.iter().filter(|name| !queries.contains(&name.as_str())) {
                 let message = with_nearest(name, &queries, "is not a declared query");
-                context.report(format!("{path}.queries"), collection.line, message);
+                context.report(format!("{path}.queries"), grant.line, message);
             }
         }
-    }
-    if let Some(secret) = &config.cursor_secret
-        && secret.reveal().len() < 16
-    {
-        context.report("cursor_secret", 0, "must be at least 16 bytes");
-    }
-    let app = &config.redis.app;
-    if app.is_empty()
-        || app.len() > 64
-        || !app.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    {
-        context.report("redis.app", 0, "must be 1 to 64 letters, digits, \"-\" and \"_\"");
     }
 }
 
@@ -59,7 +46,7 @@ fn check_field_lists(grant: &Grant, collection: &CollectionConfig, path: &str, c
     for (key, list) in lists {
         for name in list.into_iter().flatten() {
             if let Some(message) = find_unknown_field(&collection.schema, name) {
-                context.report(format!("{path}.{key}"), collection.line, message);
+                context.report(format!("{path}.{key}"), grant.line, message);
             }
         }
     }
@@ -67,7 +54,7 @@ fn check_field_lists(grant: &Grant, collection: &CollectionConfig, path: &str, c
     if is_limited && grant.verbs.contains(&Verb::Replace) {
         let message = "\"replace\" needs a role that reads and writes every field: a whole document without the others \
                        would remove them; use \"patch\"";
-        context.report(format!("{path}.verbs"), collection.line, message);
+        context.report(format!("{path}.verbs"), grant.line, message);
     }
 }
 
@@ -84,30 +71,7 @@ pub(super) fn describe_unknown_field(schema: &Schema, path: &str) -> String {
     with_nearest(path, &fields, "is not a declared field")
 }
 
-fn check_open(config: &Config, context: &Context<'_>) {
-    if config.auth.open && !config.listen.ip().is_loopback() {
-        let message = format!(
-            "everyone may do everything, so the server must listen on a loopback address, not {}; \
-             declare roles, keys and grants, and set open = false, to serve other machines",
-            config.listen
-        );
-        context.report("auth.open", 0, message);
-    }
-    if config.auth.open && !config.auth.keys.is_empty() {
-        context.report(
-            "auth.open",
-            0,
-            "keys mean nothing while everyone may do everything; remove one of the two",
-        );
-    }
-}
-
-fn check_roles(config: &Config, context: &Context<'_>) {
-    for (index, role) in config.auth.roles.iter().enumerate() {
-        if config.auth.roles[..index].iter().any(|earlier| earlier.name == role.name) {
-            context.report(format!("role[{index}].name"), 0, format!("\"{}\" is declared twice", role.name));
-        }
-    }
+fn check_keys(config: &Config, context: &Context<'_>) {
     for (index, key) in config.auth.keys.iter().enumerate() {
         check_role_name(config, context, &format!("key[{index}].role"), key.line, &key.role);
         if config.auth.keys[..index].iter().any(|earlier| earlier.sha256 == key.sha256) {

@@ -32,13 +32,13 @@ pub(crate) fn insert_bypass(headers: &mut HeaderMap) {
 
 fn describe_miss(reason: Option<MissReason>) -> &'static str {
     match reason {
-        Some(MissReason::Cold) => "larder; fwd=miss; stored; detail=cold",
-        Some(MissReason::Expired) => "larder; fwd=stale; stored; detail=expired",
-        Some(MissReason::Invalidated) => "larder; fwd=miss; stored; detail=invalidated",
-        Some(MissReason::Purged) => "larder; fwd=miss; stored; detail=purged",
-        Some(MissReason::Evicted) => "larder; fwd=miss; stored; detail=evicted",
+        Some(MissReason::Cold) => "larder; fwd=miss; detail=cold",
+        Some(MissReason::Expired) => "larder; fwd=stale; detail=expired",
+        Some(MissReason::Invalidated) => "larder; fwd=miss; detail=invalidated",
+        Some(MissReason::Purged) => "larder; fwd=miss; detail=purged",
+        Some(MissReason::Evicted) => "larder; fwd=miss; detail=evicted",
         Some(MissReason::Error) => "larder; fwd=miss; detail=error",
-        Some(MissReason::Corrupt) => "larder; fwd=miss; stored; detail=corrupt",
+        Some(MissReason::Corrupt) => "larder; fwd=miss; detail=corrupt",
         Some(MissReason::TooLarge) => "larder; fwd=miss; detail=too-large",
         Some(MissReason::Asked) => "larder; fwd=request; detail=asked",
         None => "larder; fwd=miss",
