@@ -16,6 +16,10 @@ const SEEDS: &str = "2000";
 /// Runs everything, or with a filter only the tests whose name contains it.
 pub(crate) fn test(filter: Option<&str>) -> Result<(), String> {
     let began = Instant::now();
+    if filter.is_none() {
+        // Before anything that takes long.
+        require_tools(has)?;
+    }
     println!("== servers");
     let servers = servers::ensure(&servers::for_tests())?;
     servers.iter().for_each(|line| println!("{line}"));
@@ -44,15 +48,27 @@ pub(crate) fn test(filter: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// Format and lints are checked where their tools are installed; the compiler alone may not have them.
+/// Whether format and lints can be checked: the compiler alone may not bring their tools. A run without them would pass as a
+/// whole one.
+fn require_tools(has: impl Fn(&str) -> bool) -> Result<(), String> {
+    let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
+        .into_iter()
+        .filter(|(subcommand, _)| !has(subcommand))
+        .map(|(_, component)| component)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing = missing.join(" ");
+    Err(format!(
+        "{missing}: not installed; run `rustup component add {missing}`, or give a FILTER to run tests alone"
+    ))
+}
+
 fn lint() -> Result<(), String> {
-    if has("fmt") {
-        run("format", cargo(&root()).args(["fmt", "--all", "--check"]))?;
-    }
-    if has("clippy") {
-        let arguments = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
-        run("lints", cargo(&root()).args(arguments))?;
-    }
+    run("format", cargo(&root()).args(["fmt", "--all", "--check"]))?;
+    let arguments = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
+    run("lints", cargo(&root()).args(arguments))?;
     let mut doc = cargo(&root());
     run(
         "documentation",
@@ -92,4 +108,18 @@ fn lines_of(report: &str) -> BTreeMap<&str, u32> {
     let mut times = BTreeMap::new();
     report.lines().for_each(|line| *times.entry(line).or_default() += 1);
     times
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tool_that_is_not_installed_is_named_with_the_command_that_installs_it() {
+        assert_eq!(require_tools(|_| true), Ok(()));
+        let without = |missing: &'static str| require_tools(move |tool| tool != missing).unwrap_err();
+        assert!(without("fmt").contains("`rustup component add rustfmt`"), "{}", without("fmt"));
+        assert!(without("clippy").contains("`rustup component add clippy`"), "{}", without("clippy"));
+        assert!(require_tools(|_| false).unwrap_err().contains("`rustup component add rustfmt clippy`"));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::{fs, process::Output};
 
+use larder_testkit::redis::{Options, Server};
 use tempfile::TempDir;
 
 use crate::larder::run;
@@ -87,11 +88,23 @@ fn the_doctor_tells_a_database_that_cannot_be_opened_from_a_redis_that_is_away()
 }
 
 #[test]
-fn the_doctor_looks_at_redis() {
-    let url = larder_testkit::redis::single();
-    let output = run_with(crate::ITEMS, &["check", "--redis", &url], &[]);
-    let said = stdout(&output);
-    assert!(said.contains("one server") && said.contains("evict") || said.contains("maxmemory"), "{said}");
+fn the_doctor_says_what_a_full_redis_does() {
+    let server = Server::start(&Options::default());
+    let options = ["check", "--redis", &server.url()];
+    for (max_memory, policy, said, code) in [
+        ("0", "allkeys-lfu", "maxmemory is not set", 1),
+        ("100mb", "noeviction", "maxmemory with noeviction", 1),
+        ("100mb", "allkeys-lfu", "evicts by allkeys-lfu", 0),
+        ("100mb", "volatile-lru", "evicts by volatile-lru; every entry of Larder has an expiry", 0),
+    ] {
+        server.ask(&["CONFIG", "SET", "maxmemory", max_memory, "maxmemory-policy", policy]);
+        let output = run_with(crate::ITEMS, &options, &[("LARDER_CURSOR_SECRET", "the same on all nodes")]);
+        let printed = stdout(&output);
+        assert!(printed.contains(&format!("{}: one server", server.url())), "{printed}");
+        assert!(printed.contains(said), "{said}: {printed}");
+        assert_eq!(output.status.code(), Some(code), "{said}: {printed}");
+        assert!(!printed.contains("clock"), "both have the same: {printed}");
+    }
 }
 
 #[test]
