@@ -1,7 +1,9 @@
 //! `/openapi.json`: the data API as OpenAPI 3.1, made from the declared collections. Each role is shown what it may do
 //! and the fields that it sees, and no more.
 
+mod answers;
 mod operations;
+mod parameters;
 mod schemas;
 
 use hyper::{StatusCode, http::request::Parts};
@@ -25,7 +27,7 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
             operations::schema_name(resource),
             schemas::of_collection(resource.schema(), &access.view),
         );
-        operations::insert(&mut paths, resource, access, &app.limits);
+        operations::insert(&mut paths, resource, access, &app.limits, app.gate.may_bypass(role));
     }
     operations::insert_purge(&mut paths, app, role);
     let mut description = json!({
@@ -37,7 +39,7 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
-        "components": { "schemas": components, "responses": operations::responses() },
+        "components": { "schemas": components, "responses": answers::shared(), "headers": answers::headers() },
     });
     if !app.gate.is_open() {
         description["components"]["securitySchemes"] = json!({
