@@ -11,6 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+use crate::report;
+
 /// What happened to a few keys on a few nodes.
 #[derive(Debug)]
 pub struct History {
@@ -65,6 +67,17 @@ impl Verdict {
     /// Stale reads in a million.
     pub fn stale_per_million(&self) -> f64 {
         (self.stale_here + self.stale_elsewhere) as f64 * 1e6 / self.reads.max(1) as f64
+    }
+
+    /// Says what the reads of `what` came to, now and at the end of `cargo xtask test`.
+    pub fn say(&self, what: &str) {
+        let Self { reads, writes, stale_here, .. } = self;
+        report::say(&format!(
+            "Stale reads in a million, {what}: {:.0} ({reads} reads, {writes} acknowledged writes; on the node that wrote {stale_here}, \
+             on others up to {} ms after the acknowledgement)",
+            self.stale_per_million(),
+            self.oldest_elsewhere.as_millis(),
+        ));
     }
 }
 

@@ -2,6 +2,7 @@
 //! return what was there before, on the same node never, elsewhere within the documented bound.
 
 mod cluster;
+mod watched;
 
 use std::{
     collections::BTreeSet,
@@ -193,6 +194,7 @@ async fn judge_in(
 }
 
 fn check(verdict: Verdict, consistency: Consistency, what: &str) {
+    verdict.say(&format!("{what}, {consistency:?}"));
     assert_eq!(verdict.stale_here, 0, "{what}, {consistency:?}: on the same node: {verdict:?}");
     match consistency {
         Consistency::Strict(_) => assert_eq!(verdict.stale_elsewhere, 0, "{what}: {verdict:?}"),

@@ -4,5 +4,5 @@ mod changes;
 mod faults;
 mod leader;
 mod listen;
-mod place;
+pub(crate) mod place;
 mod poll;
