@@ -7,7 +7,7 @@ use shuttle::{
     thread,
 };
 
-use super::in_every_order;
+use super::{in_every_order, in_more_orders};
 use crate::{
     cache::coherence::{Coherence, Position, Stamp, TagStamp},
     sync::{AtomicU64, Mutex},
@@ -154,7 +154,7 @@ impl Scene {
 
 #[test]
 fn no_copy_outlives_the_purge_of_its_tag_also_when_the_epoch_changes() {
-    in_every_order(|| {
+    in_more_orders(5, || {
         let scene = Scene::new();
         let loses = thread_rng().gen_bool(0.5);
         let run = |what: fn(&Scene)| {

@@ -23,7 +23,13 @@ const SEED: u64 = 7;
 
 /// Runs `scene` in many orders of its threads' steps: drawn evenly, and with few interruptions at unlikely places.
 fn in_every_order(scene: fn()) {
-    let orders = std::env::var("LARDER_TEST_ORDERS").ok().and_then(|it| it.parse().ok()).unwrap_or(ORDERS);
+    in_more_orders(1, scene);
+}
+
+/// So many times as many, for a scene in which something goes wrong at a few unlikely places only, each at the right time.
+fn in_more_orders(times: usize, scene: fn()) {
+    let orders =
+        std::env::var("LARDER_TEST_ORDERS").ok().and_then(|it| it.parse().ok()).unwrap_or(ORDERS * times);
     run(RandomScheduler::new_from_seed(SEED, orders), scene);
     run(PctScheduler::new_from_seed(SEED, INTERRUPTIONS, orders), scene);
 }
