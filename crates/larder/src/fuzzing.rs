@@ -7,14 +7,14 @@
 pub use crate::{
     cache::fuzzing::{dead_letter, entry, log_event, token},
     document::fuzzing::{bson, cursor, decimal, filter, ingest, instant, patch, pipeline},
-    redis::fuzzing::{redis_key, redis_url},
+    redis::fuzzing::{redis_key, redis_reply, redis_url},
 };
 
 #[cfg(test)]
 mod tests {
     use larder_testkit::seeds::{self, Property};
 
-    const TARGETS: [(&str, Property); 14] = [
+    const TARGETS: [(&str, Property); 15] = [
         ("bson", super::bson),
         ("cursor", super::cursor),
         ("dead_letter", super::dead_letter),
@@ -27,6 +27,7 @@ mod tests {
         ("patch", super::patch),
         ("pipeline", super::pipeline),
         ("redis_key", super::redis_key),
+        ("redis_reply", super::redis_reply),
         ("redis_url", super::redis_url),
         ("token", super::token),
     ];

@@ -1,11 +1,16 @@
-//! What must hold of Redis URLs and of keys.
+//! What must hold of Redis URLs, of keys, and of what servers say about themselves.
 
 use std::num::NonZeroU16;
 
+use ::redis::{Value, parse_redis_value};
+
 use super::{
+    cluster::map::{Redirect, read_slots},
+    greet::is_replica,
     key::{Kind, MAX_KEY_BYTES, Space},
-    slot::slot_of,
-    url::{Login, Target},
+    probe::read_info,
+    slot::{SLOTS, slot_of},
+    url::{Address, Login, Target},
 };
 
 /// What a URL says does not depend on its password, and what it was understood as is a URL that says the same.
@@ -53,4 +58,28 @@ pub fn redis_key(data: &[u8]) {
     assert_eq!(space.text_of_slot(&Kind::whole(), &control), None);
     // Whoever made this key, the answer is the end of it.
     assert!(space.text_of_slot(&Kind::whole(), key).is_none_or(|text| key.ends_with(text.as_bytes())));
+}
+
+/// Whatever a server answers when it is asked what it is and who owns which slots: ranges are ranges of slots, in order; a redirection
+/// leads to an address that is read as the same one; and of a text no more is told than stands in it.
+pub fn redis_reply(data: &[u8]) {
+    if let Ok(info) = std::str::from_utf8(data) {
+        let probe = read_info(info);
+        for said in [probe.version, probe.max_memory_policy, probe.replication_id].iter().flatten() {
+            assert!(info.contains(said.as_str()), "{said}");
+        }
+    }
+    let Ok(reply) = parse_redis_value(data) else { return };
+    let asked = Address { host: "asked".to_owned(), port: 1 };
+    let ranges = read_slots(reply.clone(), &asked);
+    assert!(ranges.iter().all(|range| range.first <= range.last && range.last < SLOTS));
+    assert!(ranges.is_sorted_by_key(|range| range.first));
+    if let Some(redirect) = Redirect::in_reply(&reply) {
+        assert!(matches!(reply, Value::ServerError(_)));
+        let word = if redirect.asking { "ASK" } else { "MOVED" };
+        let again = format!("-{word} 1 {}:{}\r\n", redirect.to.host, redirect.to.port);
+        let again = parse_redis_value(again.as_bytes()).expect("an error line");
+        assert_eq!(Redirect::in_reply(&again), Some(redirect));
+    }
+    assert!(!is_replica(&reply) || matches!(reply, Value::Array(_)));
 }

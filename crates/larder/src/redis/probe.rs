@@ -112,7 +112,7 @@ pub(super) async fn probe(link: &Link, deadline: Duration, clock: &dyn Clock) ->
     Ok(probe)
 }
 
-fn read_info(info: &str) -> PrimaryProbe {
+pub(super) fn read_info(info: &str) -> PrimaryProbe {
     fn number<N: std::str::FromStr>(info: &str, name: &str) -> Option<N> {
         info_field(info, name)?.parse().ok()
     }

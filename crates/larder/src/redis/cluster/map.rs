@@ -66,15 +66,15 @@ impl SlotMap {
 
 /// A run of slots and its primary, one row of `CLUSTER SLOTS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) first: u16,
-    pub(super) last: u16,
-    pub(super) primary: Address,
+pub(in crate::redis) struct Range {
+    pub(in crate::redis) first: u16,
+    pub(in crate::redis) last: u16,
+    pub(in crate::redis) primary: Address,
 }
 
 /// Reads the reply to `CLUSTER SLOTS`. A node that does not know its own host name is at `asked`. Rows that make no
 /// sense are left out: their slots count as uncovered.
-pub(super) fn read_slots(reply: Value, asked: &Address) -> Vec<Range> {
+pub(in crate::redis) fn read_slots(reply: Value, asked: &Address) -> Vec<Range> {
     let Value::Array(rows) = reply else { return Vec::new() };
     let mut ranges: Vec<_> = rows.into_iter().filter_map(|row| read_row(row, asked)).collect();
     // Nodes answer in different orders, which is no change of the layout.
@@ -100,14 +100,14 @@ fn read_row(row: Value, asked: &Address) -> Option<Range> {
 
 /// Where a node sent us on to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Redirect {
-    pub(super) to: Address,
+pub(in crate::redis) struct Redirect {
+    pub(in crate::redis) to: Address,
     /// For this call only (`ASK`), not from now on (`MOVED`).
-    pub(super) asking: bool,
+    pub(in crate::redis) asking: bool,
 }
 
 impl Redirect {
-    pub(super) fn in_reply(reply: &Value) -> Option<Self> {
+    pub(in crate::redis) fn in_reply(reply: &Value) -> Option<Self> {
         let Value::ServerError(refusal) = reply else { return None };
         let asking = match refusal.code() {
             "ASK" => true,

@@ -3,7 +3,7 @@
 //! The routing is our own rather than the driver's, so that a cluster keeps the promises of a single server: a dead
 //! primary fails the calls to its slots at once and no others, and each primary has its own breaker.
 
-mod map;
+pub(super) mod map;
 mod refresh;
 
 use std::{fmt, sync::Arc, time::Duration};
