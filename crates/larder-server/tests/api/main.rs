@@ -23,6 +23,7 @@ mod partial;
 mod purge;
 mod query;
 mod read;
+mod readme;
 mod redis;
 mod stop;
 mod tags;
