@@ -161,6 +161,9 @@ impl CollectionBuilder {
     /// [`MAX_DOCUMENT_TAGS`](crate::document::MAX_DOCUMENT_TAGS) of these; one with more is read from the database each time.
     /// The fields must be in every declared part, for parts are purged by what they hold.
     ///
+    /// Take fields with few values. Beside Redis the first use of a tag in a shard costs this node one round trip, and it knows
+    /// 10,000 tags of a shard at a time: one more, and its own copies of that shard are forgotten.
+    ///
     /// What is cached already keeps the tags it has: raise the [`version`](Self::version), or clear the cache, when these
     /// change.
     ///
