@@ -110,8 +110,9 @@ pub(crate) struct PurgeArgs {
     /// Everything in the collection.
     #[arg(long)]
     pub all: bool,
-    /// Make the documents of --key stale instead, for as long as the collection's stale windows say.
-    #[arg(long, conflicts_with_all = ["tags", "pattern", "all"])]
+    /// Make the documents of --key, --pattern or --all stale instead, for as long as the collection's stale windows say. With
+    /// --all it looks through all keys in Redis.
+    #[arg(long, conflicts_with = "tags")]
     pub soft: bool,
 }
 

@@ -47,6 +47,7 @@ async fn purge(config: &Config, args: &PurgeArgs) -> Result<String> {
     let ids: Vec<&Id> = ids.iter().collect();
     let cache = open_cache(config, declared).await?;
     let mut done = format!("{}:", declared.name);
+    let made = if args.soft { ", made stale" } else { "" };
     let mut tell = |what: String| done.push_str(&format!("\n  {what}"));
     for ids in ids.chunks(MAX_IDS) {
         if args.soft {
@@ -56,7 +57,7 @@ async fn purge(config: &Config, args: &PurgeArgs) -> Result<String> {
         }
     }
     if !ids.is_empty() {
-        tell(format!("keys     {}{}", ids.len(), if args.soft { ", made stale" } else { "" }));
+        tell(format!("keys     {}{made}", ids.len()));
     }
     for tag in &args.tags {
         cache.invalidate_tag(tag).await?;
@@ -65,11 +66,18 @@ async fn purge(config: &Config, args: &PurgeArgs) -> Result<String> {
         tell(format!("tags     {}", args.tags.len()));
     }
     if let Some(pattern) = &args.pattern {
-        tell(format!("matched  {}", cache.invalidate_pattern(pattern).await?));
+        let matched = match args.soft {
+            true => cache.expire_pattern(pattern).await?,
+            false => cache.invalidate_pattern(pattern).await?,
+        };
+        tell(format!("matched  {matched}{made}"));
     }
     if args.all {
-        cache.clear().await?;
-        tell("all".to_owned());
+        match args.soft {
+            true => drop(cache.expire_pattern("*").await?),
+            false => drop(cache.clear().await?),
+        }
+        tell(format!("all{made}"));
     }
     cache.close().await;
     Ok(done)

@@ -187,6 +187,16 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         forget();
     }
 
+    /// The keys of all flights that are under way.
+    pub(crate) fn keys(&self) -> Vec<K> {
+        let mut keys = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            keys.extend(shard.loads.keys().chain(shard.refreshes.keys()).cloned());
+        }
+        keys
+    }
+
     #[cfg(test)]
     fn under_way(&self) -> usize {
         self.shards

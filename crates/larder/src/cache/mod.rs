@@ -453,19 +453,6 @@ where
         self.inner.invalidate_tag(tag_hash(tag)).await
     }
 
-    /// Destroys every entry whose key matches a glob: `tenant:42:*`. Looks through the keys of each primary in bounded
-    /// steps, so it costs with the number of keys in Redis; a tag costs nothing of the kind. No load that began before
-    /// fills a matching key after. Shards that a cluster moves meanwhile are looked through again, where they are then.
-    ///
-    /// Returns how many entries were destroyed.
-    ///
-    /// # Errors
-    /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis does not answer, or a cluster goes on moving shards for
-    /// seconds: some may have been destroyed, call it again. `ErrorKind::Config` without Redis.
-    pub async fn invalidate_pattern(&self, pattern: &str) -> Result<u64> {
-        self.inner.invalidate_pattern(pattern).await
-    }
-
     /// Makes everything in this cache worthless, on all nodes. Costs as [`invalidate_tag`](Self::invalidate_tag).
     ///
     /// # Errors

@@ -204,6 +204,12 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
         self.map.remove(key);
     }
 
+    /// The keys of all copies that are here now and stay. Clones each of them.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = K> + '_ {
+        step();
+        self.map.iter().map(|(key, _)| key)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.map.len()
     }

@@ -82,4 +82,12 @@ where
             runtime: whole.runtime.clone(),
         })
     }
+
+    /// Forgets this process's copies whose keys match, where nobody else has any: for the cache of a part, before that of the
+    /// whole is purged. Beside Redis the purge of the whole reaches them.
+    pub(crate) fn forget_matching(&self, pattern: &str) {
+        if self.inner.shared.is_none() {
+            self.inner.forget_matching(pattern);
+        }
+    }
 }

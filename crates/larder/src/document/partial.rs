@@ -151,6 +151,11 @@ impl Partial {
         self.cache.stats()
     }
 
+    /// Forgets this process's copies of documents whose ids match, where nobody else has any.
+    pub(crate) fn forget_matching(&self, pattern: &str) {
+        self.cache.forget_matching(pattern);
+    }
+
     pub(crate) async fn close(&self) {
         self.cache.close().await;
     }

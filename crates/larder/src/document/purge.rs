@@ -40,7 +40,18 @@ impl Collection {
     /// # Errors
     /// As [`Cache::invalidate_pattern`](crate::Cache::invalidate_pattern).
     pub async fn invalidate_pattern(&self, pattern: &str) -> Result<u64> {
+        self.partials.iter().for_each(|partial| partial.forget_matching(pattern));
         self.cache().invalidate_pattern(pattern).await
+    }
+
+    /// Makes every cached document whose id, as text, matches a glob stale instead, and returns how many that were. `"*"` makes
+    /// all of them stale.
+    ///
+    /// # Errors
+    /// As [`Cache::expire_pattern`](crate::Cache::expire_pattern).
+    pub async fn expire_pattern(&self, pattern: &str) -> Result<u64> {
+        self.partials.iter().for_each(|partial| partial.forget_matching(pattern));
+        self.cache().expire_pattern(pattern).await
     }
 
     /// Makes every tier forget every document of the collection, on all nodes.

@@ -24,6 +24,30 @@ fn revalidating() -> Policy {
     lasting().stale_while_revalidate(WINDOW)
 }
 
+/// The ways to make a value stale.
+#[derive(Clone, Copy, Debug)]
+enum Soft {
+    Key,
+    Pattern,
+    All,
+}
+
+impl Soft {
+    const ALL: [Self; 3] = [Self::Key, Self::Pattern, Self::All];
+
+    async fn purge(self, cache: &Cache<String, u64>) {
+        match self {
+            Self::Key => drop(cache.expire(&[KEY]).await.unwrap()),
+            Self::Pattern => drop(cache.expire_pattern("[j-l]").await.unwrap()),
+            Self::All => drop(cache.expire_pattern("*").await.unwrap()),
+        }
+    }
+}
+
+fn ways() -> impl Iterator<Item = (Backend, Soft)> {
+    Backend::ALL.into_iter().flat_map(|backend| Soft::ALL.into_iter().map(move |soft| (backend, soft)))
+}
+
 async fn read(cache: &Cache<String, u64>, origin: &Origin) -> Read<u64> {
     cache.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap()
 }
@@ -35,20 +59,24 @@ async fn seen(cache: &Cache<String, u64>, origin: &Origin) -> (u64, bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_get_the_stale_value_while_it_is_loaded_anew() {
-    for backend in Backend::ALL {
+    for (backend, soft) in ways() {
         let setup = Setup::new(backend);
         let cache = setup.node(revalidating()).await;
         let origin = Origin::held(1);
         origin.let_go(1);
         assert_eq!(seen(&cache, &origin).await, (1, false));
         origin.write(2);
-        cache.expire(&[KEY]).await.unwrap();
+        soft.purge(&cache).await;
         for _ in 0..3 {
-            assert_eq!(seen(&cache, &origin).await, (1, true), "{backend:?}: nobody waits for the load");
+            assert_eq!(
+                seen(&cache, &origin).await,
+                (1, true),
+                "{backend:?}, {soft:?}: nobody waits for the load"
+            );
         }
         origin.let_go(10);
         eventually("it is fresh again", SOON, || async { seen(&cache, &origin).await == (2, false) }).await;
-        assert_eq!(origin.reads(), 2, "{backend:?}: one load for all");
+        assert_eq!(origin.reads(), 2, "{backend:?}, {soft:?}: one load for all");
     }
 }
 
@@ -97,7 +125,7 @@ async fn a_node_that_does_nothing_else_leaves_the_stale_value_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_from_before_fills_nothing() {
-    for backend in Backend::ALL {
+    for (backend, soft) in ways() {
         let setup = Setup::new(backend);
         let cache = setup.node(revalidating()).await;
         let origin = Origin::held(1);
@@ -107,18 +135,22 @@ async fn a_load_from_before_fills_nothing() {
         };
         let cold = load();
         origin.until_reading(1).await;
-        cache.expire(&[KEY]).await.unwrap();
+        soft.purge(&cache).await;
         origin.write(2);
         origin.let_go(1);
         assert_eq!(cold.await.unwrap().unwrap().as_deref(), Some(&1));
         origin.let_go(1);
-        assert_eq!(seen(&cache, &origin).await, (2, false), "{backend:?}: the cold load kept nothing");
+        assert_eq!(
+            seen(&cache, &origin).await,
+            (2, false),
+            "{backend:?}, {soft:?}: the cold load kept nothing"
+        );
 
         // The same for a refresh behind a reader.
         setup.clock.advance(crate::setup::LONG);
         assert_eq!(seen(&cache, &origin).await, (2, true));
         origin.until_reading(3).await;
-        cache.expire(&[KEY]).await.unwrap();
+        soft.purge(&cache).await;
         origin.write(3);
         origin.let_go(1);
         eventually("the refresh from before has ended", SOON, || async {
@@ -126,7 +158,7 @@ async fn a_load_from_before_fills_nothing() {
             seen(&cache, &origin).await == (3, false)
         })
         .await;
-        assert!(origin.reads() >= 4, "{backend:?}: what the first refresh brought was never fresh");
+        assert!(origin.reads() >= 4, "{backend:?}, {soft:?}: what the first refresh brought was never fresh");
     }
 }
 

@@ -1,15 +1,21 @@
-//! Purges by pattern in a cluster whose slots are on the move.
+//! Purges by pattern: in a cluster whose slots are on the move, and without Redis.
 
 use std::time::Duration;
 
-use larder::{Cache, ErrorKind, cache::TierState, redis::Redis};
+use bson::doc;
+use larder::{
+    Cache, Error, ErrorKind,
+    cache::{ReadOptions, Served, TierState},
+    document::{Database, Id, IdType, Schema},
+    redis::Redis,
+};
 use larder_testkit::{
     eventually,
     redis::{Cluster, Reply, Server},
 };
 use tokio::task::block_in_place;
 
-use crate::setup::{Origin, lasting};
+use crate::setup::{Backend, Origin, Setup, lasting};
 
 const NAME: &str = "purged";
 const KEYS: usize = 200;
@@ -122,5 +128,78 @@ async fn a_pattern_is_not_said_to_be_purged_while_a_shard_is_at_two_places() {
     cache.invalidate_pattern("k*").await.unwrap();
     for server in cluster.primaries() {
         assert_eq!(slots_of(server), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_pattern_makes_stale_what_it_matches_and_nothing_else() {
+    for backend in Backend::ALL {
+        let cache = Setup::new(backend).node(lasting().stale_if_error(Duration::from_secs(60))).await;
+        let origin = Origin::open(1);
+        for key in ["a:1", "a:2", "b:1"] {
+            cache.get_with(key, origin.loader()).await.unwrap();
+        }
+        assert_eq!(cache.expire_pattern("a:*").await.unwrap(), 2, "{backend:?}");
+        let fails = || async { Err(Error::new(ErrorKind::Source, "away")) };
+        for (key, stale, served) in
+            [("a:1", true, None), ("a:2", true, None), ("b:1", false, Some(Served::Source))]
+        {
+            let read = cache.read_with(key, &ReadOptions::default(), fails).await.unwrap();
+            assert_eq!((read.value.as_deref(), read.stale), (Some(&1), stale), "{backend:?}: {key}");
+            assert_ne!(Some(read.served), served, "{backend:?}: {key}");
+        }
+        origin.write(2);
+        for (key, number) in [("a:1", 2), ("b:1", 1)] {
+            let read = cache.get_with(key, origin.loader()).await.unwrap();
+            assert_eq!(read.as_deref(), Some(&number), "{backend:?}: {key}");
+        }
+        assert_eq!(cache.expire_pattern("").await.unwrap_err().field(), Some("pattern"));
+        let bare = Setup::new(backend).node(lasting()).await;
+        assert_eq!(bare.expire_pattern("*").await.unwrap_err().field(), Some("policy"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_a_pattern_takes_what_it_matches_and_what_is_under_way() {
+    let cache = Setup::new(Backend::Memory).node(lasting()).await;
+    let origin = Origin::open(1);
+    for key in ["a:1", "a:2", "b:1"] {
+        cache.get_with(key, origin.loader()).await.unwrap();
+    }
+    let slow = Origin::held(1);
+    let reader = tokio::spawn({
+        let (cache, load) = (cache.clone(), slow.loader());
+        async move { cache.get_with("a:new", load).await }
+    });
+    slow.until_reading(1).await;
+    assert_eq!(cache.invalidate_pattern("a:*").await.unwrap(), 2);
+    origin.write(2);
+    slow.let_go(1);
+    assert_eq!(reader.await.unwrap().unwrap().as_deref(), Some(&1), "who waited has the answer");
+    for (key, number) in [("a:1", 2), ("a:2", 2), ("a:new", 2), ("b:1", 1)] {
+        assert_eq!(cache.get_with(key, origin.loader()).await.unwrap().as_deref(), Some(&number), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_a_pattern_takes_the_parts_of_documents_along() {
+    let database = Database::sqlite_in_memory().await.unwrap();
+    let schema = Schema::new("things", IdType::String).strict(false);
+    let policy = lasting().stale_while_revalidate(Duration::from_secs(60));
+    let things = database.collection(schema).policy(policy).partial("card", &["name"]).build().unwrap();
+    let id = |id: &str| Id::String(id.to_owned());
+    for one in ["a:1", "b:1"] {
+        things.insert(doc! { "_id": one, "name": "old" }).await.unwrap();
+        things.read_partial("card", &id(one), &ReadOptions::default()).await.unwrap();
+    }
+    for softly in [false, true] {
+        match softly {
+            false => things.invalidate_pattern("a:*").await.unwrap(),
+            true => things.expire_pattern("a:*").await.unwrap(),
+        };
+        for (one, is_loaded) in [("a:1", true), ("b:1", false)] {
+            let read = things.read_partial("card", &id(one), &ReadOptions::default()).await.unwrap();
+            assert_eq!(read.served == Served::Source, is_loaded, "{one}, softly: {softly}");
+        }
     }
 }

@@ -87,7 +87,7 @@ async fn no_tenant_sees_or_clears_what_another_has() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenants_pattern_destroys_its_own_keys_only() {
-    for backend in Backend::SHARED {
+    for backend in Backend::ALL {
         let setup = Setup::new(backend);
         let cache = node(&setup).await;
         fill(&cache).await;

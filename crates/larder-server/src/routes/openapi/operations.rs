@@ -189,11 +189,11 @@ pub(super) fn insert_purge(paths: &mut Map<String, Value>, app: &App, role: Role
             "collection": { "enum": names },
             "keys": { "type": "array", "items": { "type": ["string", "integer"] }, "maxItems": MAX_IDS },
             "tags": texts,
-            "pattern": { "type": "string", "description": "A glob for ids. Needs Redis." },
+            "pattern": { "type": "string", "description": "A glob for ids." },
             "all": { "type": "boolean", "default": false },
             "mode": {
                 "enum": ["hard", "soft"], "default": "hard",
-                "description": "soft, for keys alone: readers get the stale document while it is loaded anew.",
+                "description": "soft, not with tags: readers get the stale document while it is loaded anew.",
             },
         },
     });

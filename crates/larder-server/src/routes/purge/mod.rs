@@ -3,7 +3,7 @@
 mod order;
 
 use hyper::{StatusCode, body::Incoming, http::request::Parts};
-use larder::{Error, ErrorKind, document::Id};
+use larder::{Error, document::Id};
 use serde_json::json;
 
 use crate::{
@@ -16,6 +16,9 @@ use crate::{
         fresh,
     },
 };
+
+/// What every id matches.
+const EVERYTHING: &str = "*";
 
 /// Purges what the body names, and answers how much that was.
 ///
@@ -47,10 +50,13 @@ pub(crate) async fn run(app: &App, head: &Parts, incoming: Incoming) -> Result<A
     }
     let matched = match &order.pattern {
         None => None,
-        Some(pattern) => Some(collection.invalidate_pattern(pattern).await.map_err(refuse_pattern)?),
+        Some(pattern) if order.soft => Some(collection.expire_pattern(pattern).await.map_err(refuse_soft)?),
+        Some(pattern) => Some(collection.invalidate_pattern(pattern).await?),
     };
-    if order.all {
-        tokens.extend(collection.clear().await?);
+    match (order.all, order.soft) {
+        (false, _) => {}
+        (true, true) => drop(collection.expire_pattern(EVERYTHING).await.map_err(refuse_soft)?),
+        (true, false) => tokens.extend(collection.clear().await?),
     }
     let body = json!({
         "collection": call.resource.name,
@@ -71,13 +77,6 @@ fn refuse_soft(error: Error) -> Refusal {
             "mode",
             "this collection keeps nothing past its time; \"soft\" needs stale_while_revalidate or stale_if_error",
         ),
-        _ => error.into(),
-    }
-}
-
-fn refuse_pattern(error: Error) -> Refusal {
-    match error.kind() {
-        ErrorKind::Config => Refusal::invalid("pattern", error.message()),
         _ => error.into(),
     }
 }

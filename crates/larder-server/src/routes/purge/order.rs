@@ -68,9 +68,9 @@ fn check(order: &Order) -> Result<(), Refusal> {
     if order.keys.is_empty() && !is_broad {
         return Err(Refusal::invalid("keys", "nothing is named: give keys, tags, a pattern, or all = true"));
     }
-    if order.soft && is_broad {
-        let detail = "\"soft\" is for keys alone: tags, patterns and all leave a mark that makes entries worthless, and \
-                      cannot make them stale";
+    if order.soft && !order.tags.is_empty() {
+        let detail = "\"soft\" is for keys, patterns and all: the purge of a tag leaves a mark that makes entries \
+                      worthless, and cannot make them stale";
         return Err(Refusal::invalid("mode", detail));
     }
     Ok(())
@@ -139,7 +139,10 @@ mod tests {
             soft: false,
         };
         assert_eq!(read(body.as_bytes()).unwrap(), expected);
-        assert!(read(br#"{"collection":"c","keys":["a"],"mode":"soft"}"#).unwrap().soft);
+        for named in [r#""keys":["a"]"#, r#""pattern":"a*""#, r#""all":true"#] {
+            let body = format!(r#"{{"collection":"c",{named},"mode":"soft"}}"#);
+            assert!(read(body.as_bytes()).unwrap().soft, "{body}");
+        }
     }
 
     #[test]
@@ -157,7 +160,7 @@ mod tests {
             (r#"{"collection":"c","patern":"a"}"#, 400, Some("patern")),
             (r#"{"collection":"c","all":"yes"}"#, 400, Some("all")),
             (r#"{"collection":"c","all":true,"mode":"warm"}"#, 400, Some("mode")),
-            (r#"{"collection":"c","all":true,"mode":"soft"}"#, 400, Some("mode")),
+            (r#"{"collection":"c","all":true,"tags":["t"],"mode":"soft"}"#, 400, Some("mode")),
             (&many, 413, Some("keys")),
         ] {
             let refusal = read(body.as_bytes()).unwrap_err();

@@ -34,11 +34,7 @@ where
         K: Borrow<Q>,
         Q: Hash + Eq + fmt::Display + ?Sized,
     {
-        if self.policy.stale_while_revalidate.max(self.policy.stale_if_error).is_zero() {
-            let message =
-                "keeps nothing past its time: stale_while_revalidate or stale_if_error says for how long";
-            return Err(Error::invalid("policy", message));
-        }
+        self.require_stale_windows()?;
         self.stats.count_many(Counter::Invalidated, keys.len());
         let Some(shared) = &self.shared else {
             self.expire_near(keys);
@@ -64,7 +60,18 @@ where
         Ok(self.home_tokens(self.acknowledged_by_all(shared, sent).await?, keys))
     }
 
-    async fn expire_shared(
+    /// # Errors
+    /// `Invalid` at `policy` if nothing is ever served past its time.
+    pub(crate) fn require_stale_windows(&self) -> Result<()> {
+        if self.policy.stale_while_revalidate.max(self.policy.stale_if_error).is_zero() {
+            let message =
+                "keeps nothing past its time: stale_while_revalidate or stale_if_error says for how long";
+            return Err(Error::invalid("policy", message));
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn expire_shared(
         &self,
         shared: &Shared,
         shards: &BTreeMap<u16, Vec<String>>,
@@ -85,7 +92,7 @@ where
         self.act(shared, shard, Action::Expire(texts, &expired), keys_change(texts)).await
     }
 
-    fn expire_near<Q>(&self, keys: &[&Q])
+    pub(crate) fn expire_near<Q>(&self, keys: &[&Q])
     where
         K: Borrow<Q>,
         Q: Hash + Eq + fmt::Display + ?Sized,

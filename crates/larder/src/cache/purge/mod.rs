@@ -1,5 +1,8 @@
-//! Purging by pattern: every key whose text matches a glob, found by bounded steps on each primary.
+//! Purging by pattern: every key whose text matches a glob, found by bounded steps on each primary, or in this process if that
+//! is all there is.
 
+mod glob;
+mod near;
 mod shared;
 
 use std::{
@@ -17,6 +20,7 @@ use self::shared::Ground;
 use crate::{
     Error, ErrorKind, Result,
     cache::{
+        Cache,
         event::Change,
         inner::Inner,
         invalidate::keys_change,
@@ -32,27 +36,90 @@ const MAX_PATTERN_BYTES: usize = 512;
 const ROUNDS: usize = 20;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
+/// What becomes of what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// It goes.
+    Hard,
+    /// It is made stale where it lies.
+    Soft,
+}
+
+impl<K, V> Cache<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Destroys every entry whose key matches a glob: `tenant:42:*`. Looks through the keys of each primary in bounded
+    /// steps, so it costs with the number of keys in Redis; a tag costs nothing of the kind. No load that began before
+    /// fills a matching key after. Shards that a cluster moves meanwhile are looked through again, where they are then.
+    ///
+    /// Returns how many entries were destroyed. Without Redis these are the copies of this process, and the key of each of them is
+    /// looked at.
+    ///
+    /// The glob is as in Redis: `*`, `?`, `[a-z]`, `[^a]`, and `\\` before what is to be taken by the letter.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn example() -> larder::Result<()> {
+    /// let carts = larder::Cache::<String, u64>::builder("carts").build()?;
+    /// carts.get_with("tenant:42:7", || async { Ok(Some(1)) }).await?;
+    /// assert_eq!(carts.invalidate_pattern("tenant:42:*").await?, 1);
+    /// # Ok(()) }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis does not answer, or a cluster goes on moving shards for
+    /// seconds: some may have been destroyed, call it again. `ErrorKind::Invalid` for a pattern that is empty or longer than
+    /// 512 bytes.
+    /// # Cancel safety
+    /// What was not reached yet stays when the future is dropped.
+    pub async fn invalidate_pattern(&self, pattern: &str) -> Result<u64> {
+        self.inner.purge_pattern(pattern, Manner::Hard).await
+    }
+
+    /// As [`invalidate_pattern`](Self::invalidate_pattern), but makes what it finds stale where it lies, as
+    /// [`expire`](Self::expire) does with single keys: readers have the stale value while one of them has it loaded anew. `"*"` makes
+    /// everything stale. No load that began before makes a matching key fresh again.
+    ///
+    /// Cost: what `invalidate_pattern` costs, and a reading of each value that is found.
+    ///
+    /// # Errors
+    /// As [`invalidate_pattern`](Self::invalidate_pattern), and `ErrorKind::Invalid` at `policy` if nothing is served past its
+    /// time.
+    /// # Cancel safety
+    /// What was not reached yet stays when the future is dropped.
+    pub async fn expire_pattern(&self, pattern: &str) -> Result<u64> {
+        self.inner.purge_pattern(pattern, Manner::Soft).await
+    }
+}
+
 impl<K, V> Inner<K, V>
 where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// First every fill that began before is refused, and every near copy forgotten; then the matching keys are destroyed.
+    /// First every fill that began before is refused, and every near copy forgotten; then the matching keys are destroyed, or
+    /// made stale.
     /// What is filled meanwhile comes from loads that began after. In the end every near copy is forgotten again: one may
     /// have been made of a value that was evicted before it was found.
-    pub(crate) async fn invalidate_pattern(self: &Arc<Self>, pattern: &str) -> Result<u64> {
+    pub(crate) async fn purge_pattern(self: &Arc<Self>, pattern: &str, manner: Manner) -> Result<u64> {
         if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
             return Err(Error::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes")));
         }
-        let Some(shared) = &self.shared else {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "patterns are looked up in Redis, which this cache does not have; use a tag, or clear it",
-            ));
+        if manner == Manner::Soft {
+            self.require_stale_windows()?;
+        }
+        let purged = match &self.shared {
+            None => self.purge_near(pattern, manner),
+            Some(shared) => {
+                self.refuse_fills(shared).await?;
+                let purged = self.purge_shards(shared, pattern, manner).await?;
+                self.refuse_fills(shared).await?;
+                purged
+            }
         };
-        self.refuse_fills(shared).await?;
-        let purged = self.purge_shards(shared, pattern).await?;
-        self.refuse_fills(shared).await?;
         self.stats.count_many(Counter::Invalidated, purged as usize);
         Ok(purged)
     }
@@ -64,12 +131,12 @@ where
     }
 
     /// Goes through all shards, and again through those that were on the move meanwhile.
-    async fn purge_shards(&self, shared: &Shared, pattern: &str) -> Result<u64> {
+    async fn purge_shards(&self, shared: &Shared, pattern: &str, manner: Manner) -> Result<u64> {
         let mut left: BTreeSet<u16> = (0..self.coherence.shards()).collect();
         let (mut purged, mut pause) = (0, PAUSE.0);
         for _ in 0..ROUNDS {
             for ground in shared.grounds(&left)? {
-                let (found, seen) = self.purge_ground(shared, ground, &left, pattern).await?;
+                let (found, seen) = self.purge_ground(shared, ground, &left, (pattern, manner)).await?;
                 purged += found;
                 left.retain(|shard| !seen.contains(shard));
             }
@@ -95,7 +162,7 @@ where
         shared: &Shared,
         mut ground: Ground,
         left: &BTreeSet<u16>,
-        pattern: &str,
+        (pattern, manner): (&str, Manner),
     ) -> Result<(u64, BTreeSet<u16>)> {
         let mut purged = 0;
         let mut seen: BTreeSet<u16> = ground.shards.iter().copied().collect();
@@ -107,7 +174,7 @@ where
                 found.missed.iter().for_each(|shard| {
                     seen.remove(shard);
                 });
-                purged += self.purge_found(shared, found.texts, left).await?;
+                purged += self.purge_found(shared, found.texts, left, manner).await?;
                 if found.is_last {
                     break;
                 }
@@ -121,6 +188,7 @@ where
         shared: &Shared,
         texts: BTreeSet<String>,
         left: &BTreeSet<u16>,
+        manner: Manner,
     ) -> Result<u64> {
         let (mut by_shard, mut purged) = (BTreeMap::<u16, Vec<String>>::new(), 0);
         for text in texts {
@@ -133,9 +201,14 @@ where
                 by_shard.entry(shard).or_default().push(text.clone());
             }
         }
-        for (shard, texts) in by_shard {
-            self.act(shared, shard, Action::Unlink(&texts), keys_change(&texts)).await?;
+        match manner {
+            Manner::Soft => self.expire_shared(shared, &by_shard).await.map(|_| purged),
+            Manner::Hard => {
+                for (shard, texts) in by_shard {
+                    self.act(shared, shard, Action::Unlink(&texts), keys_change(&texts)).await?;
+                }
+                Ok(purged)
+            }
         }
-        Ok(purged)
     }
 }
