@@ -6,6 +6,7 @@ pub mod contender;
 pub mod counting;
 pub mod documents;
 pub mod hit;
+pub mod modes;
 pub mod patterns;
 pub mod process;
 pub mod report;

@@ -21,7 +21,7 @@ use larder_bench::{
 
 const CONNECTIONS: usize = 32;
 /// Those that are programs of their own, in their order.
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "micro",
     "tags",
     "stampede",
@@ -32,6 +32,7 @@ const PARTS: [&str; 11] = [
     "behind",
     "hung",
     "patterns",
+    "modes",
     "staleness",
 ];
 
