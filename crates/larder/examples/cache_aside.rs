@@ -19,8 +19,7 @@ async fn load(prices: Prices) -> Result<Option<f64>> {
 #[tokio::main]
 async fn main() -> Result<()> {
     let database: Prices = Arc::new(Mutex::new(9.5));
-    let policy = Policy::ttl(Duration::from_secs(60)).stale_if_error(Duration::from_secs(3600));
-    let mut builder = Cache::<String, f64>::builder("prices").policy(policy);
+    let mut builder = Cache::<String, f64>::builder("prices").policy(Policy::ttl(Duration::from_secs(60)));
     if let Ok(url) = std::env::var("REDIS_URL") {
         builder = builder.redis(&Redis::connect(url).await?);
     }

@@ -36,5 +36,6 @@ async fn main() -> Result<()> {
     let stats = reports.stats();
     println!("{} reads in four lifetimes, {} refreshes behind them", stats.reads(), stats.refreshes);
     println!("the slowest read took {slowest:?}; a load takes 50 ms");
+    assert!(stats.refreshes > 0);
     Ok(())
 }
