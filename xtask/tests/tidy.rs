@@ -6,7 +6,9 @@ use std::{
 };
 
 /// Tasks outlive the call that starts them, so each file that starts one is listed with the task's owner.
-const SPAWNERS: [(&str, &str); 6] = [
+const SPAWNERS: [(&str, &str); 8] = [
+    ("crates/larder/src/cache/builder.rs", "the cache: its follower and workers are aborted with it"),
+    ("crates/larder/src/cache/audit/mod.rs", "the audit: it ends when its handle is dropped"),
     (
         "crates/larder/src/redis/link.rs",
         "the link: its supervisor is aborted when the last handle is dropped",
@@ -189,13 +191,65 @@ fn a_task_is_started_only_where_its_owner_is_known() {
             return None;
         }
         let tests = file.tests_begin().unwrap_or(usize::MAX);
-        let starts = |line: &str| code(line).contains("tokio::spawn(") || code(line).contains("task::spawn(");
+        // A tracker or a set owns what it is given.
+        let loose = ["tokio::spawn(", "task::spawn(", "runtime.spawn(", "runtime()?.spawn(", "handle.spawn("];
+        let starts = |line: &str| loose.iter().any(|start| code(line).contains(start));
         let at = file.text.lines().take(tests).position(starts)?;
         Some(format!("{}: starts a task; add the file and the task's owner to SPAWNERS", at + 1))
     });
     for (path, _) in SPAWNERS {
         assert!(root().join(path).exists(), "{path} is listed in SPAWNERS and does not exist");
     }
+}
+
+#[test]
+fn every_channel_is_bounded() {
+    check(|file| {
+        let product = file.is("rs") && file.path.contains("/src/") && file.path.starts_with("crates/larder");
+        let unbounded = ["unbounded_channel", "UnboundedSender", "std::sync::mpsc", "flume::unbounded"];
+        let line = file.line(|line| unbounded.iter().any(|word| line.contains(word)))?;
+        (product && line <= file.tests_begin().unwrap_or(usize::MAX))
+            .then(|| format!("{line}: a channel without a bound"))
+    });
+}
+
+#[test]
+fn keys_are_built_in_one_place() {
+    check(|file| {
+        let library = file.is("rs") && file.path.starts_with("crates/larder/src/");
+        if !library || file.path.ends_with("/redis/key.rs") {
+            return None;
+        }
+        // The braces of a hash tag, as `format!` has them.
+        let line =
+            file.line(|line| line.contains(concat!("{{", "{")) || line.contains(concat!("}", "}}:")))?;
+        Some(format!("{line}: builds a key; `redis/key.rs` does"))
+    });
+}
+
+#[test]
+fn a_script_touches_only_the_keys_that_it_is_given() {
+    check(|file| {
+        if !file.is("lua") {
+            return None;
+        }
+        let line = file.line_of_text(|line| names_a_key(line.split("--").next().unwrap_or_default()))?;
+        Some(format!("{line}: a key that is not among KEYS"))
+    });
+}
+
+#[test]
+fn the_library_knows_no_configuration_file() {
+    check(|file| {
+        if file.path == "crates/larder/Cargo.toml" {
+            let reads = |line: &str| ["toml", "config", "clap"].iter().any(|name| line.starts_with(name));
+            return file.line(reads).map(|line| format!("{line}: settings come from the caller"));
+        }
+        let library = file.is("rs") && file.path.starts_with("crates/larder/src/");
+        let tests = ["/model/", "/simulation/", "/tests/"].iter().any(|part| file.path.contains(part));
+        let line = file.line(|line| line.contains("env::var"))?;
+        (library && !tests).then(|| format!("{line}: settings come from the caller"))
+    });
 }
 
 #[test]
@@ -302,6 +356,16 @@ fn imports(line: &str, driver: &str) -> bool {
     }) || line.trim_start().starts_with(&format!("use {driver}::"))
 }
 
+/// Whether a line of a script calls a command with a literal where its first key stands.
+fn names_a_key(line: &str) -> bool {
+    const WITHOUT_KEY: [&str; 3] = ["INFO", "XINFO", "TIME"];
+    line.match_indices("call('").any(|(at, start)| {
+        let mut words = line[at + start.len()..].splitn(2, "', ");
+        let command = words.next().unwrap_or_default();
+        words.next().is_some_and(|rest| rest.starts_with('\'')) && !WITHOUT_KEY.contains(&command)
+    })
+}
+
 /// `issue` or `#` before a number: the history of the work belongs in the history. A colour has more digits.
 fn names_a_ticket(line: &str) -> bool {
     let numbered = |at: usize| {
@@ -323,6 +387,14 @@ fn a_rule_sees_what_it_forbids_and_nothing_else() {
         ("use ::redis_test::X;", false),
     ] {
         assert_eq!(imports(line, "redis"), seen, "{line}");
+    }
+    for (line, seen) in [
+        ("redis.call('GET', KEYS[1])", false),
+        ("redis.pcall('GET', 'a key')", true),
+        ("redis.call('INFO', 'replication')", false),
+        ("call('XADD', log_key, 'MAXLEN')", false),
+    ] {
+        assert_eq!(names_a_key(line), seen, "{line}");
     }
     for (line, seen) in [
         (concat!("as issue ", "3 says"), true),

@@ -13,6 +13,7 @@ mod document;
 mod epochs;
 mod expire;
 mod failover;
+mod handles;
 mod history;
 mod hot;
 mod local;
