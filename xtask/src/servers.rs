@@ -5,8 +5,8 @@ use std::{env, process::Command};
 /// One program the tests start, and how it is had.
 pub(crate) struct Need {
     name: &'static str,
-    /// Another server at this address does instead.
-    instead: &'static str,
+    /// Another server, at the address in this variable, does instead.
+    instead: Option<&'static str>,
     found: fn() -> Option<String>,
     /// Packages by package manager; of the words between bars the first that exists is taken.
     packages: [(&'static str, &'static str); 4],
@@ -14,13 +14,13 @@ pub(crate) struct Need {
 
 pub(crate) const REDIS: Need = Need {
     name: "redis-server",
-    instead: "LARDER_TEST_REDIS",
+    instead: Some("LARDER_TEST_REDIS"),
     found: || first_line("redis-server", &["--version"]),
     packages: [("apt-get", "redis-server"), ("dnf", "redis"), ("pacman", "redis"), ("brew", "redis")],
 };
 pub(crate) const JAVA: Need = Need {
     name: "a Java development kit, 17 or newer",
-    instead: "LARDER_TEST_MONGO",
+    instead: Some("LARDER_TEST_MONGO"),
     found: || first_line("javac", &["-version"]).filter(|line| java_release(line) >= Some(17)),
     packages: [
         ("apt-get", "openjdk-21-jdk-headless|openjdk-17-jdk-headless"),
@@ -31,16 +31,24 @@ pub(crate) const JAVA: Need = Need {
 };
 pub(crate) const MAVEN: Need = Need {
     name: "mvn",
-    instead: "LARDER_TEST_MONGO",
+    instead: Some("LARDER_TEST_MONGO"),
     found: || first_line("mvn", &["--version"]),
     packages: [("apt-get", "maven"), ("dnf", "maven"), ("pacman", "maven"), ("brew", "maven")],
+};
+
+/// The tests type what the README tells to type.
+pub(crate) const CURL: Need = Need {
+    name: "curl",
+    instead: None,
+    found: || first_line("curl", &["--version"]),
+    packages: [("apt-get", "curl"), ("dnf", "curl"), ("pacman", "curl"), ("brew", "curl")],
 };
 
 /// What a test run needs. A `mongod` of one's own makes Java and Maven unnecessary.
 pub(crate) fn for_tests() -> Vec<Need> {
     match first_line("mongod", &["--version"]) {
-        Some(_) => vec![REDIS],
-        None => vec![REDIS, JAVA, MAVEN],
+        Some(_) => vec![REDIS, CURL],
+        None => vec![REDIS, CURL, JAVA, MAVEN],
     }
 }
 
@@ -55,11 +63,12 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>, String> {
 
 impl Need {
     fn state(&self) -> Option<String> {
-        match env::var(self.instead) {
-            Ok(address) => {
-                Some(format!("{} for {}: {}", self.instead, self.name, without_password(&address)))
+        let other = self.instead.and_then(|variable| Some((variable, env::var(variable).ok()?)));
+        match other {
+            Some((variable, address)) => {
+                Some(format!("{variable} for {}: {}", self.name, without_password(&address)))
             }
-            Err(_) => (self.found)(),
+            None => (self.found)(),
         }
     }
 }
@@ -68,7 +77,9 @@ fn install(missing: &[&Need]) -> Result<(), String> {
     let names = missing.iter().map(|need| need.name).collect::<Vec<_>>().join(", ");
     let manager = ["apt-get", "dnf", "pacman", "brew"].into_iter().find(|name| on_path(name));
     let Some(manager) = manager else {
-        return Err(format!("missing: {names}; install them, or set {}", missing[0].instead));
+        let or_set = missing.iter().find_map(|need| need.instead);
+        let or_set = or_set.map(|variable| format!(", or set {variable}")).unwrap_or_default();
+        return Err(format!("missing: {names}; install them{or_set}"));
     };
     let packages: Vec<&str> = missing
         .iter()

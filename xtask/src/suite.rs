@@ -18,6 +18,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<(), String> {
     let began = Instant::now();
     if filter.is_none() {
         // Before anything that takes long.
+        add_tools();
         require_tools(has)?;
     }
     println!("== servers");
@@ -48,8 +49,15 @@ pub(crate) fn test(filter: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// Whether format and lints can be checked: the compiler alone may not bring their tools. A run without them would pass as a
-/// whole one.
+/// The compiler alone may not bring what checks format and lints; rustup does, if it is there.
+fn add_tools() {
+    if !has("fmt") || !has("clippy") {
+        // What it could not add is named afterwards.
+        let _ = Command::new("rustup").args(["component", "add", "rustfmt", "clippy"]).status();
+    }
+}
+
+/// Whether format and lints can be checked. A run without them would pass as a whole one.
 fn require_tools(has: impl Fn(&str) -> bool) -> Result<(), String> {
     let missing: Vec<&str> = [("fmt", "rustfmt"), ("clippy", "clippy")]
         .into_iter()
