@@ -1,5 +1,8 @@
 //! Nodes that share a Redis.
 
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
 use larder_testkit::{eventually, mongo, redis};
 
 use crate::{ITEMS, Larder, larder::PATIENCE};
@@ -113,6 +116,46 @@ async fn without_redis_every_request_is_answered_all_the_same() {
     eventually("documents are shared again", PATIENCE, || async {
         larder.get("/v1/items/2").await;
         larder.get("/v1/_explain/items/2").await.json()["shared"]["state"] == "document"
+    })
+    .await;
+}
+
+/// Each request may wait for Redis twice, a quarter of a second each time; the rest is what a busy machine may add.
+const LONGEST: Duration = Duration::from_millis(1_500);
+/// Two seconds after Redis answers again it is used again; the rest is what a busy machine may add.
+const BACK: Duration = Duration::from_millis(3_000);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_hangs_every_request_among_many_is_answered_soon_and_documents_are_shared_two_seconds_after_it()
+ {
+    let server = redis::Server::start(&redis::Options::default());
+    let (larder, other) = two_nodes(&server.url()).await;
+    larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
+    larder.get("/v1/items/1").await;
+
+    server.freeze();
+    let frozen = Instant::now();
+    let clients = (1..17).map(async |client| {
+        let mut requests = 0;
+        while frozen.elapsed() < Duration::from_secs(3) {
+            let (id, status) = if requests % 2 == 0 { (1, 200) } else { (1_000 * client + requests, 404) };
+            let begun = Instant::now();
+            let answer = larder.get(&format!("/v1/items/{id}")).await;
+            assert_eq!(answer.status, status, "{answer:?}");
+            assert!(begun.elapsed() < LONGEST, "it took {:?}: {answer:?}", begun.elapsed());
+            requests += 1;
+        }
+        requests
+    });
+    let requests: u64 = join_all(clients).await.into_iter().sum();
+    // Had each one cost a deadline, there would be two hundred.
+    assert!(requests > 600, "{requests} requests: the breaker never opened");
+
+    server.thaw();
+    eventually("what one node loads is shared with the other again", BACK, || async {
+        // Nobody has asked for it before.
+        larder.get("/v1/items/0").await;
+        other.get("/v1/_explain/items/0").await.json()["shared"]["state"] == "known to be absent"
     })
     .await;
 }

@@ -25,6 +25,8 @@ const KEY: &str = "k";
 /// The deadline of one call to Redis, and what a busy machine may add to it.
 const DEADLINE: Duration = Duration::from_millis(250);
 const SLACK: Duration = Duration::from_millis(500);
+/// How soon a Redis that answers again is asked again.
+const BACK: Duration = Duration::from_secs(2);
 
 async fn node(url: &str) -> Cache<String, u64> {
     let redis = Redis::connect(url).await.unwrap();
@@ -155,10 +157,54 @@ async fn a_hung_redis_costs_a_read_its_deadline_and_soon_nothing() {
         assert!(frozen.elapsed() < Duration::from_secs(20), "the breaker never opened");
     }
     server.thaw();
-    eventually("hits are back", Duration::from_secs(5), || async {
+    eventually("hits are back", BACK + SLACK, || async {
         served(&cache, KEY, &origin).await == Served::Shared
     })
     .await;
+}
+
+/// Many at a time, each at a key of its own now and then and else at one that all read: whoever waits for another one's look-up
+/// waits no longer than that one.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_redis_hangs_no_reader_among_many_waits_longer_than_alone_and_hits_are_back_two_seconds_after_it()
+ {
+    let server = Server::start(&Options::default());
+    let cache = node(&server.url()).await;
+    let origin = Origin::open(1);
+    served(&cache, KEY, &origin).await;
+    server.freeze();
+    let frozen = Instant::now();
+    let readers: Vec<_> = (0..32)
+        .map(|reader| {
+            let (cache, origin) = (cache.clone(), origin.clone());
+            tokio::spawn(async move {
+                let (mut reads, mut slowest) = (0, Duration::ZERO);
+                while frozen.elapsed() < Duration::from_secs(3) {
+                    let key = if reads % 4 == 0 { format!("{reader} {reads}") } else { KEY.to_owned() };
+                    let begun = Instant::now();
+                    assert_eq!(served(&cache, &key, &origin).await, Served::Source);
+                    slowest = slowest.max(begun.elapsed());
+                    reads += 1;
+                    tokio::task::yield_now().await;
+                }
+                (reads, slowest)
+            })
+        })
+        .collect();
+    let mut all = 0;
+    for reader in readers {
+        let (reads, slowest) = reader.await.unwrap();
+        assert!(slowest < 2 * DEADLINE + SLACK, "of {reads} reads one took {slowest:?}");
+        all += reads;
+    }
+    // Had each read cost a deadline, there would be a few hundred.
+    assert!(all > 2_000, "{all} reads: the breaker never opened");
+    server.thaw();
+    eventually("hits are back", BACK + SLACK, || async {
+        served(&cache, KEY, &origin).await == Served::Shared
+    })
+    .await;
+    assert_eq!(cache.stats().read_errors, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
