@@ -110,9 +110,9 @@ pub(crate) struct PurgeArgs {
     /// Everything in the collection.
     #[arg(long)]
     pub all: bool,
-    /// Make the documents of --key, --pattern or --all stale instead, for as long as the collection's stale windows say. With
-    /// --all it looks through all keys in Redis.
-    #[arg(long, conflicts_with = "tags")]
+    /// Make them stale instead, for as long as the collection's stale windows say. With --tag and --all it looks through all keys
+    /// in Redis, too.
+    #[arg(long)]
     pub soft: bool,
 }
 

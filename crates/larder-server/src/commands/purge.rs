@@ -59,11 +59,16 @@ async fn purge(config: &Config, args: &PurgeArgs) -> Result<String> {
     if !ids.is_empty() {
         tell(format!("keys     {}{made}", ids.len()));
     }
-    for tag in &args.tags {
-        cache.invalidate_tag(tag).await?;
+    if args.soft {
+        let tags: Vec<&str> = args.tags.iter().map(String::as_str).collect();
+        cache.expire_tags(&tags).await?;
+    } else {
+        for tag in &args.tags {
+            cache.invalidate_tag(tag).await?;
+        }
     }
     if !args.tags.is_empty() {
-        tell(format!("tags     {}", args.tags.len()));
+        tell(format!("tags     {}{made}", args.tags.len()));
     }
     if let Some(pattern) = &args.pattern {
         let matched = match args.soft {

@@ -77,6 +77,10 @@ pub(crate) struct TagStamp {
 }
 
 impl TagStamp {
+    pub(crate) fn is_of(&self, cell: &Arc<TagCell>) -> bool {
+        Arc::ptr_eq(&self.cell, cell)
+    }
+
     pub(crate) fn is_current(&self) -> bool {
         self.cell.purged.load(Ordering::Acquire) <= self.seq
     }

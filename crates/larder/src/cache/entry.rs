@@ -223,6 +223,21 @@ impl Slot {
     }
 }
 
+/// As many of the first bytes of a slot as tell the tags of its value.
+pub(crate) const TAGS_END: usize = HEADER_BYTES + MAX_TAGS * 8;
+
+/// The tags of the value that begins like this; none for whatever else stands in a slot. The checksum, which covers the whole, is not
+/// looked at.
+pub(crate) fn tags_of(begins: &[u8]) -> Vec<u64> {
+    match begins {
+        [MAGIC, KIND_PRESENT | KIND_ABSENT, ..] if begins.len() >= HEADER_BYTES => {
+            let tags = begins[HEADER_BYTES..].as_chunks::<8>().0.iter().map(|tag| u64::from_le_bytes(*tag));
+            tags.take(usize::from(begins[HEADER_BYTES - 1])).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// What makes the value in a slot stale where it lies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expired {
@@ -360,6 +375,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_back(envelope in envelope(), compress_above in proptest::option::of(0_usize..2_000)) {
             let bytes = Bytes::from(envelope.encode(compress_above));
+            prop_assert_eq!(&tags_of(&bytes[..bytes.len().min(TAGS_END)]), &envelope.tags);
             prop_assert_eq!(Slot::decode(&bytes, MAX_BYTES).unwrap(), Slot::Value(envelope));
         }
 
@@ -417,7 +433,7 @@ mod tests {
             // With our own first bytes, so that the rest of the reader is reached.
             for kind in [KIND_LEASE, KIND_PRESENT, KIND_ABSENT] {
                 let ours = [&[MAGIC, kind], &bytes[..]].concat();
-                let _ = Slot::decode(&Bytes::from(ours), MAX_BYTES);
+                let _ = (tags_of(&ours), Slot::decode(&Bytes::from(ours), MAX_BYTES));
             }
         }
 

@@ -6,7 +6,7 @@ use super::{
     Token,
     behind::Letter,
     coherence::Position,
-    entry::{Envelope, HEADER_BYTES, Slot, TOMBSTONE, settled_header},
+    entry::{Envelope, HEADER_BYTES, Slot, TAGS_END, TOMBSTONE, settled_header, tags_of},
     event::{Event, Message, decode_message, epoch_text},
 };
 use crate::ErrorKind;
@@ -32,6 +32,7 @@ fn slot(bytes: &Bytes) {
                 assert_eq!(Slot::decode(&again, payload_bytes).ok(), Some(Slot::Value(envelope.clone())));
             }
             assert!(envelope.age_ms(u64::MAX) <= envelope.life.keep_ms());
+            assert_eq!(tags_of(&bytes[..bytes.len().min(TAGS_END)]), envelope.tags);
         }
         Ok(Slot::Lease(lease)) => assert_eq!(lease.as_bytes(), bytes),
         Ok(Slot::Blocked) => assert!(bytes.starts_with(&TOMBSTONE)),

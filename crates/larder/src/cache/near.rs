@@ -9,7 +9,7 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Map};
 use crate::{
     cache::{
         MissReason, Read, Served, TierState,
-        coherence::{Coherence, Stamp, TagStamp},
+        coherence::{Coherence, Stamp, TagCell, TagStamp},
         entry::{Freshness, Lifetime},
         gone::Gone,
     },
@@ -61,6 +61,12 @@ impl<V> NearEntry<V> {
     #[inline]
     fn are_tags_current(&self) -> bool {
         self.tags.as_deref().is_none_or(|tags| tags.iter().all(TagStamp::is_current))
+    }
+
+    /// Whether it belongs to one of these tags.
+    pub(crate) fn has_tag(&self, cells: &[Arc<TagCell>]) -> bool {
+        let is_one = |tag: &TagStamp| cells.iter().any(|cell| tag.is_of(cell));
+        self.tags.as_deref().is_some_and(|tags| tags.iter().any(is_one))
     }
 
     /// Why it is not current any more: its key was invalidated, or something that it belongs to was purged.
@@ -204,10 +210,10 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
         self.map.remove(key);
     }
 
-    /// The keys of all copies that are here now and stay. Clones each of them.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = K> + '_ {
+    /// All copies that are here now and stay, and their keys. Clones each of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (K, NearEntry<V>)> + '_ {
         step();
-        self.map.iter().map(|(key, _)| key)
+        self.map.iter()
     }
 
     pub(crate) fn len(&self) -> usize {

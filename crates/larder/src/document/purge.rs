@@ -54,6 +54,16 @@ impl Collection {
         self.cache().expire_pattern(pattern).await
     }
 
+    /// Makes every cached document with one of these tags stale instead, and returns how many that were. Looks through all of
+    /// them, unlike [`invalidate_tag`](Self::invalidate_tag).
+    ///
+    /// # Errors
+    /// As [`Cache::expire_tags`](crate::Cache::expire_tags).
+    pub async fn expire_tags(&self, tags: &[&str]) -> Result<u64> {
+        self.partials.iter().for_each(|partial| partial.forget_matching("*"));
+        self.cache().expire_tags(tags).await
+    }
+
     /// Makes every tier forget every document of the collection, on all nodes.
     ///
     /// # Errors

@@ -28,20 +28,26 @@ fn revalidating() -> Policy {
 #[derive(Clone, Copy, Debug)]
 enum Soft {
     Key,
+    Tag,
     Pattern,
     All,
 }
 
 impl Soft {
-    const ALL: [Self; 3] = [Self::Key, Self::Pattern, Self::All];
+    const ALL: [Self; 4] = [Self::Key, Self::Tag, Self::Pattern, Self::All];
 
     async fn purge(self, cache: &Cache<String, u64>) {
         match self {
             Self::Key => drop(cache.expire(&[KEY]).await.unwrap()),
+            Self::Tag => drop(cache.expire_tags(&["other", "tag"]).await.unwrap()),
             Self::Pattern => drop(cache.expire_pattern("[j-l]").await.unwrap()),
             Self::All => drop(cache.expire_pattern("*").await.unwrap()),
         }
     }
+}
+
+async fn tagged(setup: &Setup) -> Cache<String, u64> {
+    setup.builder(revalidating()).await.tags(|_, _| vec!["tag".to_owned()]).build().unwrap()
 }
 
 fn ways() -> impl Iterator<Item = (Backend, Soft)> {
@@ -61,7 +67,7 @@ async fn seen(cache: &Cache<String, u64>, origin: &Origin) -> (u64, bool) {
 async fn readers_get_the_stale_value_while_it_is_loaded_anew() {
     for (backend, soft) in ways() {
         let setup = Setup::new(backend);
-        let cache = setup.node(revalidating()).await;
+        let cache = tagged(&setup).await;
         let origin = Origin::held(1);
         origin.let_go(1);
         assert_eq!(seen(&cache, &origin).await, (1, false));
@@ -127,7 +133,7 @@ async fn a_node_that_does_nothing_else_leaves_the_stale_value_too() {
 async fn a_load_from_before_fills_nothing() {
     for (backend, soft) in ways() {
         let setup = Setup::new(backend);
-        let cache = setup.node(revalidating()).await;
+        let cache = tagged(&setup).await;
         let origin = Origin::held(1);
         let load = || {
             let (cache, load) = (cache.clone(), origin.loader());

@@ -26,7 +26,8 @@ const AT_ONCE: usize = 20_000;
 
 async fn node(cluster: &Cluster) -> Cache<String, u64> {
     let redis = Redis::connect(cluster.url().as_str()).await.unwrap();
-    Cache::builder(NAME).policy(lasting()).redis(&redis).build().unwrap()
+    let policy = lasting().stale_if_error(Duration::from_secs(60));
+    Cache::builder(NAME).policy(policy).redis(&redis).build().unwrap()
 }
 
 fn key(number: usize) -> String {
@@ -51,11 +52,11 @@ fn slots_of(server: &Server) -> Vec<String> {
     keys.iter().filter_map(Reply::text).map(str::to_owned).collect()
 }
 
-/// Fills the server with keys that are nobody's, under the hash tag of the first shard.
-fn settle_strangers(server: &Server) {
+/// Fills the server of a shard with keys that are nobody's.
+fn settle_strangers(server: &Server, shard: &str) {
     let strangers = "for i = 1, ARGV[1] do redis.call('SET', KEYS[1] .. i, '') end";
     for some in 0..STRANGERS / AT_ONCE {
-        let prefix = format!("{}stranger:{some}:", shard(0));
+        let prefix = format!("{shard}stranger:{some}:");
         assert_eq!(server.ask(&["EVAL", strangers, "1", &prefix, &AT_ONCE.to_string()]), Reply::Nil);
     }
 }
@@ -78,7 +79,7 @@ async fn a_pattern_misses_no_key_of_a_shard_that_moves_while_it_is_looked_for() 
     let (first, _) = cluster.place_of(&shard(0));
     let mut places = (0..16).map(|number| cluster.place_of(&shard(number)));
     let (last, slot) = places.rfind(|(place, _)| *place != first).expect("there are three servers");
-    block_in_place(|| settle_strangers(&cluster.primaries()[first]));
+    block_in_place(|| settle_strangers(&cluster.primaries()[first], &shard(0)));
 
     origin.write(2);
     let purge = tokio::spawn({
@@ -111,6 +112,48 @@ async fn a_pattern_misses_no_key_of_a_shard_that_moves_while_it_is_looked_for() 
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_from_before_a_pattern_fills_nothing_where_was_looked_already() {
+    let cluster = Cluster::start(3, false);
+    let (a, b) = (node(&cluster).await, node(&cluster).await);
+    // The servers are looked through in the order of their first shards.
+    let places: Vec<usize> = (0..16).map(|number| cluster.place_of(&shard(number)).0).collect();
+    let first = places[0];
+    let second = *places.iter().find(|place| **place != first).expect("there are three servers");
+    let number = places.iter().position(|place| ![first, second].contains(place)).expect("there is a third");
+    let last = places[number];
+    block_in_place(|| settle_strangers(&cluster.primaries()[last], &shard(number as u16)));
+    let mut key = String::new();
+    for number in 0..KEYS {
+        key = format!("k{number}");
+        let slot = a.explain(&key).await.slot_key.expect("there is a Redis");
+        if cluster.place_of(&slot).0 == first {
+            break;
+        }
+    }
+    let slow = Origin::held(1);
+    let reader = tokio::spawn({
+        let (b, key, load) = (b.clone(), key.clone(), slow.loader());
+        async move { b.get_with(&key, load).await }
+    });
+    slow.until_reading(1).await;
+    // The lease would be found, and the fill refused for want of it.
+    let purge = tokio::spawn({
+        let a = a.clone();
+        async move { a.expire_tags(&["none"]).await }
+    });
+    let server = |place: usize| &cluster.primaries()[place];
+    eventually("the last server is looked through", Duration::from_secs(10), || async {
+        scans(server(last)) > 0
+    })
+    .await;
+    assert!(!purge.is_finished());
+    slow.let_go(1);
+    reader.await.unwrap().unwrap();
+    assert_eq!(slots_of(server(first)), [""; 0], "the load began before the purge");
+    assert_eq!(purge.await.unwrap().unwrap(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,6 +243,50 @@ async fn without_redis_a_pattern_takes_the_parts_of_documents_along() {
         for (one, is_loaded) in [("a:1", true), ("b:1", false)] {
             let read = things.read_partial("card", &id(one), &ReadOptions::default()).await.unwrap();
             assert_eq!(read.served == Served::Source, is_loaded, "{one}, softly: {softly}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_soft_purge_of_tags_makes_their_entries_stale_and_nothing_else() {
+    for (backend, near) in
+        [(Backend::Memory, true), (Backend::Redis, true), (Backend::Cluster, true), (Backend::Redis, false)]
+    {
+        let setup = Setup::new(backend);
+        let node = async || {
+            let policy = lasting().stale_if_error(Duration::from_secs(60));
+            let builder =
+                setup.builder(policy).await.tags(|key: &String, _| vec![key[..1].to_owned(), "all".into()]);
+            if near { builder.build() } else { builder.near_capacity(0).build() }.unwrap()
+        };
+        let (a, b) = (node().await, node().await);
+        let origin = Origin::open(1);
+        for key in ["a:1", "a:2", "b:1", "c:1"] {
+            a.get_with(key, origin.loader()).await.unwrap();
+            b.get_with(key, origin.loader()).await.unwrap();
+        }
+        let what = format!("{backend:?}, near tier: {near}");
+        assert_eq!(a.expire_tags(&["a", "c"]).await.unwrap(), 3, "{what}");
+        assert_eq!(a.expire_tags(&["none"]).await.unwrap(), 0, "{what}");
+        assert_eq!(a.expire_tags(&[]).await.unwrap(), 0, "{what}");
+        let nodes: &[_] = if backend == Backend::Memory { &[&a] } else { &[&a, &b] };
+        for (node, (key, is_stale)) in nodes.iter().flat_map(|node| {
+            [("a:1", true), ("a:2", true), ("b:1", false), ("c:1", true)].map(|expected| (node, expected))
+        }) {
+            let fails = || async { Err(Error::new(ErrorKind::Source, "away")) };
+            eventually("the node has heard", Duration::from_secs(10), || async {
+                let read = node.read_with(key, &ReadOptions::default(), fails).await.unwrap();
+                assert_eq!(read.value.as_deref(), Some(&1), "{what}: {key}");
+                assert!(is_stale || !read.stale, "{what}: {key}");
+                read.stale == is_stale
+            })
+            .await;
+        }
+        // A hard purge takes what a soft one has left.
+        a.invalidate_tag("all").await.unwrap();
+        origin.write(2);
+        for key in ["a:1", "b:1"] {
+            assert_eq!(a.get_with(key, origin.loader()).await.unwrap().as_deref(), Some(&2), "{what}: {key}");
         }
     }
 }

@@ -193,7 +193,7 @@ pub(super) fn insert_purge(paths: &mut Map<String, Value>, app: &App, role: Role
             "all": { "type": "boolean", "default": false },
             "mode": {
                 "enum": ["hard", "soft"], "default": "hard",
-                "description": "soft, not with tags: readers get the stale document while it is loaded anew.",
+                "description": "soft: readers get the stale document while it is loaded anew.",
             },
         },
     });

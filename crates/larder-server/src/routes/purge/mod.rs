@@ -45,8 +45,13 @@ pub(crate) async fn run(app: &App, head: &Parts, incoming: Incoming) -> Result<A
         (false, true) => collection.expire(&ids).await.map_err(refuse_soft)?,
         (false, false) => collection.invalidate_many(&ids).await?,
     };
-    for tag in &order.tags {
-        tokens.extend(collection.invalidate_tag(tag).await?);
+    if order.soft {
+        let tags: Vec<&str> = order.tags.iter().map(String::as_str).collect();
+        collection.expire_tags(&tags).await.map_err(refuse_soft)?;
+    } else {
+        for tag in &order.tags {
+            tokens.extend(collection.invalidate_tag(tag).await?);
+        }
     }
     let matched = match &order.pattern {
         None => None,

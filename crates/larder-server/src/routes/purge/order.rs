@@ -68,11 +68,6 @@ fn check(order: &Order) -> Result<(), Refusal> {
     if order.keys.is_empty() && !is_broad {
         return Err(Refusal::invalid("keys", "nothing is named: give keys, tags, a pattern, or all = true"));
     }
-    if order.soft && !order.tags.is_empty() {
-        let detail = "\"soft\" is for keys, patterns and all: the purge of a tag leaves a mark that makes entries \
-                      worthless, and cannot make them stale";
-        return Err(Refusal::invalid("mode", detail));
-    }
     Ok(())
 }
 
@@ -139,7 +134,7 @@ mod tests {
             soft: false,
         };
         assert_eq!(read(body.as_bytes()).unwrap(), expected);
-        for named in [r#""keys":["a"]"#, r#""pattern":"a*""#, r#""all":true"#] {
+        for named in [r#""keys":["a"]"#, r#""tags":["t"]"#, r#""pattern":"a*""#, r#""all":true"#] {
             let body = format!(r#"{{"collection":"c",{named},"mode":"soft"}}"#);
             assert!(read(body.as_bytes()).unwrap().soft, "{body}");
         }
@@ -160,7 +155,6 @@ mod tests {
             (r#"{"collection":"c","patern":"a"}"#, 400, Some("patern")),
             (r#"{"collection":"c","all":"yes"}"#, 400, Some("all")),
             (r#"{"collection":"c","all":true,"mode":"warm"}"#, 400, Some("mode")),
-            (r#"{"collection":"c","all":true,"tags":["t"],"mode":"soft"}"#, 400, Some("mode")),
             (&many, 413, Some("keys")),
         ] {
             let refusal = read(body.as_bytes()).unwrap_err();

@@ -1,4 +1,4 @@
-//! Purging by pattern: every key whose text matches a glob, found by bounded steps on each primary, or in this process if that
+//! Purging by pattern, and softly by tag: every key whose text matches a glob, found by bounded steps on each primary, or in this process if that
 //! is all there is.
 
 mod glob;
@@ -21,6 +21,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         Cache,
+        coherence::tag_hash,
         event::Change,
         inner::Inner,
         invalidate::keys_change,
@@ -35,6 +36,14 @@ const MAX_PATTERN_BYTES: usize = 512;
 /// four seconds in all.
 const ROUNDS: usize = 20;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+
+/// What is to be found.
+#[derive(Clone, Copy)]
+pub(crate) struct Selection<'a> {
+    pattern: &'a str,
+    /// Only values with one of these tags, if there are any.
+    tags: &'a [u64],
+}
 
 /// What becomes of what is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +85,7 @@ where
     /// # Cancel safety
     /// What was not reached yet stays when the future is dropped.
     pub async fn invalidate_pattern(&self, pattern: &str) -> Result<u64> {
-        self.inner.purge_pattern(pattern, Manner::Hard).await
+        self.inner.purge_matching(Selection { pattern, tags: &[] }, Manner::Hard).await
     }
 
     /// As [`invalidate_pattern`](Self::invalidate_pattern), but makes what it finds stale where it lies, as
@@ -91,7 +100,41 @@ where
     /// # Cancel safety
     /// What was not reached yet stays when the future is dropped.
     pub async fn expire_pattern(&self, pattern: &str) -> Result<u64> {
-        self.inner.purge_pattern(pattern, Manner::Soft).await
+        self.inner.purge_matching(Selection { pattern, tags: &[] }, Manner::Soft).await
+    }
+
+    /// Makes every entry with one of these tags stale where it lies, as [`expire`](Self::expire) does with single keys, and returns
+    /// how many that were. No load that began before makes one of them fresh again.
+    ///
+    /// Unlike [`invalidate_tag`](Self::invalidate_tag) it has to find the entries: it looks through all keys, as
+    /// [`expire_pattern`](Self::expire_pattern) does, and reads the tags of each. Every node forgets its near copies for it, the
+    /// others of the cache too. For tags that are purged often, `invalidate_tag` is the one.
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// # async fn example() -> larder::Result<()> {
+    /// let policy = larder::Policy::ttl(Duration::from_secs(60)).stale_while_revalidate(Duration::from_secs(60));
+    /// let teas = larder::Cache::<u64, String>::builder("teas").policy(policy).tags(|_, _| vec!["tea".into()]).build()?;
+    /// teas.get_with(&7, || async { Ok(Some("green".to_owned())) }).await?;
+    /// assert_eq!(teas.expire_tags(&["tea"]).await?, 1);
+    /// // The reader does not wait for the load behind it.
+    /// let tea = teas.get_with(&7, || async { Ok(Some("black".to_owned())) }).await?;
+    /// assert_eq!(tea.unwrap().as_str(), "green");
+    /// # Ok(()) }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(example()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`expire_pattern`](Self::expire_pattern). Without tags nothing is done.
+    /// # Cancel safety
+    /// What was not reached yet stays when the future is dropped.
+    pub async fn expire_tags(&self, tags: &[&str]) -> Result<u64> {
+        let tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
+        match tags.is_empty() {
+            true => Ok(0),
+            false => self.inner.purge_matching(Selection { pattern: "*", tags: &tags }, Manner::Soft).await,
+        }
     }
 }
 
@@ -104,7 +147,12 @@ where
     /// made stale.
     /// What is filled meanwhile comes from loads that began after. In the end every near copy is forgotten again: one may
     /// have been made of a value that was evicted before it was found.
-    pub(crate) async fn purge_pattern(self: &Arc<Self>, pattern: &str, manner: Manner) -> Result<u64> {
+    pub(crate) async fn purge_matching(
+        self: &Arc<Self>,
+        selection: Selection<'_>,
+        manner: Manner,
+    ) -> Result<u64> {
+        let Selection { pattern, tags } = selection;
         if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
             return Err(Error::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes")));
         }
@@ -112,10 +160,11 @@ where
             self.require_stale_windows()?;
         }
         let purged = match &self.shared {
+            None if !tags.is_empty() => self.expire_near_tagged(tags),
             None => self.purge_near(pattern, manner),
             Some(shared) => {
                 self.refuse_fills(shared).await?;
-                let purged = self.purge_shards(shared, pattern, manner).await?;
+                let purged = self.purge_shards(shared, selection, manner).await?;
                 self.refuse_fills(shared).await?;
                 purged
             }
@@ -131,12 +180,12 @@ where
     }
 
     /// Goes through all shards, and again through those that were on the move meanwhile.
-    async fn purge_shards(&self, shared: &Shared, pattern: &str, manner: Manner) -> Result<u64> {
+    async fn purge_shards(&self, shared: &Shared, selection: Selection<'_>, manner: Manner) -> Result<u64> {
         let mut left: BTreeSet<u16> = (0..self.coherence.shards()).collect();
         let (mut purged, mut pause) = (0, PAUSE.0);
         for _ in 0..ROUNDS {
             for ground in shared.grounds(&left)? {
-                let (found, seen) = self.purge_ground(shared, ground, &left, (pattern, manner)).await?;
+                let (found, seen) = self.purge_ground(shared, ground, &left, (selection, manner)).await?;
                 purged += found;
                 left.retain(|shard| !seen.contains(shard));
             }
@@ -162,19 +211,19 @@ where
         shared: &Shared,
         mut ground: Ground,
         left: &BTreeSet<u16>,
-        (pattern, manner): (&str, Manner),
+        (selection, manner): (Selection<'_>, Manner),
     ) -> Result<(u64, BTreeSet<u16>)> {
         let mut purged = 0;
         let mut seen: BTreeSet<u16> = ground.shards.iter().copied().collect();
         for kind in shared.kinds() {
             loop {
-                let Some(found) = shared.scan(&mut ground, kind, pattern).await? else {
+                let Some(found) = shared.scan(&mut ground, kind, selection.pattern).await? else {
                     return Ok((purged, BTreeSet::new()));
                 };
                 found.missed.iter().for_each(|shard| {
                     seen.remove(shard);
                 });
-                purged += self.purge_found(shared, found.texts, left, manner).await?;
+                purged += self.purge_found(shared, found.texts, left, (selection, manner)).await?;
                 if found.is_last {
                     break;
                 }
@@ -188,19 +237,22 @@ where
         shared: &Shared,
         texts: BTreeSet<String>,
         left: &BTreeSet<u16>,
-        manner: Manner,
+        (selection, manner): (Selection<'_>, Manner),
     ) -> Result<u64> {
-        let (mut by_shard, mut purged) = (BTreeMap::<u16, Vec<String>>::new(), 0);
+        let mut by_shard = BTreeMap::<u16, Vec<String>>::new();
         for text in texts {
             let shards: Vec<u16> = shared.shards_of(&text).collect();
             if !shards.iter().any(|shard| left.contains(shard)) {
                 continue;
             }
-            purged += 1;
             for shard in shards {
                 by_shard.entry(shard).or_default().push(text.clone());
             }
         }
+        if !selection.tags.is_empty() {
+            shared.retain_tagged(&mut by_shard, selection.tags).await?;
+        }
+        let purged = by_shard.values().flatten().collect::<BTreeSet<_>>().len() as u64;
         match manner {
             Manner::Soft => self.expire_shared(shared, &by_shard).await.map(|_| purged),
             Manner::Hard => {

@@ -25,6 +25,21 @@ where
         purged
     }
 
+    /// Makes every near copy with one of these tags stale. What tags a load under way will have nobody knows: all of them
+    /// are cut off first, and what they bring is not kept.
+    pub(super) fn expire_near_tagged(&self, tags: &[u64]) -> u64 {
+        for key in self.flights.keys() {
+            self.flights.ground(&key, || {});
+        }
+        let cells: Vec<_> = tags.iter().map(|tag| self.coherence.watch_tag(0, *tag)).collect();
+        let is_one =
+            |(_, entry): &(K, NearEntry<V>)| entry.has_tag(&cells) && entry.is_current(&self.coherence);
+        let tagged: Vec<K> =
+            self.near.iter().flat_map(|near| near.all()).filter(is_one).map(|(key, _)| key).collect();
+        tagged.iter().for_each(|key| self.expire_near(&[key]));
+        tagged.len() as u64
+    }
+
     /// Forgets the copies of a part whose keys match. The whole, which shares what is known of the keys, is purged by itself.
     pub(crate) fn forget_matching(&self, pattern: &str) {
         for key in self.matching(pattern) {
@@ -40,7 +55,7 @@ where
     fn matching(&self, pattern: &str) -> Vec<K> {
         let is_match = |key: &K| glob::matches(pattern.as_bytes(), key.to_string().as_bytes());
         let mut keys: Vec<K> = self.flights.keys().into_iter().filter(is_match).collect();
-        keys.extend(self.near.iter().flat_map(|near| near.keys()).filter(is_match));
+        keys.extend(self.near.iter().flat_map(|near| near.all()).map(|(key, _)| key).filter(is_match));
         keys
     }
 }

@@ -1,10 +1,15 @@
 //! Going through the keys in Redis that match a pattern, shard by shard, wherever the shards are at the moment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use ::redis::Value;
 
 use crate::{
     Result,
-    cache::shared::{Shared, text_of},
+    cache::{
+        entry::{TAGS_END, tags_of},
+        shared::{Shared, is_wrong_type, text_of},
+    },
     redis::{Kind, Walk},
 };
 
@@ -43,6 +48,40 @@ impl Shared {
             absent: places.iter().map(|place| absent[*place].clone()).collect(),
         };
         Ok(self.redis().walks(&absent)?.into_iter().map(ground).collect())
+    }
+
+    /// Leaves those texts whose slots in their shard hold a value with one of these tags. Reads the head of each slot: one
+    /// round trip for each shard.
+    pub(super) async fn retain_tagged(
+        &self,
+        by_shard: &mut BTreeMap<u16, Vec<String>>,
+        tags: &[u64],
+    ) -> Result<()> {
+        for (shard, texts) in by_shard.iter_mut() {
+            let slots = texts.iter().flat_map(|text| self.kinds().iter().map(move |kind| (kind, text)));
+            let slots = slots
+                .map(|(kind, text)| self.space().slot(*shard, kind, text.as_bytes()))
+                .collect::<Result<Vec<_>>>()?;
+            let Some(first) = slots.first() else { continue };
+            let head = |slot: &Vec<u8>| {
+                let mut head = ::redis::cmd("GETRANGE");
+                head.arg(slot).arg(0).arg(TAGS_END - 1);
+                head
+            };
+            let heads = self.redis().pipeline(first, slots.iter().map(head).collect()).await?;
+            let is_tagged = |head: Result<Value>| match head {
+                Ok(head) => {
+                    Ok(tags_of(text_of(&head).unwrap_or_default()).iter().any(|tag| tags.contains(tag)))
+                }
+                Err(error) if is_wrong_type(&error) => Ok(false),
+                Err(error) => Err(error),
+            };
+            let tagged = heads.into_iter().map(is_tagged).collect::<Result<Vec<_>>>()?;
+            let mut tagged = tagged.chunks(self.kinds().len()).map(|kinds| kinds.contains(&true));
+            texts.retain(|_| tagged.next().unwrap_or(false));
+        }
+        by_shard.retain(|_, texts| !texts.is_empty());
+        Ok(())
     }
 
     /// One bounded step through the keys of a server. `None` if it is not the server any more that the ground was on.
