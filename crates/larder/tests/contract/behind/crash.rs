@@ -1,4 +1,4 @@
-//! Processes that are killed at every step. The database and the cache are in one Redis, which stays.
+//! Processes that are killed at every step. The database and the cache are in one Redis or one cluster, which stays.
 
 use std::{
     collections::BTreeMap,
@@ -61,7 +61,7 @@ impl Rows {
     }
 
     fn upsert(&self, key: &str, value: &str, version: u64) -> Result<()> {
-        let rows = format!("rows:{}", self.name);
+        let rows = rows(&self.name);
         let versions = format!("{rows}:versions");
         let command = ["EVAL", UPSERT, "2", &rows, &versions, key, value, &version.to_string()];
         // Once begun it is sent, also if the call is given up or the program ends meanwhile.
@@ -175,8 +175,18 @@ fn child(url: &str, name: &str, first: u64, step: &str, nth: u64) -> Child {
         .unwrap()
 }
 
+/// The key of the rows; that of their versions is on the same server of a cluster.
+fn rows(name: &str) -> String {
+    format!("{{rows:{name}}}")
+}
+
+/// Redis alone, and a cluster of three.
+fn urls() -> [String; 2] {
+    [larder_testkit::redis::single(), larder_testkit::redis::cluster()]
+}
+
 fn row(url: &str, name: &str, key: u64) -> Option<u64> {
-    ask(url, &["HGET", &format!("rows:{name}"), &key.to_string()]).text()?.parse().ok()
+    ask(url, &["HGET", &rows(name), &key.to_string()]).text()?.parse().ok()
 }
 
 struct Killed(Child);
@@ -242,53 +252,56 @@ impl History {
 /// A process that is suspended for longer than its lease, between reading a batch and writing it, and then goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_frozen_past_its_lease_does_not_undo_what_another_has_written() {
-    let url = larder_testkit::redis::single();
-    let name = Setup::new(Backend::Redis).name;
-    let mut frozen = Killed(child(&url, &name, 0, "freeze", 0));
-    let state = format!("/proc/{}/stat", frozen.0.id());
-    eventually("it stands still", Duration::from_secs(20), || async {
-        std::fs::read_to_string(&state).is_ok_and(|state| state.contains(") T "))
-    })
-    .await;
+    for url in urls() {
+        let name = Setup::new(Backend::Redis).name;
+        let mut frozen = Killed(child(&url, &name, 0, "freeze", 0));
+        let state = format!("/proc/{}/stat", frozen.0.id());
+        eventually("it stands still", Duration::from_secs(20), || async {
+            std::fs::read_to_string(&state).is_ok_and(|state| state.contains(") T "))
+        })
+        .await;
 
-    let survivor = writer(&url, &name, None).await;
-    for n in 0..KEYS {
-        survivor.put(&n.to_string(), &(100 + n)).await.unwrap();
-    }
-    survivor.behind().unwrap().flush().await.unwrap();
+        let survivor = writer(&url, &name, None).await;
+        for n in 0..KEYS {
+            survivor.put(&n.to_string(), &(100 + n)).await.unwrap();
+        }
+        survivor.behind().unwrap().flush().await.unwrap();
 
-    assert!(signal("CONT", frozen.0.id()));
-    assert!(frozen.0.wait().unwrap().success(), "it went on and ended by itself");
-    for n in 0..KEYS {
-        assert_eq!(row(&url, &name, n), Some(100 + n));
+        assert!(signal("CONT", frozen.0.id()));
+        assert!(frozen.0.wait().unwrap().success(), "it went on and ended by itself");
+        for n in 0..KEYS {
+            assert_eq!(row(&url, &name, n), Some(100 + n));
+        }
+        let late = ask(&url, &["HGET", &format!("{}:versions", rows(&name)), "late"]);
+        assert!(late.text().is_some(), "what it had read was sent, and was too late");
     }
-    let late = ask(&url, &["HGET", &format!("rows:{name}:versions"), "late"]);
-    assert!(late.text().is_some(), "what it had read was sent, and was too late");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_killed_while_it_writes_loses_nothing_that_was_acknowledged() {
-    let url = larder_testkit::redis::single();
-    let name = Setup::new(Backend::Redis).name;
-    let mut history = History::default();
-    for round in 0..10 {
-        history.run(&url, &name, "-", 0, 1 + round * 17 % 60);
-        if round % 3 == 0 {
-            history.check(&url, &name).await;
+    for url in urls() {
+        let name = Setup::new(Backend::Redis).name;
+        let mut history = History::default();
+        for round in 0..10 {
+            history.run(&url, &name, "-", 0, 1 + round * 17 % 60);
+            if round % 3 == 0 {
+                history.check(&url, &name).await;
+            }
         }
+        history.check(&url, &name).await;
     }
-    history.check(&url, &name).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_at_any_step_of_a_batch_loses_nothing_that_was_acknowledged() {
-    let url = larder_testkit::redis::single();
-    let name = Setup::new(Backend::Redis).name;
-    let mut history = History::default();
-    for step in ["before", "between", "after"] {
-        for nth in [0, 1, 4] {
-            history.run(&url, &name, step, nth, 2_000);
-            history.check(&url, &name).await;
+    for url in urls() {
+        let name = Setup::new(Backend::Redis).name;
+        let mut history = History::default();
+        for step in ["before", "between", "after"] {
+            for nth in [0, 1, 4] {
+                history.run(&url, &name, step, nth, 2_000);
+                history.check(&url, &name).await;
+            }
         }
     }
 }
