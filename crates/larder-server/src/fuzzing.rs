@@ -5,20 +5,21 @@
 pub use crate::{
     config::fuzzing::config,
     import::fuzzing::{declare, import_array, import_lines, import_table},
-    routes::fuzzing::{headers, query_string, target},
+    routes::fuzzing::{headers, purge, query_string, target},
 };
 
 #[cfg(test)]
 mod tests {
     use larder_testkit::seeds::{self, Property};
 
-    const TARGETS: [(&str, Property); 8] = [
+    const TARGETS: [(&str, Property); 9] = [
         ("config", super::config),
         ("declare", super::declare),
         ("headers", super::headers),
         ("import_array", super::import_array),
         ("import_lines", super::import_lines),
         ("import_table", super::import_table),
+        ("purge", super::purge),
         ("query_string", super::query_string),
         ("target", super::target),
     ];

@@ -9,6 +9,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{
     conditional::{self, Tags},
     list, parameters,
+    purge::order,
     target::{self, Target},
 };
 
@@ -53,6 +54,28 @@ pub fn headers(data: &[u8]) {
         Ok(None) => panic!("a header that is there was not seen"),
         Err(_) => assert!(is_star.is_err()),
     }
+}
+
+/// An order that is understood is understood as the same again when it is written anew, and names what it is about.
+pub fn purge(data: &[u8]) {
+    let Ok(order) = order::read(data) else { return };
+    assert!(!order.collection.is_empty());
+    assert!(
+        order.all || order.pattern.is_some() || !order.keys.is_empty() || !order.tags.is_empty(),
+        "{order:?}"
+    );
+    let mut members = serde_json::json!({
+        "collection": order.collection,
+        "keys": order.keys,
+        "tags": order.tags,
+        "all": order.all,
+        "mode": if order.soft { "soft" } else { "hard" },
+    });
+    if let Some(pattern) = &order.pattern {
+        members["pattern"] = pattern.as_str().into();
+    }
+    let again = order::read(members.to_string().as_bytes());
+    assert_eq!(again.ok(), Some(order));
 }
 
 /// A path is put together again from what it means, and a name survives the way through a path.

@@ -1,6 +1,6 @@
 //! `POST /v1/_purge`: makes the caches forget documents that were changed past Larder.
 
-mod order;
+pub(super) mod order;
 
 use hyper::{StatusCode, body::Incoming, http::request::Parts};
 use larder::{Error, document::Id};

@@ -14,22 +14,22 @@ const MEMBERS: [&str; 6] = ["collection", "keys", "tags", "pattern", "all", "mod
 
 /// A checked order, but for its keys, which only the collection can read.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Order {
-    pub(super) collection: String,
+pub(in crate::routes) struct Order {
+    pub(in crate::routes) collection: String,
     /// Ids in the form that they have in URLs.
-    pub(super) keys: Vec<String>,
-    pub(super) tags: Vec<String>,
-    pub(super) pattern: Option<String>,
-    pub(super) all: bool,
+    pub(in crate::routes) keys: Vec<String>,
+    pub(in crate::routes) tags: Vec<String>,
+    pub(in crate::routes) pattern: Option<String>,
+    pub(in crate::routes) all: bool,
     /// What is cached becomes stale instead of going.
-    pub(super) soft: bool,
+    pub(in crate::routes) soft: bool,
 }
 
 /// Reads a body.
 ///
 /// # Errors
 /// 400 naming the member that is wrong, 413 for too many keys or tags.
-pub(super) fn read(body: &[u8]) -> Result<Order, Refusal> {
+pub(in crate::routes) fn read(body: &[u8]) -> Result<Order, Refusal> {
     let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
         let detail = format!("must be a JSON object: {error}");
         Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", detail)
