@@ -1,5 +1,5 @@
-//! Purging by pattern, and softly by tag: every key whose text matches a glob, found by bounded steps on each primary, or in this process if that
-//! is all there is.
+//! Purging by pattern, and softly by tag: every key whose text matches a glob, found by bounded steps on each primary, or in this
+//! process if that is all there is.
 
 mod glob;
 mod near;
