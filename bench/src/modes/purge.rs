@@ -26,7 +26,7 @@ pub async fn run(lab: &Lab, measured: &mut Rounds) -> Result<(), Box<dyn Error>>
     pattern(lab, &redis, matched, measured).await?;
     // What comes after this begins with an empty Redis.
     let mut plain = redis::Client::open(lab.redis_url.as_str())?.get_multiplexed_async_connection().await?;
-    let () = redis::cmd("FLUSHALL").query_async(&mut plain).await?;
+    let () = redis::cmd("FLUSHALL").arg("ASYNC").query_async(&mut plain).await?;
     Ok(())
 }
 
