@@ -15,6 +15,7 @@ mod dashboard;
 pub mod fuzzing;
 mod import;
 mod load;
+mod purge;
 mod resource;
 mod routes;
 mod sample;

@@ -2,7 +2,7 @@
 
 use larder::{
     Error, ErrorKind, Result,
-    document::{Collection, Database, Id, MAX_IDS},
+    document::{Collection, Database, Id},
 };
 
 use crate::{
@@ -10,6 +10,7 @@ use crate::{
     cli::{Options, PurgeArgs},
     commands::{OK, TROUBLE, WRONG, complain, find_collection, load_config, say},
     config::{CollectionConfig, Config},
+    purge::{Purge, Purged},
 };
 
 /// Purges, and prints how much that was. Returns 1 if Redis did not acknowledge it, 2 if the order is wrong.
@@ -46,46 +47,29 @@ async fn purge(config: &Config, args: &PurgeArgs) -> Result<String> {
         args.keys.iter().map(|key| declared.schema.id_type().parse(key)).collect::<Result<Vec<Id>>>()?;
     let ids: Vec<&Id> = ids.iter().collect();
     let cache = open_cache(config, declared).await?;
-    let mut done = format!("{}:", declared.name);
-    let made = if args.soft { ", made stale" } else { "" };
-    let mut tell = |what: String| done.push_str(&format!("\n  {what}"));
-    for ids in ids.chunks(MAX_IDS) {
-        if args.soft {
-            cache.expire(ids).await?;
-        } else {
-            cache.invalidate_many(ids).await?;
-        }
-    }
-    if !ids.is_empty() {
-        tell(format!("keys     {}{made}", ids.len()));
-    }
-    if args.soft {
-        let tags: Vec<&str> = args.tags.iter().map(String::as_str).collect();
-        cache.expire_tags(&tags).await?;
-    } else {
-        for tag in &args.tags {
-            cache.invalidate_tag(tag).await?;
-        }
-    }
-    if !args.tags.is_empty() {
-        tell(format!("tags     {}{made}", args.tags.len()));
-    }
-    if let Some(pattern) = &args.pattern {
-        let matched = match args.soft {
-            true => cache.expire_pattern(pattern).await?,
-            false => cache.invalidate_pattern(pattern).await?,
-        };
-        tell(format!("matched  {matched}{made}"));
-    }
-    if args.all {
-        match args.soft {
-            true => drop(cache.expire_pattern("*").await?),
-            false => drop(cache.clear().await?),
-        }
-        tell(format!("all{made}"));
-    }
+    let purge = Purge {
+        ids: &ids,
+        tags: &args.tags,
+        pattern: args.pattern.as_deref(),
+        all: args.all,
+        soft: args.soft,
+    };
+    let purged = purge.carry_out(&cache).await?;
     cache.close().await;
-    Ok(done)
+    Ok(describe(&purge, &purged, &declared.name))
+}
+
+/// A line for each thing that was ordered.
+fn describe(purge: &Purge<'_>, purged: &Purged, collection: &str) -> String {
+    let made = if purge.soft { ", made stale" } else { "" };
+    let counts = [
+        (!purge.ids.is_empty()).then(|| format!("keys     {}", purge.ids.len())),
+        (!purge.tags.is_empty()).then(|| format!("tags     {}", purge.tags.len())),
+        purged.matched.map(|matched| format!("matched  {matched}")),
+        purge.all.then(|| "all".to_owned()),
+    ];
+    let lines = counts.into_iter().flatten().map(|line| format!("\n  {line}{made}"));
+    format!("{collection}:{}", lines.collect::<String>())
 }
 
 /// The collection's cache, with an empty database in the place of its own: keys are all that a purge needs, and the embedded

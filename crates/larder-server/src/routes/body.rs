@@ -156,33 +156,21 @@ pub(crate) async fn read<'a>(
         return Err(limit.refuse(max_bytes));
     }
     let room = app.body_room.take(announced.unwrap_or(max_bytes))?;
-    Ok(Body {
-        bytes: collect(body, max_bytes).await.map_err(|fault| match fault {
-            Fault::Incomplete => {
-                Refusal::new(StatusCode::BAD_REQUEST, "incomplete-body", "the body ended before it was whole")
-            }
-            Fault::TooLarge => limit.refuse(max_bytes),
-        })?,
-        _room: room,
-    })
+    Ok(Body { bytes: collect(body, limit, max_bytes).await?, _room: room })
 }
 
-/// Why a body cannot be read.
-enum Fault {
-    Incomplete,
-    TooLarge,
-}
-
-async fn collect(mut body: Incoming, max_bytes: u64) -> Result<Bytes, Fault> {
+async fn collect(mut body: Incoming, limit: BodyLimit, max_bytes: u64) -> Result<Bytes, Refusal> {
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut total = 0;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Fault::Incomplete)?;
+        let frame = frame.map_err(|_| {
+            Refusal::new(StatusCode::BAD_REQUEST, "incomplete-body", "the body ended before it was whole")
+        })?;
         let Ok(data) = frame.into_data() else { continue };
         total += data.len() as u64;
         if total > max_bytes {
-            return Err(Fault::TooLarge);
+            return Err(limit.refuse(max_bytes));
         }
         // Most bodies arrive in one piece, which then needs no copy.
         match &first {

@@ -102,10 +102,7 @@ impl<'a> Call<'a> {
 
     /// Adds the token of this node's last write to a document to an answer.
     pub(crate) fn insert_token(&self, id: &Id, headers: &mut HeaderMap) {
-        let token = self.resource.collection.token(id);
-        if let Some(token) = token.and_then(|token| HeaderValue::try_from(token.to_string()).ok()) {
-            headers.insert(X_LARDER_TOKEN.clone(), token);
-        }
+        self.insert_token_of_all(std::slice::from_ref(id), headers);
     }
 
     /// Adds a token that stands for this node's last writes to all of these documents.

@@ -196,7 +196,7 @@ impl Coherence {
 
     /// Whether nothing this node knows of speaks against a copy with this stamp.
     pub(crate) fn is_current(&self, stamp: &Stamp) -> bool {
-        self.buckets[usize::from(stamp.bucket)].load(Ordering::Acquire) == stamp.bucket_count
+        self.is_key_current(stamp)
             && self.shards[usize::from(stamp.shard)].flushes.load(Ordering::Acquire) == stamp.flushes
     }
 
@@ -204,7 +204,7 @@ impl Coherence {
     #[inline]
     pub(crate) fn is_current_and_synced(&self, stamp: &Stamp, now_ms: u64) -> bool {
         let shard = &self.shards[usize::from(stamp.shard)];
-        self.buckets[usize::from(stamp.bucket)].load(Ordering::Acquire) == stamp.bucket_count
+        self.is_key_current(stamp)
             && shard.flushes.load(Ordering::Acquire) == stamp.flushes
             && now_ms < shard.synced_until_ms.load(Ordering::Acquire)
     }
@@ -215,6 +215,7 @@ impl Coherence {
     }
 
     /// Whether nothing was forgotten of the key's bucket since the stamp was taken; its shard may have been flushed.
+    #[inline]
     pub(crate) fn is_key_current(&self, stamp: &Stamp) -> bool {
         self.buckets[usize::from(stamp.bucket)].load(Ordering::Acquire) == stamp.bucket_count
     }

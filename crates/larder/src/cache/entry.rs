@@ -226,16 +226,26 @@ impl Slot {
 /// As many of the first bytes of a slot as tell the tags of its value.
 pub(crate) const TAGS_END: usize = HEADER_BYTES + MAX_TAGS * 8;
 
-/// The tags of the value that begins like this; none for whatever else stands in a slot. The checksum, which covers the whole, is not
-/// looked at.
+/// The tags of the value that begins like this; none for whatever else stands in a slot. The checksum, which covers the whole, is
+/// not looked at.
 pub(crate) fn tags_of(begins: &[u8]) -> Vec<u64> {
     match begins {
-        [MAGIC, KIND_PRESENT | KIND_ABSENT, ..] if begins.len() >= HEADER_BYTES => {
-            let tags = begins[HEADER_BYTES..].as_chunks::<8>().0.iter().map(|tag| u64::from_le_bytes(*tag));
-            tags.take(usize::from(begins[HEADER_BYTES - 1])).collect()
+        [MAGIC, KIND_PRESENT | KIND_ABSENT, ..] => {
+            split_tags(begins).map(|(_, tags, _)| tags_in(tags)).unwrap_or_default()
         }
         _ => Vec::new(),
     }
+}
+
+/// The header of a value, its tags, and what comes behind them; `None` if it is too short for that.
+fn split_tags(value: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (header, rest) = value.split_at_checked(HEADER_BYTES)?;
+    let (tags, rest) = rest.split_at_checked(usize::from(header[HEADER_BYTES - 1]) * 8)?;
+    Some((header, tags, rest))
+}
+
+fn tags_in(tags: &[u8]) -> Vec<u64> {
+    tags.as_chunks::<8>().0.iter().map(|tag| u64::from_le_bytes(*tag)).collect()
 }
 
 /// What makes the value in a slot stale where it lies.
@@ -286,8 +296,7 @@ pub(crate) fn settled_header(slot: &[u8], created_unix_ms: u64, at: Position) ->
 
 fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
     let short = || corrupt("a value shorter than its header");
-    let (header, rest) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(short)?;
-    let (tags, payload) = rest.split_at_checked(usize::from(header[44]) * 8).ok_or_else(short)?;
+    let (header, tags, payload) = split_tags(bytes).ok_or_else(short)?;
     let word = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes of a header"));
     let long = |at: usize| u64::from_le_bytes(header[at..at + 8].try_into().expect("8 bytes of a header"));
     if word(CHECKSUM_AT) != checksum(&bytes[..CHECKSUM_AT], &bytes[FIXED_BYTES..]) {
@@ -312,7 +321,7 @@ fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
         created_unix_ms: long(4),
         life: Lifetime { fresh_ms: word(12), stale_ms: word(16), error_ms: word(20), load_us },
         at: Position { epoch: long(28), seq: long(36) },
-        tags: tags.as_chunks::<8>().0.iter().map(|tag| u64::from_le_bytes(*tag)).collect(),
+        tags: tags_in(tags),
     })
 }
 

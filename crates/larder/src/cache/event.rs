@@ -80,9 +80,14 @@ pub(crate) enum Message {
 
 const FILLED: &[u8] = b"w:";
 
+/// What the log and its channel call a key by: the hash of its text.
+pub(crate) fn key_hash(text: &str) -> u64 {
+    xxh3_64(text.as_bytes())
+}
+
 /// What those are told who wait for a key: `w:` and the hash of its text, little-endian.
 pub(crate) fn filled_message(key: &str) -> Vec<u8> {
-    [FILLED, &xxh3_64(key.as_bytes()).to_le_bytes()].concat()
+    [FILLED, &key_hash(key).to_le_bytes()].concat()
 }
 
 /// Reads a message: `epoch 16 hex ':' seq decimal ':' event`, or what [`filled_message`] writes.
@@ -142,8 +147,7 @@ mod tests {
 
         #[test]
         fn what_the_waiting_are_told_is_read_back(key in ".{1,40}") {
-            let hash = xxh3_64(key.as_bytes());
-            prop_assert_eq!(decode_message(&filled_message(&key)).unwrap(), Message::Filled(hash));
+            prop_assert_eq!(decode_message(&filled_message(&key)).unwrap(), Message::Filled(key_hash(&key)));
         }
 
         #[test]

@@ -5,7 +5,6 @@ use std::{fmt, future::Future, hash::Hash, panic::AssertUnwindSafe, pin::Pin, sy
 use futures_util::FutureExt;
 use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Error, ErrorKind, Result,
@@ -15,6 +14,7 @@ use crate::{
         coherence::Basis,
         confirm::{Loaded, Previous},
         entry::{Envelope, Freshness, Lease, Slot},
+        event::key_hash,
         flight::{Leader, Spare},
         inner::{Inner, NearLook},
         near::NearEntry,
@@ -54,6 +54,8 @@ pub(crate) struct Plan<V> {
     pub(crate) lease: Lease,
     /// What the first look found, if there was one.
     pub(crate) first: Option<Result<Lookup>>,
+    /// Whether another node is at it, and is to tell when it is done.
+    pub(crate) waits: bool,
     /// Something past its time, and who has it, for the case that the source fails.
     pub(crate) spare: Option<Spare<V>>,
 }
@@ -346,13 +348,14 @@ where
         plan: &mut Plan<V>,
     ) -> Right<V> {
         let give_up = Instant::now() + plan.policy.load_deadline;
-        let waiting = shared.waiters.join(xxh3_64(plan.text.as_bytes()));
+        let waiting = shared.waiters.join(key_hash(&plan.text));
+        plan.waits = true;
         let mut pause = POLL.0;
         loop {
             self.offer_spare(leader, plan);
             // Before the look: what is done after it is told.
             let told = waiting.told();
-            let found = self.look_and_wait(shared, plan).await;
+            let found = self.look(shared, plan).await;
             if let Some(right) = self.decide(shared, plan, found).await {
                 return right;
             }

@@ -27,8 +27,7 @@ if held ~= lease then
     return 0
   end
 end
-local watched = { KEYS[3], KEYS[4], KEYS[5], KEYS[6], unpack(KEYS, 9) }
-local marks = redis.call('MGET', unpack(watched))
+local marks = redis.call('MGET', KEYS[3], KEYS[4], KEYS[5], KEYS[6], unpack(KEYS, 9))
 local now = marks[1]
 if marks[2] ~= ARGV[4] or not now then
   return 2

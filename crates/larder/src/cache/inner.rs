@@ -347,6 +347,7 @@ where
                     reason,
                     lease: Lease::random(),
                     first: None,
+                    waits: false,
                     spare,
                 };
                 self.depart(Parts { leader, plan, load }).await

@@ -11,14 +11,13 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Error, ErrorKind, Result,
     cache::{
         Consistency, MissReason, Token,
         coherence::Position,
-        event::{Change, Event},
+        event::{Change, Event, key_hash},
         inner::Inner,
         shared::{Action, Shared},
         stats::Counter,
@@ -275,7 +274,7 @@ where
 }
 
 pub(crate) fn keys_change(texts: &[String]) -> Change {
-    Change::Keys(texts.iter().map(|text| xxh3_64(text.as_bytes())).collect())
+    Change::Keys(texts.iter().map(|text| key_hash(text)).collect())
 }
 
 /// Invalidations on their way. Whatever is still listed when this is dropped is kept and replayed.

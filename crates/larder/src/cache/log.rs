@@ -279,14 +279,15 @@ impl Follower {
         if let Some(behind) = &self.behind {
             behind.heard(shard);
         }
-        if let Change::Keys(hashes) = &event.change {
-            // The leases that they waited for are gone.
-            hashes.iter().for_each(|hash| self.shared.waiters.tell(*hash));
-        }
         match &event.change {
-            // Applied before and after it was sent; once more would only cost the copies made since.
-            Change::Keys(_) if event.node == self.node => {}
-            Change::Keys(hashes) => hashes.iter().for_each(|hash| self.coherence.forget_hash(*hash)),
+            Change::Keys(hashes) => {
+                // Applied before and after it was sent; once more would only cost the copies made since.
+                if event.node != self.node {
+                    hashes.iter().for_each(|hash| self.coherence.forget_hash(*hash));
+                }
+                // The leases that they waited for are gone.
+                hashes.iter().for_each(|hash| self.shared.waiters.tell(*hash));
+            }
             broad => self.take_broad(shard, seq, broad),
         }
         self.coherence.advance(shard, seq);

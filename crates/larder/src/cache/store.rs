@@ -71,15 +71,11 @@ where
     /// One look at the slot of a plan: this node knows where the shard stands before, and that it was the same server after.
     pub(crate) async fn look(&self, shared: &Shared, plan: &mut Plan<V>) -> Result<Lookup> {
         plan.basis = self.stand(plan.basis.route, &plan.text).await?;
-        let found = shared.lookup(&plan.text, &plan.lease).await?;
-        self.recheck(plan.basis.route, &plan.text).await?;
-        Ok(found)
-    }
-
-    /// [`look`](Self::look) while another node is at it: this node is told when that is done.
-    pub(crate) async fn look_and_wait(&self, shared: &Shared, plan: &mut Plan<V>) -> Result<Lookup> {
-        plan.basis = self.stand(plan.basis.route, &plan.text).await?;
-        let found = shared.lookup_and_wait(&plan.text, &plan.lease).await?;
+        let found = match plan.waits {
+            false => shared.lookup(&plan.text, &plan.lease).await?,
+            // Boxed: few looks are of this kind, and all have room for it.
+            true => Box::pin(shared.lookup_and_wait(&plan.text, &plan.lease)).await?,
+        };
         self.recheck(plan.basis.route, &plan.text).await?;
         Ok(found)
     }

@@ -64,8 +64,8 @@ impl Redis {
 }
 
 impl Walk {
-    /// Goes past `count` keys or so, after the last step from the beginning again, and asks for `absent`, keys that are never there. One round trip. `None` if the
-    /// connection is not the one that the walk began on.
+    /// Goes past `count` keys or so, after the last step from the beginning again, and asks for `absent`, keys that are never
+    /// there. One round trip. `None` if the connection is not the one that the walk began on.
     ///
     /// # Errors
     /// As [`command`](Redis::command).

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{
     app::App,
     config::Verb,
+    purge::Purge,
     routes::{
         Answer, Refusal,
         body::{self, BodyLimit, MediaType},
@@ -16,9 +17,6 @@ use crate::{
         fresh,
     },
 };
-
-/// What every id matches.
-const EVERYTHING: &str = "*";
 
 /// Purges what the body names, and answers how much that was.
 ///
@@ -39,44 +37,28 @@ pub(crate) async fn run(app: &App, head: &Parts, incoming: Incoming) -> Result<A
     let ids = order.keys.iter().enumerate().map(read).collect::<Result<Vec<Id>, _>>()?;
     let ids: Vec<&Id> = ids.iter().collect();
 
-    let collection = &call.resource.collection;
-    let mut tokens = match (ids.is_empty(), order.soft) {
-        (true, _) => Vec::new(),
-        (false, true) => collection.expire(&ids).await.map_err(refuse_soft)?,
-        (false, false) => collection.invalidate_many(&ids).await?,
+    let purge = Purge {
+        ids: &ids,
+        tags: &order.tags,
+        pattern: order.pattern.as_deref(),
+        all: order.all,
+        soft: order.soft,
     };
-    if order.soft {
-        let tags: Vec<&str> = order.tags.iter().map(String::as_str).collect();
-        collection.expire_tags(&tags).await.map_err(refuse_soft)?;
-    } else {
-        for tag in &order.tags {
-            tokens.extend(collection.invalidate_tag(tag).await?);
-        }
-    }
-    let matched = match &order.pattern {
-        None => None,
-        Some(pattern) if order.soft => Some(collection.expire_pattern(pattern).await.map_err(refuse_soft)?),
-        Some(pattern) => Some(collection.invalidate_pattern(pattern).await?),
-    };
-    match (order.all, order.soft) {
-        (false, _) => {}
-        (true, true) => drop(collection.expire_pattern(EVERYTHING).await.map_err(refuse_soft)?),
-        (true, false) => tokens.extend(collection.clear().await?),
-    }
+    let purged = purge.carry_out(&call.resource.collection).await.map_err(refuse)?;
     let body = json!({
         "collection": call.resource.name,
         "mode": if order.soft { "soft" } else { "hard" },
         "keys": ids.len(),
         "tags": order.tags.len(),
-        "matched": matched,
+        "matched": purged.matched,
         "all": order.all,
     });
     let mut answer = fresh(StatusCode::OK, "application/json", body.to_string());
-    insert_tokens(&tokens, answer.headers_mut());
+    insert_tokens(&purged.tokens, answer.headers_mut());
     Ok(answer)
 }
 
-fn refuse_soft(error: Error) -> Refusal {
+fn refuse(error: Error) -> Refusal {
     match error.field() {
         Some("policy") => Refusal::invalid(
             "mode",

@@ -55,7 +55,7 @@ where
         let change = keys_change(std::slice::from_ref(&text));
         let event = Event { node: NOBODY, change: change.clone() }.encode();
         behind.ready().await?;
-        let owed_until = self.shared.as_ref().map(|shared| shared.unsent.moment());
+        let owed_until = self.shared.as_ref().and_then(|shared| shared.unsent.moment());
         self.forget_near(&[key]);
         let acked = behind.core.ledger.put(&text, &slot, &event, behind.core.settings.backlog).await;
         // Again, also if the outcome is unknown: a reader in between may have fetched the old value.
@@ -72,8 +72,8 @@ where
         if let Some(follower) = &self.follower {
             follower.took_part(shard, acked.at, &change).await;
         }
-        if let (Some(shared), Some(owed_until)) = (&self.shared, owed_until) {
-            if shared.unsent.len() > 0 {
+        if let Some(shared) = &self.shared {
+            if let Some(owed_until) = owed_until {
                 // An invalidation that this node owed for the key before has been made good.
                 shared.unsent.acknowledged(&[Debt::Key(text.clone())], owed_until);
             }

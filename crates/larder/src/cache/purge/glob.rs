@@ -1,8 +1,8 @@
 //! Globs as Redis understands them, for what is not looked up in Redis.
 //!
-//! `*` is any text, `?` one byte, `[a-z_]` one of these, `[^a-z]` none of these, and `\` takes what follows by the letter. Only the last `*` is
-//! tried again, so a text costs its length times that of the pattern at most. Read from the documentation of `KEYS`, and held
-//! against a server by a test.
+//! `*` is any text, `?` one byte, `[a-z_]` one of these, `[^a-z]` none of these, and `\` takes what follows by the letter. Only the
+//! last `*` is tried again, so a text costs its length times that of the pattern at most. Read from the documentation of `KEYS`,
+//! and held against a server by a test.
 
 /// Whether all of the text is what the pattern says.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {

@@ -37,17 +37,18 @@ const MAX_PATTERN_BYTES: usize = 512;
 const ROUNDS: usize = 20;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
-/// What is to be found.
+/// What is to be found, and what becomes of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Selection<'a> {
+pub(crate) struct Purge<'a> {
     pattern: &'a str,
     /// Only values with one of these tags, if there are any.
     tags: &'a [u64],
+    manner: Manner,
 }
 
 /// What becomes of what is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
+enum Manner {
     /// It goes.
     Hard,
     /// It is made stale where it lies.
@@ -85,7 +86,7 @@ where
     /// # Cancel safety
     /// What was not reached yet stays when the future is dropped.
     pub async fn invalidate_pattern(&self, pattern: &str) -> Result<u64> {
-        self.inner.purge_matching(Selection { pattern, tags: &[] }, Manner::Hard).await
+        self.inner.purge(Purge { pattern, tags: &[], manner: Manner::Hard }).await
     }
 
     /// As [`invalidate_pattern`](Self::invalidate_pattern), but makes what it finds stale where it lies, as
@@ -100,7 +101,7 @@ where
     /// # Cancel safety
     /// What was not reached yet stays when the future is dropped.
     pub async fn expire_pattern(&self, pattern: &str) -> Result<u64> {
-        self.inner.purge_matching(Selection { pattern, tags: &[] }, Manner::Soft).await
+        self.inner.purge(Purge { pattern, tags: &[], manner: Manner::Soft }).await
     }
 
     /// Makes every entry with one of these tags stale where it lies, as [`expire`](Self::expire) does with single keys, and returns
@@ -133,7 +134,7 @@ where
         let tags: Vec<u64> = tags.iter().map(|tag| tag_hash(tag)).collect();
         match tags.is_empty() {
             true => Ok(0),
-            false => self.inner.purge_matching(Selection { pattern: "*", tags: &tags }, Manner::Soft).await,
+            false => self.inner.purge(Purge { pattern: "*", tags: &tags, manner: Manner::Soft }).await,
         }
     }
 }
@@ -147,12 +148,8 @@ where
     /// made stale.
     /// What is filled meanwhile comes from loads that began after. In the end every near copy is forgotten again: one may
     /// have been made of a value that was evicted before it was found.
-    pub(crate) async fn purge_matching(
-        self: &Arc<Self>,
-        selection: Selection<'_>,
-        manner: Manner,
-    ) -> Result<u64> {
-        let Selection { pattern, tags } = selection;
+    async fn purge(self: &Arc<Self>, purge: Purge<'_>) -> Result<u64> {
+        let Purge { pattern, tags, manner } = purge;
         if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
             return Err(Error::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes")));
         }
@@ -164,7 +161,7 @@ where
             None => self.purge_near(pattern, manner),
             Some(shared) => {
                 self.refuse_fills(shared).await?;
-                let purged = self.purge_shards(shared, selection, manner).await?;
+                let purged = self.purge_shards(shared, purge).await?;
                 self.refuse_fills(shared).await?;
                 purged
             }
@@ -180,12 +177,12 @@ where
     }
 
     /// Goes through all shards, and again through those that were on the move meanwhile.
-    async fn purge_shards(&self, shared: &Shared, selection: Selection<'_>, manner: Manner) -> Result<u64> {
+    async fn purge_shards(&self, shared: &Shared, purge: Purge<'_>) -> Result<u64> {
         let mut left: BTreeSet<u16> = (0..self.coherence.shards()).collect();
         let (mut purged, mut pause) = (0, PAUSE.0);
         for _ in 0..ROUNDS {
             for ground in shared.grounds(&left)? {
-                let (found, seen) = self.purge_ground(shared, ground, &left, (selection, manner)).await?;
+                let (found, seen) = self.purge_ground(shared, ground, &left, purge).await?;
                 purged += found;
                 left.retain(|shard| !seen.contains(shard));
             }
@@ -211,19 +208,19 @@ where
         shared: &Shared,
         mut ground: Ground,
         left: &BTreeSet<u16>,
-        (selection, manner): (Selection<'_>, Manner),
+        purge: Purge<'_>,
     ) -> Result<(u64, BTreeSet<u16>)> {
         let mut purged = 0;
         let mut seen: BTreeSet<u16> = ground.shards.iter().copied().collect();
         for kind in shared.kinds() {
             loop {
-                let Some(found) = shared.scan(&mut ground, kind, selection.pattern).await? else {
+                let Some(found) = shared.scan(&mut ground, kind, purge.pattern).await? else {
                     return Ok((purged, BTreeSet::new()));
                 };
                 found.missed.iter().for_each(|shard| {
                     seen.remove(shard);
                 });
-                purged += self.purge_found(shared, found.texts, left, (selection, manner)).await?;
+                purged += self.purge_found(shared, found.texts, left, purge).await?;
                 if found.is_last {
                     break;
                 }
@@ -237,7 +234,7 @@ where
         shared: &Shared,
         texts: BTreeSet<String>,
         left: &BTreeSet<u16>,
-        (selection, manner): (Selection<'_>, Manner),
+        purge: Purge<'_>,
     ) -> Result<u64> {
         let mut by_shard = BTreeMap::<u16, Vec<String>>::new();
         for text in texts {
@@ -249,11 +246,11 @@ where
                 by_shard.entry(shard).or_default().push(text.clone());
             }
         }
-        if !selection.tags.is_empty() {
-            shared.retain_tagged(&mut by_shard, selection.tags).await?;
+        if !purge.tags.is_empty() {
+            shared.retain_tagged(&mut by_shard, purge.tags).await?;
         }
         let purged = by_shard.values().flatten().collect::<BTreeSet<_>>().len() as u64;
-        match manner {
+        match purge.manner {
             Manner::Soft => self.expire_shared(shared, &by_shard).await.map(|_| purged),
             Manner::Hard => {
                 for (shard, texts) in by_shard {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::redis::Value;
+use bytes::Bytes;
 
 use crate::{
     Result,
     cache::{
         entry::{TAGS_END, tags_of},
-        shared::{Shared, is_wrong_type, text_of},
+        shared::{Shared, text_of},
     },
     redis::{Kind, Walk},
 };
@@ -58,26 +58,9 @@ impl Shared {
         tags: &[u64],
     ) -> Result<()> {
         for (shard, texts) in by_shard.iter_mut() {
-            let slots = texts.iter().flat_map(|text| self.kinds().iter().map(move |kind| (kind, text)));
-            let slots = slots
-                .map(|(kind, text)| self.space().slot(*shard, kind, text.as_bytes()))
-                .collect::<Result<Vec<_>>>()?;
-            let Some(first) = slots.first() else { continue };
-            let head = |slot: &Vec<u8>| {
-                let mut head = ::redis::cmd("GETRANGE");
-                head.arg(slot).arg(0).arg(TAGS_END - 1);
-                head
-            };
-            let heads = self.redis().pipeline(first, slots.iter().map(head).collect()).await?;
-            let is_tagged = |head: Result<Value>| match head {
-                Ok(head) => {
-                    Ok(tags_of(text_of(&head).unwrap_or_default()).iter().any(|tag| tags.contains(tag)))
-                }
-                Err(error) if is_wrong_type(&error) => Ok(false),
-                Err(error) => Err(error),
-            };
-            let tagged = heads.into_iter().map(is_tagged).collect::<Result<Vec<_>>>()?;
-            let mut tagged = tagged.chunks(self.kinds().len()).map(|kinds| kinds.contains(&true));
+            let heads = self.slot_heads(*shard, texts, TAGS_END).await?;
+            let is_tagged = |head: &Bytes| tags_of(head).iter().any(|tag| tags.contains(tag));
+            let mut tagged = heads.chunks(self.kinds().len()).map(|kinds| kinds.iter().any(is_tagged));
             texts.retain(|_| tagged.next().unwrap_or(false));
         }
         by_shard.retain(|_, texts| !texts.is_empty());

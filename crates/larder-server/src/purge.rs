@@ -1,0 +1,76 @@
+//! What a purge does to a collection, whoever orders it: a request or a command.
+
+use larder::{
+    Result,
+    cache::Token,
+    document::{Collection, Id, MAX_IDS},
+};
+
+/// What every id matches.
+const EVERYTHING: &str = "*";
+
+/// What is to be forgotten.
+#[derive(Debug)]
+pub(crate) struct Purge<'a> {
+    pub ids: &'a [&'a Id],
+    pub tags: &'a [String],
+    pub pattern: Option<&'a str>,
+    pub all: bool,
+    /// What is cached becomes stale instead of going.
+    pub soft: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Purged {
+    /// How many documents the pattern matched, if there was one.
+    pub matched: Option<u64>,
+    /// What a read has to know of to see nothing older.
+    pub tokens: Vec<Token>,
+}
+
+impl Purge<'_> {
+    /// Purges, in the order of the fields.
+    ///
+    /// # Errors
+    /// As the collection's; what comes after it is not done then. `ErrorKind::Invalid` at `policy` for a soft purge of a
+    /// collection that keeps nothing past its time.
+    pub(crate) async fn carry_out(&self, collection: &Collection) -> Result<Purged> {
+        if self.soft { self.soften(collection).await } else { self.destroy(collection).await }
+    }
+
+    async fn soften(&self, collection: &Collection) -> Result<Purged> {
+        let mut tokens = Vec::new();
+        for ids in self.ids.chunks(MAX_IDS) {
+            tokens.extend(collection.expire(ids).await?);
+        }
+        let tags: Vec<&str> = self.tags.iter().map(String::as_str).collect();
+        collection.expire_tags(&tags).await?;
+        let matched = match self.pattern {
+            Some(pattern) => Some(collection.expire_pattern(pattern).await?),
+            None => None,
+        };
+        if self.all {
+            collection.expire_pattern(EVERYTHING).await?;
+        }
+        Ok(Purged { matched, tokens })
+    }
+
+    async fn destroy(&self, collection: &Collection) -> Result<Purged> {
+        let mut tokens = Vec::new();
+        for ids in self.ids.chunks(MAX_IDS) {
+            tokens.extend(collection.invalidate_many(ids).await?);
+        }
+        for tag in self.tags {
+            tokens.extend(collection.invalidate_tag(tag).await?);
+        }
+        let matched = match self.pattern {
+            Some(pattern) => Some(collection.invalidate_pattern(pattern).await?),
+            None => None,
+        };
+        if self.all {
+            tokens.extend(collection.clear().await?);
+        }
+        Ok(Purged { matched, tokens })
+    }
+}
