@@ -32,6 +32,8 @@ async fn numbers(keys: Vec<String>) -> Result<Vec<Option<u64>>> {
 /// A node whose round trips are those of its reads: its own looks at the sequences come every half minute.
 async fn counted_node(setup: &Setup, policy: Policy) -> (Redis, Cache<String, u64>) {
     let redis = setup.backend.connect().await.expect("this backend has a Redis");
+    // A busy machine takes longer than the usual deadline now and then, and what is asked again is counted.
+    let redis = redis.with_deadline(Duration::from_secs(10));
     let cache =
         Cache::builder(&*setup.name)
             .redis(&redis)
@@ -49,8 +51,7 @@ async fn counted_node(setup: &Setup, policy: Policy) -> (Redis, Cache<String, u6
     cache.get_many_with(&keys("warm-too"), |_| async { broken() }).await.unwrap_err();
     let small = &keys("warm")[..10];
     quiet(&redis, async || {
-        // They are there; a busy machine may miss a deadline all the same, and is asked again.
-        drop(cache.get_many_with(small, |_| async { broken() }).await);
+        cache.get_many_with(small, |_| async { broken() }).await.expect("they are there");
     })
     .await;
     (redis, cache)

@@ -256,74 +256,79 @@ async fn an_invalidation_whose_reply_was_lost_is_sent_again() {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_invalidation_happens_all_the_same() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let (cache, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
-    let origin = Origin::open(1);
-    cache.get_with(KEY, origin.loader()).await.unwrap();
-    origin.write(2);
-    proxy.set(Fault::Silent);
-    {
-        let mut invalidation = Box::pin(cache.invalidate(KEY));
-        assert!(futures_util::poll!(&mut invalidation).is_pending());
+/// A node that talks to Redis through a proxy, and one that does not; each has read the value that the origin has since replaced.
+struct Apart {
+    _server: Server,
+    proxy: Proxy,
+    cut_off: Cache<String, u64>,
+    other: Cache<String, u64>,
+    origin: Origin,
+}
+
+impl Apart {
+    async fn start(fault: Fault) -> Self {
+        let server = Server::start(&Options::default());
+        let proxy = Proxy::start(server.port()).await;
+        let (cut_off, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
+        let origin = Origin::open(1);
+        for cache in [&cut_off, &other] {
+            assert_eq!(cache.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&1));
+        }
+        origin.write(2);
+        proxy.set(fault);
+        Self { _server: server, proxy, cut_off, other, origin }
     }
-    proxy.set(Fault::Pass);
-    eventually("the other node sees the new value", Duration::from_secs(10), || async {
-        other.get_with(KEY, origin.loader()).await.unwrap().as_deref() == Some(&2)
-    })
-    .await;
+
+    /// An invalidation of the key that has begun, of which nothing came yet.
+    async fn begun_invalidation(&self) -> impl Future + '_ {
+        let mut invalidation = Box::pin(self.cut_off.invalidate(KEY));
+        assert!(futures_util::poll!(&mut invalidation).is_pending());
+        invalidation
+    }
+
+    async fn until_the_other_sees_it(&self) {
+        self.proxy.set(Fault::Pass);
+        eventually("the other node sees the new value", Duration::from_secs(10), || async {
+            self.other.get_with(KEY, self.origin.loader()).await.unwrap().as_deref() == Some(&2)
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_more_invalidations_than_are_kept_none_is_lost_for_the_other_nodes() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let (cut_off, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
-    let origin = Origin::open(1);
-    other.get_with(KEY, origin.loader()).await.unwrap();
-    proxy.set(Fault::Refuse);
-    proxy.cut();
-    eventually("the node has noticed", Duration::from_secs(5), || async {
-        cut_off.invalidate("probe").await.is_err()
-    })
-    .await;
-    origin.write(2);
-    let many: Vec<String> = (0..100_001).map(|number| format!("other {number}")).collect();
-    let keys: Vec<&str> = many.iter().map(String::as_str).chain([KEY]).collect();
-    cut_off.invalidate_many(&keys).await.unwrap_err();
-    proxy.set(Fault::Pass);
-    eventually("nothing is owed", Duration::from_secs(20), || async {
-        cut_off.stats().invalidations_owed == 0
-    })
-    .await;
-    assert_eq!(other.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&2));
-    assert_eq!(cut_off.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&2));
+async fn a_dropped_invalidation_happens_all_the_same() {
+    let apart = Apart::start(Fault::Silent).await;
+    drop(apart.begun_invalidation().await);
+    apart.until_the_other_sees_it().await;
 }
 
 #[test]
 fn an_invalidation_that_is_dropped_outside_of_the_runtime_happens_all_the_same() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let server = Server::start(&Options::default());
-    let origin = Origin::open(1);
-    let (proxy, cache, other) = runtime.block_on(async {
-        let proxy = Proxy::start(server.port()).await;
-        let (cache, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
-        cache.get_with(KEY, origin.loader()).await.unwrap();
-        (proxy, cache, other)
-    });
-    origin.write(2);
-    proxy.set(Fault::Silent);
-    {
-        let mut invalidation = Box::pin(cache.invalidate(KEY));
-        let begun = runtime.block_on(async { futures_util::poll!(&mut invalidation) });
-        assert!(begun.is_pending());
+    let apart = runtime.block_on(Apart::start(Fault::Silent));
+    drop(runtime.block_on(apart.begun_invalidation()));
+    runtime.block_on(apart.until_the_other_sees_it());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_more_invalidations_than_are_kept_none_is_lost_for_the_other_nodes() {
+    let apart = Apart::start(Fault::Refuse).await;
+    apart.proxy.cut();
+    eventually("the node has noticed", Duration::from_secs(5), || async {
+        apart.cut_off.invalidate("probe").await.is_err()
+    })
+    .await;
+    let many: Vec<String> = (0..100_001).map(|number| format!("other {number}")).collect();
+    let keys: Vec<&str> = many.iter().map(String::as_str).chain([KEY]).collect();
+    apart.cut_off.invalidate_many(&keys).await.unwrap_err();
+    apart.proxy.set(Fault::Pass);
+    eventually("nothing is owed", Duration::from_secs(20), || async {
+        apart.cut_off.stats().invalidations_owed == 0
+    })
+    .await;
+    for cache in [&apart.other, &apart.cut_off] {
+        assert_eq!(cache.get_with(KEY, apart.origin.loader()).await.unwrap().as_deref(), Some(&2));
     }
-    proxy.set(Fault::Pass);
-    runtime.block_on(eventually("the other node sees the new value", Duration::from_secs(10), || async {
-        other.get_with(KEY, origin.loader()).await.unwrap().as_deref() == Some(&2)
-    }));
 }
 
 #[tokio::test(flavor = "multi_thread")]

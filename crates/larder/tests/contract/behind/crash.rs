@@ -202,6 +202,7 @@ impl Drop for Killed {
 #[derive(Default)]
 struct History {
     next: u64,
+    acked: u64,
     /// For each key what its row may be: the last acknowledged write, and those after it of which nothing is known.
     possible: BTreeMap<u64, Vec<Option<u64>>>,
 }
@@ -224,6 +225,7 @@ impl History {
                 "acked" => {
                     *possible = vec![value];
                     acked += 1;
+                    self.acked += 1;
                 }
                 _ => continue,
             }
@@ -239,6 +241,7 @@ impl History {
     }
 
     async fn check(&self, url: &str, name: &str) {
+        assert!(self.acked > 0, "nothing was ever acknowledged");
         let survivor = writer(url, name, None).await;
         survivor.behind().unwrap().flush().await.unwrap();
         assert_eq!(survivor.behind().unwrap().dead_letters(1).await.unwrap(), []);
