@@ -1,5 +1,7 @@
 //! A TCP proxy that misbehaves on demand.
 
+mod front;
+mod ports;
 mod pump;
 #[cfg(test)]
 mod tests;
@@ -7,7 +9,7 @@ mod tests;
 use std::{
     net::Ipv4Addr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,7 +21,11 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-use self::pump::{Direction, pump};
+pub use self::front::Front;
+use self::{
+    ports::Ports,
+    pump::{Direction, pump},
+};
 
 /// What the proxy does to connections, old and new, from the moment it is [set](Proxy::set).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) fault: watch::Sender<Fault>,
     /// Every move closes the connections that exist at that moment.
     cuts: watch::Sender<u64>,
+    /// What servers say of where others are, if they do.
+    pub(crate) ports: OnceLock<Ports>,
     connections: AtomicU64,
     pub(crate) bytes_to_server: AtomicU64,
     pub(crate) bytes_to_client: AtomicU64,
@@ -70,6 +78,7 @@ impl Proxy {
             upstream_port: upstream_port.into(),
             fault: watch::Sender::new(Fault::Pass),
             cuts: watch::Sender::new(0),
+            ports: OnceLock::new(),
             connections: AtomicU64::new(0),
             bytes_to_server: AtomicU64::new(0),
             bytes_to_client: AtomicU64::new(0),

@@ -31,7 +31,7 @@ pub(crate) async fn pump(
 ) {
     let (queue, due) = mpsc::channel(CHUNKS);
     let fault = shared.fault.subscribe();
-    let mut read = pin!(read(fault.clone(), direction, from, queue));
+    let mut read = pin!(read(shared, fault.clone(), direction, from, queue));
     let mut write = pin!(write(shared, fault, direction, to, due));
     tokio::select! {
         // The queue is closed now, and the writer ends when it has sent what is left in it.
@@ -41,12 +41,14 @@ pub(crate) async fn pump(
 }
 
 async fn read(
+    shared: &Shared,
     mut fault: watch::Receiver<Fault>,
     direction: Direction,
     from: &mut OwnedReadHalf,
     queue: mpsc::Sender<(Instant, BytesMut)>,
 ) {
     let mut lost_a_reply = false;
+    let mut kept = BytesMut::new();
     loop {
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
         tokio::select! {
@@ -68,6 +70,10 @@ async fn read(
             }
             (Direction::ToClient, Fault::Delay(delay)) => delay,
             _ => Duration::ZERO,
+        };
+        let chunk = match (direction, shared.ports.get()) {
+            (Direction::ToClient, Some(ports)) => ports.translate(&mut kept, &chunk),
+            _ => chunk,
         };
         if queue.send((Instant::now() + delay, chunk)).await.is_err() {
             return;

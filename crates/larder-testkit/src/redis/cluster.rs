@@ -26,7 +26,15 @@ impl Cluster {
     /// # Panics
     /// If `redis-server` is not installed or the cluster does not come up.
     pub fn start(primaries: usize, replicated: bool) -> Self {
-        let options = Options::default().with(&[
+        Self::start_with(primaries, replicated, &Options::default())
+    }
+
+    /// The same with further options for each server.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(primaries: usize, replicated: bool, options: &Options) -> Self {
+        let options = options.clone().with(&[
             "--cluster-enabled",
             "yes",
             "--cluster-node-timeout",
@@ -52,8 +60,7 @@ impl Cluster {
             let follows = || replica.ask(&["CLUSTER", "REPLICATE", id]).text() == Some("OK");
             assert!(holds_within(READY_WITHIN, follows), "the replica follows its primary");
         }
-        cluster
-            .await_all("the cluster is well", |node, _| info(node, "cluster_state").as_deref() == Some("ok"));
+        cluster.await_well();
         for replica in &cluster.replicas {
             let in_sync = || {
                 replica
@@ -113,6 +120,14 @@ impl Cluster {
         for node in self.nodes().skip(1) {
             first.ask(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string()]);
         }
+    }
+
+    /// Returns when every node says that the cluster is well.
+    ///
+    /// # Panics
+    /// If it does not come to that.
+    pub(super) fn await_well(&self) {
+        self.await_all("the cluster is well", |node, _| info(node, "cluster_state").as_deref() == Some("ok"));
     }
 
     fn await_all(&self, what: &str, condition: impl Fn(&Server, &Self) -> bool) {

@@ -1,6 +1,7 @@
 //! Redis servers: the shared one, and private ones that a test may break.
 
 mod cluster;
+mod deployment;
 mod monitor;
 mod pair;
 mod resharding;
@@ -12,6 +13,7 @@ use std::{env, sync::OnceLock};
 
 pub use self::{
     cluster::Cluster,
+    deployment::Deployment,
     monitor::Monitor,
     pair::Pair,
     resharding::Move,

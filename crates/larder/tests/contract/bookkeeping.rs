@@ -3,23 +3,24 @@
 use std::collections::BTreeMap;
 
 use larder::{Cache, redis::Redis};
-use larder_testkit::redis::{Options, Reply, Server};
+use larder_testkit::redis::{Deployment, Options, Reply};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::setup::{LONG, Origin, lasting};
 
-/// How often the server has carried out a command, also for scripts.
-fn calls(server: &Server, command: &str) -> u64 {
-    let stats = server.ask(&["INFO", "commandstats"]);
-    let of_it = stats.text().and_then(|stats| stats.split(&format!("cmdstat_{command}:calls=")).nth(1));
-    of_it.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or_default()
+/// How often the servers have carried out a command, also for scripts.
+fn calls(deployment: &Deployment, command: &str) -> u64 {
+    let calls = |stats: &Reply| {
+        let of_it = stats.text().and_then(|stats| stats.split(&format!("cmdstat_{command}:calls=")).nth(1));
+        of_it.and_then(|rest| rest.split(',').next()?.parse::<u64>().ok()).unwrap_or_default()
+    };
+    deployment.ask_all(&["INFO", "commandstats"]).iter().map(calls).sum()
 }
 
 /// All numbers in the logs of all shards, with the last number of each.
-fn logged(server: &Server) -> BTreeMap<String, (Vec<u64>, u64)> {
-    let Reply::Array(keys) = server.ask(&["KEYS", "*:log"]) else { panic!("keys are listed") };
+fn logged(deployment: &Deployment) -> BTreeMap<String, (Vec<u64>, u64)> {
     let of_log = |log: &str| {
-        let Reply::Array(entries) = server.ask(&["XRANGE", log, "-", "+"]) else {
+        let Reply::Array(entries) = deployment.ask(&["XRANGE", log, "-", "+"]) else {
             panic!("a log is a stream")
         };
         let numbers = entries.iter().map(|entry| {
@@ -27,33 +28,35 @@ fn logged(server: &Server) -> BTreeMap<String, (Vec<u64>, u64)> {
             let (number, _) = parts[0].text().and_then(|id| id.split_once('-')).expect("an id");
             number.parse().expect("a number")
         });
-        let last = server.ask(&["GET", &format!("{}q", log.trim_end_matches("log"))]);
+        let last = deployment.ask(&["GET", &format!("{}q", log.trim_end_matches("log"))]);
         (numbers.collect(), last.text().and_then(|last| last.parse().ok()).expect("a sequence"))
     };
-    keys.iter().filter_map(Reply::text).map(|log| (log.to_owned(), of_log(log))).collect()
+    deployment.keys("*:log").iter().map(|log| (log.clone(), of_log(log))).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fills_announce_nothing_and_each_invalidation_announces_one_number_without_gaps() {
-    let server = Server::start(&Options::default());
-    let redis = Redis::connect(server.url()).await.unwrap();
-    let node = || Cache::<String, u64>::builder("counted").policy(lasting()).redis(&redis).build().unwrap();
-    let (a, b) = (node(), node());
-    let origin = Origin::open(1);
-    for key in 0..100 {
-        a.get_with(&*key.to_string(), origin.loader()).await.unwrap();
-        b.get_with(&*key.to_string(), origin.loader()).await.unwrap();
-    }
-    assert_eq!((calls(&server, "spublish"), calls(&server, "xadd")), (0, 0), "fills");
-    for key in 0..100 {
-        let node = if key % 2 == 0 { &a } else { &b };
-        node.invalidate(&*key.to_string()).await.unwrap();
-    }
-    assert_eq!((calls(&server, "spublish"), calls(&server, "xadd")), (100, 100), "invalidations");
-    let logged = logged(&server);
-    assert_eq!(logged.values().map(|(_, last)| last).sum::<u64>(), 100);
-    for (log, (numbers, last)) in logged {
-        assert_eq!(numbers, (1..=last).collect::<Vec<_>>(), "{log}");
+    for deployment in Deployment::each(&Options::default()) {
+        let redis = Redis::connect(deployment.url()).await.unwrap();
+        let node =
+            || Cache::<String, u64>::builder("counted").policy(lasting()).redis(&redis).build().unwrap();
+        let (a, b) = (node(), node());
+        let origin = Origin::open(1);
+        for key in 0..100 {
+            a.get_with(&*key.to_string(), origin.loader()).await.unwrap();
+            b.get_with(&*key.to_string(), origin.loader()).await.unwrap();
+        }
+        assert_eq!((calls(&deployment, "spublish"), calls(&deployment, "xadd")), (0, 0), "fills");
+        for key in 0..100 {
+            let node = if key % 2 == 0 { &a } else { &b };
+            node.invalidate(&*key.to_string()).await.unwrap();
+        }
+        assert_eq!((calls(&deployment, "spublish"), calls(&deployment, "xadd")), (100, 100), "invalidations");
+        let logged = logged(&deployment);
+        assert_eq!(logged.values().map(|(_, last)| last).sum::<u64>(), 100);
+        for (log, (numbers, last)) in logged {
+            assert_eq!(numbers, (1..=last).collect::<Vec<_>>(), "{log}");
+        }
     }
 }
 

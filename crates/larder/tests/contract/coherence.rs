@@ -15,8 +15,8 @@ use larder::{
 };
 use larder_testkit::{
     eventually,
-    proxy::{Fault, Proxy},
-    redis::{Options, Server},
+    proxy::{Fault, Front},
+    redis::{Deployment, Options},
 };
 
 use crate::setup::{Backend, Origin, Setup, lasting};
@@ -327,9 +327,9 @@ async fn in_strict_mode_no_node_has_an_older_copy_once_an_invalidation_returns()
 }
 
 /// A node and the proxy through which it alone sees Redis.
-async fn behind_a_proxy(server: &Server, consistency: Consistency) -> (Cache<String, u64>, Proxy) {
-    let proxy = Proxy::start(server.port()).await;
-    let redis = Redis::connect(format!("redis://127.0.0.1:{}", proxy.port())).await.unwrap();
+async fn behind_a_proxy(deployment: &Deployment, consistency: Consistency) -> (Cache<String, u64>, Front) {
+    let proxy = Front::start(deployment).await;
+    let redis = Redis::connect(proxy.url()).await.unwrap();
     let cache =
         Cache::builder("cut-off").redis(&redis).policy(lasting()).consistency(consistency).build().unwrap();
     (cache, proxy)
@@ -337,103 +337,108 @@ async fn behind_a_proxy(server: &Server, consistency: Consistency) -> (Cache<Str
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_cut_off_stops_serving_its_copies_by_itself() {
-    let server = Server::start(&Options::default());
-    let bound = Duration::from_millis(600);
-    let (a, _pass) = behind_a_proxy(&server, Consistency::Bounded(bound)).await;
-    let (b, proxy) = behind_a_proxy(&server, Consistency::Bounded(bound)).await;
-    let origin = Origin::open(1);
-    value(&b, &origin).await;
-    proxy.set(Fault::Silent);
-    origin.write(2);
-    a.invalidate(KEY).await.unwrap();
-    let acknowledged = Instant::now();
-    while value(&b, &origin).await == 1 {
-        // What the clock's steps, one look-up's deadline and a busy machine may add.
-        assert!(acknowledged.elapsed() < bound + Duration::from_millis(900), "still served the old copy");
+    for deployment in Deployment::each(&Options::default()) {
+        let bound = Duration::from_millis(600);
+        let (a, _pass) = behind_a_proxy(&deployment, Consistency::Bounded(bound)).await;
+        let (b, proxy) = behind_a_proxy(&deployment, Consistency::Bounded(bound)).await;
+        let origin = Origin::open(1);
+        value(&b, &origin).await;
+        proxy.set(Fault::Silent);
+        origin.write(2);
+        a.invalidate(KEY).await.unwrap();
+        let acknowledged = Instant::now();
+        while value(&b, &origin).await == 1 {
+            // What the clock's steps, one look-up's deadline and a busy machine may add.
+            assert!(acknowledged.elapsed() < bound + Duration::from_millis(900), "still served the old copy");
+        }
+        proxy.set(Fault::Pass);
+        eventually("hits are back", SOON, || async {
+            let read = b.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
+            assert_eq!(read.value.as_deref(), Some(&2));
+            read.served == Served::Near
+        })
+        .await;
     }
-    proxy.set(Fault::Pass);
-    eventually("hits are back", SOON, || async {
-        let read = b.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
-        assert_eq!(read.value.as_deref(), Some(&2));
-        read.served == Served::Near
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strict_invalidation_waits_for_a_node_that_is_cut_off_until_it_may_serve_nothing() {
-    let server = Server::start(&Options::default());
-    let bound = Duration::from_millis(800);
-    let (a, _pass) = behind_a_proxy(&server, Consistency::Strict(bound)).await;
-    let (b, proxy) = behind_a_proxy(&server, Consistency::Strict(bound)).await;
-    let origin = Origin::open(1);
-    value(&b, &origin).await;
-    value(&a, &origin).await;
-    proxy.set(Fault::Silent);
-    origin.write(2);
-    a.invalidate(KEY).await.unwrap();
-    assert_eq!(value(&b, &origin).await, 2, "its time had run out before the invalidation returned");
+    for deployment in Deployment::each(&Options::default()) {
+        let bound = Duration::from_millis(800);
+        let (a, _pass) = behind_a_proxy(&deployment, Consistency::Strict(bound)).await;
+        let (b, proxy) = behind_a_proxy(&deployment, Consistency::Strict(bound)).await;
+        let origin = Origin::open(1);
+        value(&b, &origin).await;
+        value(&a, &origin).await;
+        proxy.set(Fault::Silent);
+        origin.write(2);
+        a.invalidate(KEY).await.unwrap();
+        assert_eq!(value(&b, &origin).await, 2, "its time had run out before the invalidation returned");
+    }
 }
 
 /// Who has copies is noted in Redis, and goes with its memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strict_invalidation_waits_for_a_node_that_redis_has_forgotten() {
-    let server = Server::start(&Options::default());
-    let bound = Duration::from_millis(1_500);
-    let (a, _pass) = behind_a_proxy(&server, Consistency::Strict(bound)).await;
-    let (b, proxy) = behind_a_proxy(&server, Consistency::Strict(bound)).await;
-    let origin = Origin::open(1);
-    eventually("it has a copy of its own", SOON, || async {
-        b.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap().served == Served::Near
-    })
-    .await;
-    proxy.set(Fault::Silent);
-    server.ask(&["FLUSHALL"]);
-    origin.write(2);
-    a.invalidate(KEY).await.unwrap();
-    assert_eq!(value(&b, &origin).await, 2, "its time had run out before the invalidation returned");
+    for deployment in Deployment::each(&Options::default()) {
+        let bound = Duration::from_millis(1_500);
+        let (a, _pass) = behind_a_proxy(&deployment, Consistency::Strict(bound)).await;
+        let (b, proxy) = behind_a_proxy(&deployment, Consistency::Strict(bound)).await;
+        let origin = Origin::open(1);
+        eventually("it has a copy of its own", SOON, || async {
+            b.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap().served == Served::Near
+        })
+        .await;
+        proxy.set(Fault::Silent);
+        deployment.ask_all(&["FLUSHALL"]);
+        origin.write(2);
+        a.invalidate(KEY).await.unwrap();
+        assert_eq!(value(&b, &origin).await, 2, "its time had run out before the invalidation returned");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_missed_messages_catches_up_from_the_log() {
-    let server = Server::start(&Options::default());
-    let (a, _pass) = behind_a_proxy(&server, Consistency::default()).await;
-    let (b, proxy) = behind_a_proxy(&server, Consistency::default()).await;
-    let origin = Origin::open(1);
-    let keys: Vec<String> = (0..200).map(|number| number.to_string()).collect();
-    for key in &keys {
-        b.get_with(key, origin.loader()).await.unwrap();
-    }
-    // Everything cut: messages published now reach nobody on this side.
-    proxy.set(Fault::Refuse);
-    proxy.cut();
-    origin.write(2);
-    let all: Vec<&String> = keys.iter().collect();
-    a.invalidate_many(&all).await.unwrap();
-    proxy.set(Fault::Pass);
-    eventually("the node has its connection back", SOON, || async {
-        let mut fresh = 0;
+    for deployment in Deployment::each(&Options::default()) {
+        let (a, _pass) = behind_a_proxy(&deployment, Consistency::default()).await;
+        let (b, proxy) = behind_a_proxy(&deployment, Consistency::default()).await;
+        let origin = Origin::open(1);
+        let keys: Vec<String> = (0..200).map(|number| number.to_string()).collect();
         for key in &keys {
-            fresh += usize::from(b.get_with(key, origin.loader()).await.unwrap().as_deref() == Some(&2));
+            b.get_with(key, origin.loader()).await.unwrap();
         }
-        fresh == keys.len()
-    })
-    .await;
+        // Everything cut: messages published now reach nobody on this side.
+        proxy.set(Fault::Refuse);
+        proxy.cut();
+        origin.write(2);
+        let all: Vec<&String> = keys.iter().collect();
+        a.invalidate_many(&all).await.unwrap();
+        proxy.set(Fault::Pass);
+        eventually("the node has its connection back", SOON, || async {
+            let mut fresh = 0;
+            for key in &keys {
+                fresh += usize::from(b.get_with(key, origin.loader()).await.unwrap().as_deref() == Some(&2));
+            }
+            fresh == keys.len()
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_lost_its_memory_makes_every_node_forget() {
-    let server = Server::start(&Options::default());
-    let (a, _one) = behind_a_proxy(&server, Consistency::default()).await;
-    let (b, _two) = behind_a_proxy(&server, Consistency::default()).await;
-    let origin = Origin::open(1);
-    value(&a, &origin).await;
-    value(&b, &origin).await;
-    server.ask(&["FLUSHALL"]);
-    origin.write(2);
-    a.invalidate(KEY).await.unwrap();
-    for node in [&a, &b] {
-        eventually("the new epoch is noticed", SOON, || async { value(node, &origin).await == 2 }).await;
+    for deployment in Deployment::each(&Options::default()) {
+        let (a, _one) = behind_a_proxy(&deployment, Consistency::default()).await;
+        let (b, _two) = behind_a_proxy(&deployment, Consistency::default()).await;
+        let origin = Origin::open(1);
+        value(&a, &origin).await;
+        value(&b, &origin).await;
+        deployment.ask_all(&["FLUSHALL"]);
+        origin.write(2);
+        a.invalidate(KEY).await.unwrap();
+        for node in [&a, &b] {
+            eventually("the new epoch is noticed", SOON, || async { value(node, &origin).await == 2 }).await;
+        }
     }
 }
 
@@ -441,66 +446,68 @@ async fn a_redis_that_lost_its_memory_makes_every_node_forget() {
 /// never for longer than the bound.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn staleness_is_bounded_on_other_nodes_also_under_faults() {
-    let server = Server::start(&Options::default());
-    let bound = Duration::from_millis(400);
-    let mut nodes = Vec::new();
-    for _ in 0..3 {
-        nodes.push(behind_a_proxy(&server, Consistency::Bounded(bound)).await);
-    }
-    let origin = Arc::new(AtomicU64::new(0));
-    // When each version was acknowledged, and by which node.
-    let history: Arc<std::sync::Mutex<Vec<Instant>>> = Arc::default();
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut readers = Vec::new();
-    for (cache, _) in &nodes {
-        for _ in 0..2 {
-            let (cache, origin, history, stop) =
-                (cache.clone(), origin.clone(), history.clone(), stop.clone());
-            readers.push(tokio::spawn(async move {
-                let mut reads = 0_u64;
-                while !stop.load(SeqCst) {
-                    let begun = Instant::now();
-                    let origin = origin.clone();
-                    let load = move || async move { Ok(Some(origin.load(SeqCst))) };
-                    let read = *cache.get_with(KEY, load).await.unwrap().unwrap();
-                    reads += 1;
-                    let history = history.lock().unwrap();
-                    // The next version, had it been acknowledged longer ago than the bound, must have been seen. A load
-                    // cut short by a fault may take two deadlines of Redis more.
-                    if let Some(acknowledged) = history.get(read as usize) {
-                        let behind = begun.saturating_duration_since(*acknowledged);
-                        assert!(
-                            behind < bound + Duration::from_millis(900),
-                            "read {read} {behind:?} too late"
-                        );
+    for deployment in Deployment::each(&Options::default()) {
+        let bound = Duration::from_millis(400);
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            nodes.push(behind_a_proxy(&deployment, Consistency::Bounded(bound)).await);
+        }
+        let origin = Arc::new(AtomicU64::new(0));
+        // When each version was acknowledged, and by which node.
+        let history: Arc<std::sync::Mutex<Vec<Instant>>> = Arc::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut readers = Vec::new();
+        for (cache, _) in &nodes {
+            for _ in 0..2 {
+                let (cache, origin, history, stop) =
+                    (cache.clone(), origin.clone(), history.clone(), stop.clone());
+                readers.push(tokio::spawn(async move {
+                    let mut reads = 0_u64;
+                    while !stop.load(SeqCst) {
+                        let begun = Instant::now();
+                        let origin = origin.clone();
+                        let load = move || async move { Ok(Some(origin.load(SeqCst))) };
+                        let read = *cache.get_with(KEY, load).await.unwrap().unwrap();
+                        reads += 1;
+                        let history = history.lock().unwrap();
+                        // The next version, had it been acknowledged longer ago than the bound, must have been seen. A load
+                        // cut short by a fault may take two deadlines of Redis more.
+                        if let Some(acknowledged) = history.get(read as usize) {
+                            let behind = begun.saturating_duration_since(*acknowledged);
+                            assert!(
+                                behind < bound + Duration::from_millis(900),
+                                "read {read} {behind:?} too late"
+                            );
+                        }
                     }
-                }
-                reads
-            }));
+                    reads
+                }));
+            }
         }
-    }
-    let deadline = Instant::now() + Duration::from_secs(6);
-    let mut version = 0;
-    while Instant::now() < deadline {
-        version += 1;
-        origin.store(version, SeqCst);
-        let (cache, proxy) = &nodes[version as usize % 3];
-        let acknowledged = cache.invalidate(KEY).await.is_ok();
-        if !acknowledged {
-            // Not acknowledged: nothing is promised until the next one is.
-            eventually("it is paid later", SOON, || async { cache.stats().invalidations_owed == 0 }).await;
+        let deadline = Instant::now() + Duration::from_secs(6);
+        let mut version = 0;
+        while Instant::now() < deadline {
+            version += 1;
+            origin.store(version, SeqCst);
+            let (cache, proxy) = &nodes[version as usize % 3];
+            let acknowledged = cache.invalidate(KEY).await.is_ok();
+            if !acknowledged {
+                // Not acknowledged: nothing is promised until the next one is.
+                eventually("it is paid later", SOON, || async { cache.stats().invalidations_owed == 0 })
+                    .await;
+            }
+            history.lock().unwrap().push(Instant::now());
+            if version % 16 == 0 {
+                proxy.cut();
+            }
+            tokio::task::yield_now().await;
         }
-        history.lock().unwrap().push(Instant::now());
-        if version % 16 == 0 {
-            proxy.cut();
+        stop.store(true, SeqCst);
+        for reader in readers {
+            assert!(reader.await.unwrap() > 10);
         }
-        tokio::task::yield_now().await;
+        assert!(version > 50, "{version} versions are too few to mean anything");
     }
-    stop.store(true, SeqCst);
-    for reader in readers {
-        assert!(reader.await.unwrap() > 10);
-    }
-    assert!(version > 50, "{version} versions are too few to mean anything");
 }
 
 #[tokio::test(flavor = "multi_thread")]

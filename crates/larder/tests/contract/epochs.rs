@@ -5,12 +5,14 @@ use std::time::Duration;
 use larder::{Cache, cache::TierState, redis::Redis};
 use larder_testkit::{
     eventually,
-    redis::{Cluster, Options, Reply, Server},
+    redis::{Deployment, Options},
 };
 
 use crate::setup::{Origin, lasting};
 
 const KEY: &str = "k";
+/// How many a cache has unless it is told otherwise.
+const SHARDS: usize = 16;
 const SOON: Duration = Duration::from_secs(5);
 
 async fn node(url: &str) -> Cache<String, u64> {
@@ -24,34 +26,30 @@ async fn value(cache: &Cache<String, u64>, origin: &Origin) -> u64 {
 }
 
 /// Removes what every shard has by this name, as an eviction may.
-fn lose(servers: &[Server], name: &str) {
-    for server in servers {
-        let Reply::Array(keys) = server.ask(&["KEYS", &format!("*:{name}")]) else {
-            panic!("keys are listed")
-        };
-        assert!(!keys.is_empty(), "every shard has its `{name}`");
-        for key in keys.iter().filter_map(Reply::text) {
-            server.ask(&["DEL", key]);
-        }
+fn lose(deployment: &Deployment, name: &str) {
+    let keys = deployment.keys(&format!("*:{name}"));
+    assert_eq!(keys.len(), SHARDS, "every shard has its `{name}`");
+    for key in keys {
+        deployment.ask(&["DEL", &key]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn purges_of_an_earlier_epoch_refuse_no_fill_and_hide_no_clear() {
-    let (server, cluster) = ([Server::start(&Options::default())], Cluster::start(3, false));
-    earlier_purges_mean_nothing(&server[0].url(), &server).await;
-    earlier_purges_mean_nothing(&cluster.url(), cluster.primaries()).await;
+    for deployment in Deployment::each(&Options::default()) {
+        earlier_purges_mean_nothing(&deployment).await;
+    }
 }
 
-async fn earlier_purges_mean_nothing(url: &str, servers: &[Server]) {
-    let (a, b) = (node(url).await, node(url).await);
+async fn earlier_purges_mean_nothing(deployment: &Deployment) {
+    let (a, b) = (node(&deployment.url()).await, node(&deployment.url()).await);
     let origin = Origin::open(1);
     for _ in 0..30 {
         a.invalidate_tag("tag").await.unwrap();
         a.clear().await.unwrap();
         a.invalidate_pattern("nothing*").await.unwrap();
     }
-    lose(servers, "q");
+    lose(deployment, "q");
     eventually("what is loaded is stored again", SOON, || async {
         value(&a, &origin).await;
         matches!(a.explain(&KEY.to_owned()).await.shared, Some(TierState::Holds { present: true, .. }))
@@ -72,16 +70,17 @@ async fn earlier_purges_mean_nothing(url: &str, servers: &[Server]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_lost_the_note_of_its_history_is_not_taken_for_the_one_from_before() {
-    let server = Server::start(&Options::default());
-    let origin = Origin::open(1);
-    let before = node(&server.url()).await;
-    assert_eq!(value(&before, &origin).await, 1);
-    lose(std::slice::from_ref(&server), "rid");
-    server.ask(&["SAVE"]);
-    origin.write(2);
-    before.invalidate(KEY).await.unwrap();
-    drop(before);
-    tokio::task::block_in_place(|| server.restart());
-    let after = node(&server.url()).await;
-    assert_eq!(value(&after, &origin).await, 2, "the snapshot has the value from before");
+    for deployment in Deployment::each(&Options::default()) {
+        let origin = Origin::open(1);
+        let before = node(&deployment.url()).await;
+        assert_eq!(value(&before, &origin).await, 1);
+        lose(&deployment, "rid");
+        deployment.ask_all(&["SAVE"]);
+        origin.write(2);
+        before.invalidate(KEY).await.unwrap();
+        drop(before);
+        tokio::task::block_in_place(|| deployment.restart());
+        let after = node(&deployment.url()).await;
+        assert_eq!(value(&after, &origin).await, 2, "the snapshot has the value from before");
+    }
 }

@@ -11,7 +11,7 @@ use larder::{
 };
 use larder_testkit::{
     eventually,
-    redis::{Monitor, Options, Server},
+    redis::{Deployment, Monitor, Options},
 };
 
 use crate::setup::{Backend, Origin, Setup, lasting};
@@ -233,25 +233,32 @@ async fn a_policy_that_keeps_nothing_stale_refuses() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_takes_two_round_trips_and_what_redis_cannot_be_told_is_owed() {
-    let server = Server::start(&Options::default());
-    let redis = Redis::connect(server.url()).await.unwrap();
-    let cache: Cache<String, u64> =
-        Cache::builder("expire").redis(&redis).policy(revalidating()).build().unwrap();
-    let origin = Origin::open(1);
-    seen(&cache, &origin).await;
-    cache.expire(&["warm"]).await.unwrap();
-    let monitor = Monitor::start(&server);
-    cache.expire(&[KEY]).await.unwrap();
-    let about = |command: &Vec<String>| command.iter().any(|word| word.ends_with(":e:k"));
-    let names: Vec<String> =
-        monitor.commands_until_quiet().into_iter().filter(about).map(|command| command[0].clone()).collect();
-    assert_eq!(names, ["GET", "EVALSHA"]);
-    drop(monitor);
-    server.kill();
-    assert!(cache.expire(&[KEY]).await.is_err());
-    assert_eq!(cache.stats().invalidations_owed, 1);
-    origin.write(5);
-    assert_eq!(seen(&cache, &origin).await, (5, false), "what Redis has is not believed");
+    for deployment in Deployment::each(&Options::default()) {
+        let redis = Redis::connect(deployment.url()).await.unwrap();
+        let cache: Cache<String, u64> =
+            Cache::builder("expire").redis(&redis).policy(revalidating()).build().unwrap();
+        let origin = Origin::open(1);
+        // Teaches the server the script.
+        cache.expire(&[KEY]).await.unwrap();
+        seen(&cache, &origin).await;
+        let slot = cache.explain(&KEY.to_owned()).await.slot_key.expect("there is a Redis");
+        let monitor = Monitor::start(deployment.owner_of(&slot));
+        cache.expire(&[KEY]).await.unwrap();
+        let about = |command: &Vec<String>| command.iter().any(|word| word.ends_with(":e:k"));
+        let names: Vec<String> = monitor
+            .commands_until_quiet()
+            .into_iter()
+            .filter(about)
+            .map(|command| command[0].clone())
+            .collect();
+        assert_eq!(names, ["GET", "EVALSHA"]);
+        drop(monitor);
+        deployment.kill();
+        assert!(cache.expire(&[KEY]).await.is_err());
+        assert_eq!(cache.stats().invalidations_owed, 1);
+        origin.write(5);
+        assert_eq!(seen(&cache, &origin).await, (5, false), "what Redis has is not believed");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

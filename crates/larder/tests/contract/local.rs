@@ -9,8 +9,8 @@ use larder::{
 };
 use larder_testkit::{
     eventually,
-    proxy::{Fault, Proxy},
-    redis::{Options, Server},
+    proxy::{Fault, Front},
+    redis::{Deployment, Options},
 };
 
 use crate::setup::{LONG, Origin, lasting};
@@ -18,8 +18,8 @@ use crate::setup::{LONG, Origin, lasting};
 const KEY: &str = "k";
 const SOON: Duration = Duration::from_secs(10);
 
-async fn node(port: u16, clock: &FakeClock, consistency: Consistency) -> Cache<String, u64> {
-    let redis = Redis::connect(format!("redis://127.0.0.1:{port}")).await.unwrap();
+async fn node(url: &str, clock: &FakeClock, consistency: Consistency) -> Cache<String, u64> {
+    let redis = Redis::connect(url).await.unwrap();
     let policy = lasting().near_ttl(LONG);
     let builder = Cache::builder("local").redis(&redis).policy(policy).clock(clock.clone());
     builder.consistency(consistency).build().unwrap()
@@ -35,54 +35,59 @@ async fn value(cache: &Cache<String, u64>, origin: &Origin) -> (u64, Served) {
 async fn a_local_node_that_is_cut_off_serves_its_copies_until_they_expire_and_a_bounded_one_does_not() {
     let bounded = Consistency::Bounded(Duration::from_secs(1));
     for (consistency, serves) in [(Consistency::Local, true), (bounded, false)] {
-        let server = Server::start(&Options::default());
-        let proxy = Proxy::start(server.port()).await;
-        let clock = FakeClock::default();
-        let writer = node(server.port(), &clock, consistency).await;
-        let cut_off = node(proxy.port(), &clock, consistency).await;
-        let origin = Origin::open(1);
-        eventually("it has a copy of its own", SOON, || async {
-            value(&cut_off, &origin).await == (1, Served::Near)
-        })
-        .await;
-        proxy.set(Fault::Silent);
-        origin.write(2);
-        writer.invalidate(KEY).await.unwrap();
-        assert_eq!(value(&writer, &origin).await.0, 2, "{consistency:?}: where it was invalidated");
+        for deployment in Deployment::each(&Options::default()) {
+            let proxy = Front::start(&deployment).await;
+            let clock = FakeClock::default();
+            let writer = node(&deployment.url(), &clock, consistency).await;
+            let cut_off = node(&proxy.url(), &clock, consistency).await;
+            let origin = Origin::open(1);
+            eventually("it has a copy of its own", SOON, || async {
+                value(&cut_off, &origin).await == (1, Served::Near)
+            })
+            .await;
+            proxy.set(Fault::Silent);
+            origin.write(2);
+            writer.invalidate(KEY).await.unwrap();
+            assert_eq!(value(&writer, &origin).await.0, 2, "{consistency:?}: where it was invalidated");
 
-        clock.advance(LONG - Duration::from_secs(10));
-        let expected = if serves { (1, Served::Near) } else { (2, Served::Source) };
-        assert_eq!(value(&cut_off, &origin).await, expected, "{consistency:?}: long past any bound");
-        clock.advance(Duration::from_secs(11));
-        assert_eq!(value(&cut_off, &origin).await.0, 2, "{consistency:?}: past its lifetime");
+            clock.advance(LONG - Duration::from_secs(10));
+            let expected = if serves { (1, Served::Near) } else { (2, Served::Source) };
+            assert_eq!(value(&cut_off, &origin).await, expected, "{consistency:?}: long past any bound");
+            clock.advance(Duration::from_secs(11));
+            assert_eq!(value(&cut_off, &origin).await.0, 2, "{consistency:?}: past its lifetime");
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_node_hears_of_invalidations_and_of_those_that_it_missed_when_it_is_back() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let clock = FakeClock::default();
-    let writer = node(server.port(), &clock, Consistency::Local).await;
-    let other = node(proxy.port(), &clock, Consistency::Local).await;
-    let origin = Origin::open(0);
-    for number in 1..20 {
-        assert_eq!(value(&other, &origin).await.0, number - 1);
-        origin.write(number);
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let clock = FakeClock::default();
+        let writer = node(&deployment.url(), &clock, Consistency::Local).await;
+        let other = node(&proxy.url(), &clock, Consistency::Local).await;
+        let origin = Origin::open(0);
+        for number in 1..20 {
+            assert_eq!(value(&other, &origin).await.0, number - 1);
+            origin.write(number);
+            writer.invalidate(KEY).await.unwrap();
+            assert_eq!(value(&writer, &origin).await.0, number);
+            eventually("the other node has heard", SOON, || async {
+                value(&other, &origin).await.0 == number
+            })
+            .await;
+        }
+        eventually("it has a copy of its own", SOON, || async {
+            value(&other, &origin).await == (19, Served::Near)
+        })
+        .await;
+        proxy.set(Fault::Refuse);
+        proxy.cut();
+        origin.write(20);
         writer.invalidate(KEY).await.unwrap();
-        assert_eq!(value(&writer, &origin).await.0, number);
-        eventually("the other node has heard", SOON, || async { value(&other, &origin).await.0 == number })
+        assert_eq!(value(&other, &origin).await, (19, Served::Near), "it cannot know");
+        proxy.set(Fault::Pass);
+        eventually("it has read what it missed", SOON, || async { value(&other, &origin).await.0 == 20 })
             .await;
     }
-    eventually("it has a copy of its own", SOON, || async {
-        value(&other, &origin).await == (19, Served::Near)
-    })
-    .await;
-    proxy.set(Fault::Refuse);
-    proxy.cut();
-    origin.write(20);
-    writer.invalidate(KEY).await.unwrap();
-    assert_eq!(value(&other, &origin).await, (19, Served::Near), "it cannot know");
-    proxy.set(Fault::Pass);
-    eventually("it has read what it missed", SOON, || async { value(&other, &origin).await.0 == 20 }).await;
 }

@@ -15,8 +15,8 @@ use larder::{
 };
 use larder_testkit::{
     eventually,
-    proxy::{Fault, Proxy},
-    redis::{Monitor, Options, Server},
+    proxy::{Fault, Front},
+    redis::{Deployment, Monitor, Options},
 };
 
 use crate::setup::{Origin, lasting};
@@ -33,10 +33,6 @@ async fn node(url: &str) -> Cache<String, u64> {
     Cache::builder("outage").redis(&redis).policy(lasting().near_ttl(Duration::ZERO)).build().unwrap()
 }
 
-fn proxied(proxy: &Proxy) -> String {
-    format!("redis://127.0.0.1:{}", proxy.port())
-}
-
 async fn served(cache: &Cache<String, u64>, key: &str, origin: &Origin) -> Served {
     cache.read_with(key, &ReadOptions::default(), origin.loader()).await.unwrap().served
 }
@@ -49,118 +45,126 @@ fn about_the_key(monitor: &Monitor) -> Vec<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shared_hit_is_one_command_and_a_miss_two() {
-    let server = Server::start(&Options::default());
-    let cache = node(&server.url()).await;
-    let origin = Origin::open(1);
-    // Teaches the server the scripts, once in its life.
-    cache.get_with("warm", origin.loader()).await.unwrap();
-    cache.invalidate("warm").await.unwrap();
-    let monitor = Monitor::start(&server);
-    cache.get_with(KEY, origin.loader()).await.unwrap();
-    let commands = about_the_key(&monitor);
-    let names: Vec<&str> = commands.iter().map(|command| command[0].as_str()).collect();
-    assert_eq!(names, ["SET", "EVALSHA"], "a miss: {commands:?}");
-    cache.get_with(KEY, origin.loader()).await.unwrap();
-    let commands = about_the_key(&monitor);
-    assert_eq!(commands.len(), 1, "a hit: {commands:?}");
-    cache.invalidate(KEY).await.unwrap();
-    let commands = about_the_key(&monitor);
-    assert_eq!(commands.len(), 1, "an invalidation: {commands:?}");
-    assert_eq!(origin.reads(), 2);
+    for deployment in Deployment::each(&Options::default()) {
+        let cache = node(&deployment.url()).await;
+        let origin = Origin::open(1);
+        // Teaches the server the scripts, once in its life.
+        cache.get_with(KEY, origin.loader()).await.unwrap();
+        cache.invalidate(KEY).await.unwrap();
+        let slot = cache.explain(&KEY.to_owned()).await.slot_key.unwrap();
+        let monitor = Monitor::start(deployment.owner_of(&slot));
+        cache.get_with(KEY, origin.loader()).await.unwrap();
+        let commands = about_the_key(&monitor);
+        let names: Vec<&str> = commands.iter().map(|command| command[0].as_str()).collect();
+        assert_eq!(names, ["SET", "EVALSHA"], "a miss: {commands:?}");
+        cache.get_with(KEY, origin.loader()).await.unwrap();
+        let commands = about_the_key(&monitor);
+        assert_eq!(commands.len(), 1, "a hit: {commands:?}");
+        cache.invalidate(KEY).await.unwrap();
+        let commands = about_the_key(&monitor);
+        assert_eq!(commands.len(), 1, "an invalidation: {commands:?}");
+        assert_eq!(origin.reads(), 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_readers_of_a_cold_key_on_two_nodes_cause_one_load() {
     for near in [Duration::ZERO, Duration::from_secs(1)] {
-        let server = Server::start(&Options::default());
-        let mut nodes = Vec::new();
-        for _ in 0..2 {
-            let redis = Redis::connect(server.url()).await.unwrap();
-            let cache: Cache<String, u64> =
-                Cache::builder("stampede").redis(&redis).policy(lasting().near_ttl(near)).build().unwrap();
-            nodes.push(cache);
+        for deployment in Deployment::each(&Options::default()) {
+            let mut nodes = Vec::new();
+            for _ in 0..2 {
+                let redis = Redis::connect(deployment.url()).await.unwrap();
+                let cache: Cache<String, u64> = Cache::builder("stampede")
+                    .redis(&redis)
+                    .policy(lasting().near_ttl(near))
+                    .build()
+                    .unwrap();
+                nodes.push(cache);
+            }
+            let origin = Origin::held(1);
+            let readers: Vec<_> = (0..10_000)
+                .map(|reader| {
+                    let (cache, load) = (nodes[reader % 2].clone(), origin.loader());
+                    tokio::spawn(async move { cache.get_with(KEY, load).await })
+                })
+                .collect();
+            origin.until_reading(1).await;
+            origin.let_go(10_000);
+            for reader in readers {
+                assert_eq!(reader.await.unwrap().unwrap().as_deref(), Some(&1));
+            }
+            assert_eq!(origin.reads(), 1, "near tier for {near:?}");
         }
-        let origin = Origin::held(1);
-        let readers: Vec<_> = (0..10_000)
-            .map(|reader| {
-                let (cache, load) = (nodes[reader % 2].clone(), origin.loader());
-                tokio::spawn(async move { cache.get_with(KEY, load).await })
-            })
-            .collect();
-        origin.until_reading(1).await;
-        origin.let_go(10_000);
-        for reader in readers {
-            assert_eq!(reader.await.unwrap().unwrap().as_deref(), Some(&1));
-        }
-        assert_eq!(origin.reads(), 1, "near tier for {near:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_read_fails_while_redis_is_killed_and_hits_are_back_two_seconds_after_it() {
-    let server = Server::start(&Options::default());
-    let cache = node(&server.url()).await;
-    let origin = Origin::open(1);
-    assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
-    assert_eq!(served(&cache, KEY, &origin).await, Served::Shared);
-    let stop = Arc::new(AtomicBool::new(false));
-    let readers: Vec<_> = (0..8)
-        .map(|_| {
-            let (cache, origin, stop) = (cache.clone(), origin.clone(), stop.clone());
-            tokio::spawn(async move {
-                let mut slowest = Duration::ZERO;
-                while !stop.load(SeqCst) {
-                    let begun = Instant::now();
-                    cache.get_with(KEY, origin.loader()).await.expect("the database can answer");
-                    slowest = slowest.max(begun.elapsed());
-                    tokio::task::yield_now().await;
-                }
-                slowest
+    for deployment in Deployment::each(&Options::default()) {
+        let cache = node(&deployment.url()).await;
+        let origin = Origin::open(1);
+        assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
+        assert_eq!(served(&cache, KEY, &origin).await, Served::Shared);
+        let stop = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..8)
+            .map(|_| {
+                let (cache, origin, stop) = (cache.clone(), origin.clone(), stop.clone());
+                tokio::spawn(async move {
+                    let mut slowest = Duration::ZERO;
+                    while !stop.load(SeqCst) {
+                        let begun = Instant::now();
+                        cache.get_with(KEY, origin.loader()).await.expect("the database can answer");
+                        slowest = slowest.max(begun.elapsed());
+                        tokio::task::yield_now().await;
+                    }
+                    slowest
+                })
             })
+            .collect();
+        deployment.kill();
+        eventually("reads go past the dead Redis", Duration::from_secs(5), || async {
+            cache.stats().shared_errors > 0
         })
-        .collect();
-    server.kill();
-    eventually("reads go past the dead Redis", Duration::from_secs(5), || async {
-        cache.stats().shared_errors > 0
-    })
-    .await;
-    server.restart();
-    let back = Instant::now();
-    eventually("hits are back", Duration::from_secs(2), || async {
-        served(&cache, KEY, &origin).await == Served::Shared
-    })
-    .await;
-    assert!(back.elapsed() < Duration::from_secs(2));
-    stop.store(true, SeqCst);
-    for reader in readers {
-        let slowest = reader.await.unwrap();
-        assert!(slowest < 2 * DEADLINE + SLACK, "a read took {slowest:?}");
+        .await;
+        deployment.restart();
+        let back = Instant::now();
+        eventually("hits are back", Duration::from_secs(2), || async {
+            served(&cache, KEY, &origin).await == Served::Shared
+        })
+        .await;
+        assert!(back.elapsed() < Duration::from_secs(2));
+        stop.store(true, SeqCst);
+        for reader in readers {
+            let slowest = reader.await.unwrap();
+            assert!(slowest < 2 * DEADLINE + SLACK, "a read took {slowest:?}");
+        }
+        assert_eq!(cache.stats().read_errors, 0);
     }
-    assert_eq!(cache.stats().read_errors, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_redis_costs_a_read_its_deadline_and_soon_nothing() {
-    let server = Server::start(&Options::default());
-    let cache = node(&server.url()).await;
-    let origin = Origin::open(1);
-    served(&cache, KEY, &origin).await;
-    server.freeze();
-    let frozen = Instant::now();
-    let mut fast = 0;
-    while fast < 20 {
-        let begun = Instant::now();
-        assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
-        // The look-up, and the wait for a lease that was never answered: each is cut off.
-        assert!(begun.elapsed() < 2 * DEADLINE + SLACK, "a read took {:?}", begun.elapsed());
-        fast = if begun.elapsed() < DEADLINE / 5 { fast + 1 } else { 0 };
-        assert!(frozen.elapsed() < Duration::from_secs(20), "the breaker never opened");
+    for deployment in Deployment::each(&Options::default()) {
+        let cache = node(&deployment.url()).await;
+        let origin = Origin::open(1);
+        served(&cache, KEY, &origin).await;
+        deployment.freeze();
+        let frozen = Instant::now();
+        let mut fast = 0;
+        while fast < 20 {
+            let begun = Instant::now();
+            assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
+            // The look-up, and the wait for a lease that was never answered: each is cut off.
+            assert!(begun.elapsed() < 2 * DEADLINE + SLACK, "a read took {:?}", begun.elapsed());
+            fast = if begun.elapsed() < DEADLINE / 5 { fast + 1 } else { 0 };
+            assert!(frozen.elapsed() < Duration::from_secs(20), "the breaker never opened");
+        }
+        deployment.thaw();
+        eventually("hits are back", BACK + SLACK, || async {
+            served(&cache, KEY, &origin).await == Served::Shared
+        })
+        .await;
     }
-    server.thaw();
-    eventually("hits are back", BACK + SLACK, || async {
-        served(&cache, KEY, &origin).await == Served::Shared
-    })
-    .await;
 }
 
 /// Many at a time, each at a key of its own now and then and else at one that all read: whoever waits for another one's look-up
@@ -168,115 +172,117 @@ async fn a_hung_redis_costs_a_read_its_deadline_and_soon_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_hangs_no_reader_among_many_waits_longer_than_alone_and_hits_are_back_two_seconds_after_it()
  {
-    let server = Server::start(&Options::default());
-    let cache = node(&server.url()).await;
-    let origin = Origin::open(1);
-    served(&cache, KEY, &origin).await;
-    server.freeze();
-    let frozen = Instant::now();
-    let readers: Vec<_> = (0..32)
-        .map(|reader| {
-            let (cache, origin) = (cache.clone(), origin.clone());
-            tokio::spawn(async move {
-                let (mut reads, mut slowest) = (0, Duration::ZERO);
-                while frozen.elapsed() < Duration::from_secs(3) {
-                    let key = if reads % 4 == 0 { format!("{reader} {reads}") } else { KEY.to_owned() };
-                    let begun = Instant::now();
-                    assert_eq!(served(&cache, &key, &origin).await, Served::Source);
-                    slowest = slowest.max(begun.elapsed());
-                    reads += 1;
-                    tokio::task::yield_now().await;
-                }
-                (reads, slowest)
+    for deployment in Deployment::each(&Options::default()) {
+        let cache = node(&deployment.url()).await;
+        let origin = Origin::open(1);
+        served(&cache, KEY, &origin).await;
+        deployment.freeze();
+        let frozen = Instant::now();
+        let readers: Vec<_> = (0..32)
+            .map(|reader| {
+                let (cache, origin) = (cache.clone(), origin.clone());
+                tokio::spawn(async move {
+                    let (mut reads, mut slowest) = (0, Duration::ZERO);
+                    while frozen.elapsed() < Duration::from_secs(3) {
+                        let key = if reads % 4 == 0 { format!("{reader} {reads}") } else { KEY.to_owned() };
+                        let begun = Instant::now();
+                        assert_eq!(served(&cache, &key, &origin).await, Served::Source);
+                        slowest = slowest.max(begun.elapsed());
+                        reads += 1;
+                        tokio::task::yield_now().await;
+                    }
+                    (reads, slowest)
+                })
             })
+            .collect();
+        let mut all = 0;
+        for reader in readers {
+            let (reads, slowest) = reader.await.unwrap();
+            assert!(slowest < 2 * DEADLINE + SLACK, "of {reads} reads one took {slowest:?}");
+            all += reads;
+        }
+        // Had each read cost a deadline, there would be a few hundred.
+        assert!(all > 2_000, "{all} reads: the breaker never opened");
+        deployment.thaw();
+        eventually("hits are back", BACK + SLACK, || async {
+            served(&cache, KEY, &origin).await == Served::Shared
         })
-        .collect();
-    let mut all = 0;
-    for reader in readers {
-        let (reads, slowest) = reader.await.unwrap();
-        assert!(slowest < 2 * DEADLINE + SLACK, "of {reads} reads one took {slowest:?}");
-        all += reads;
+        .await;
+        assert_eq!(cache.stats().read_errors, 0);
     }
-    // Had each read cost a deadline, there would be a few hundred.
-    assert!(all > 2_000, "{all} reads: the breaker never opened");
-    server.thaw();
-    eventually("hits are back", BACK + SLACK, || async {
-        served(&cache, KEY, &origin).await == Served::Shared
-    })
-    .await;
-    assert_eq!(cache.stats().read_errors, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalidation_that_redis_missed_is_kept_respected_and_sent_later() {
-    let server = Server::start(&Options { append_only: true, ..Options::default() });
-    let (a, b) = (node(&server.url()).await, node(&server.url()).await);
-    let origin = Origin::open(1);
-    a.get_with(KEY, origin.loader()).await.unwrap();
-    server.kill();
-    eventually("the node has noticed", Duration::from_secs(5), || async {
-        a.invalidate("probe").await.is_err()
-    })
-    .await;
-    origin.write(2);
-    let error = a.invalidate(KEY).await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
-    assert!(a.stats().invalidations_owed >= 1);
-    assert_eq!(a.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&2));
-    // Redis comes back with the old value in it.
-    server.restart();
-    let stop = Instant::now() + Duration::from_secs(5);
-    while a.stats().invalidations_owed > 0 {
-        let value = a.get_with(KEY, origin.loader()).await.unwrap();
-        assert_eq!(value.as_deref(), Some(&2), "this node does not believe Redis about a key it owes");
-        assert!(Instant::now() < stop, "the invalidation was never sent");
-        tokio::task::yield_now().await;
+    for deployment in Deployment::each(&Options { append_only: true, ..Options::default() }) {
+        let (a, b) = (node(&deployment.url()).await, node(&deployment.url()).await);
+        let origin = Origin::open(1);
+        a.get_with(KEY, origin.loader()).await.unwrap();
+        deployment.kill();
+        eventually("the node has noticed", Duration::from_secs(5), || async {
+            a.invalidate("probe").await.is_err()
+        })
+        .await;
+        origin.write(2);
+        let error = a.invalidate(KEY).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+        assert!(a.stats().invalidations_owed >= 1);
+        assert_eq!(a.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&2));
+        // Redis comes back with the old value in it.
+        deployment.restart();
+        let stop = Instant::now() + Duration::from_secs(5);
+        while a.stats().invalidations_owed > 0 {
+            let value = a.get_with(KEY, origin.loader()).await.unwrap();
+            assert_eq!(value.as_deref(), Some(&2), "this node does not believe Redis about a key it owes");
+            assert!(Instant::now() < stop, "the invalidation was never sent");
+            tokio::task::yield_now().await;
+        }
+        eventually("the other node has its connection back", Duration::from_secs(5), || async {
+            let read = b.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
+            assert_eq!(read.value.as_deref(), Some(&2), "the old value is gone from Redis");
+            read.served == Served::Shared
+        })
+        .await;
     }
-    eventually("the other node has its connection back", Duration::from_secs(5), || async {
-        let read = b.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
-        assert_eq!(read.value.as_deref(), Some(&2), "the old value is gone from Redis");
-        read.served == Served::Shared
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalidation_whose_reply_was_lost_is_sent_again() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let cache = node(&proxied(&proxy)).await;
-    let origin = Origin::open(1);
-    cache.get_with(KEY, origin.loader()).await.unwrap();
-    proxy.set(Fault::DropReplies);
-    assert_eq!(cache.invalidate(KEY).await.unwrap_err().kind(), ErrorKind::Timeout);
-    proxy.set(Fault::Pass);
-    eventually("nothing is owed", Duration::from_secs(10), || async {
-        cache.stats().invalidations_owed == 0
-    })
-    .await;
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let cache = node(&proxy.url()).await;
+        let origin = Origin::open(1);
+        cache.get_with(KEY, origin.loader()).await.unwrap();
+        proxy.set(Fault::DropReplies);
+        assert_eq!(cache.invalidate(KEY).await.unwrap_err().kind(), ErrorKind::Timeout);
+        proxy.set(Fault::Pass);
+        eventually("nothing is owed", Duration::from_secs(10), || async {
+            cache.stats().invalidations_owed == 0
+        })
+        .await;
+    }
 }
 
 /// A node that talks to Redis through a proxy, and one that does not; each has read the value that the origin has since replaced.
 struct Apart {
-    _server: Server,
-    proxy: Proxy,
+    _deployment: Deployment,
+    proxy: Front,
     cut_off: Cache<String, u64>,
     other: Cache<String, u64>,
     origin: Origin,
 }
 
 impl Apart {
-    async fn start(fault: Fault) -> Self {
-        let server = Server::start(&Options::default());
-        let proxy = Proxy::start(server.port()).await;
-        let (cut_off, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
+    async fn start(deployment: Deployment, fault: Fault) -> Self {
+        let proxy = Front::start(&deployment).await;
+        let (cut_off, other) = (node(&proxy.url()).await, node(&deployment.url()).await);
         let origin = Origin::open(1);
         for cache in [&cut_off, &other] {
             assert_eq!(cache.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&1));
         }
         origin.write(2);
         proxy.set(fault);
-        Self { _server: server, proxy, cut_off, other, origin }
+        Self { _deployment: deployment, proxy, cut_off, other, origin }
     }
 
     /// An invalidation of the key that has begun, of which nothing came yet.
@@ -297,114 +303,124 @@ impl Apart {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_invalidation_happens_all_the_same() {
-    let apart = Apart::start(Fault::Silent).await;
-    drop(apart.begun_invalidation().await);
-    apart.until_the_other_sees_it().await;
+    for deployment in Deployment::each(&Options::default()) {
+        let apart = Apart::start(deployment, Fault::Silent).await;
+        drop(apart.begun_invalidation().await);
+        apart.until_the_other_sees_it().await;
+    }
 }
 
 #[test]
 fn an_invalidation_that_is_dropped_outside_of_the_runtime_happens_all_the_same() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let apart = runtime.block_on(Apart::start(Fault::Silent));
-    drop(runtime.block_on(apart.begun_invalidation()));
-    runtime.block_on(apart.until_the_other_sees_it());
+    for deployment in Deployment::each(&Options::default()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let apart = runtime.block_on(Apart::start(deployment, Fault::Silent));
+        drop(runtime.block_on(apart.begun_invalidation()));
+        runtime.block_on(apart.until_the_other_sees_it());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_more_invalidations_than_are_kept_none_is_lost_for_the_other_nodes() {
-    let apart = Apart::start(Fault::Refuse).await;
-    apart.proxy.cut();
-    eventually("the node has noticed", Duration::from_secs(5), || async {
-        apart.cut_off.invalidate("probe").await.is_err()
-    })
-    .await;
-    let many: Vec<String> = (0..100_001).map(|number| format!("other {number}")).collect();
-    let keys: Vec<&str> = many.iter().map(String::as_str).chain([KEY]).collect();
-    apart.cut_off.invalidate_many(&keys).await.unwrap_err();
-    apart.proxy.set(Fault::Pass);
-    eventually("nothing is owed", Duration::from_secs(20), || async {
-        apart.cut_off.stats().invalidations_owed == 0
-    })
-    .await;
-    for cache in [&apart.other, &apart.cut_off] {
-        assert_eq!(cache.get_with(KEY, apart.origin.loader()).await.unwrap().as_deref(), Some(&2));
+    for deployment in Deployment::each(&Options::default()) {
+        let apart = Apart::start(deployment, Fault::Refuse).await;
+        apart.proxy.cut();
+        eventually("the node has noticed", Duration::from_secs(5), || async {
+            apart.cut_off.invalidate("probe").await.is_err()
+        })
+        .await;
+        let many: Vec<String> = (0..100_001).map(|number| format!("other {number}")).collect();
+        let keys: Vec<&str> = many.iter().map(String::as_str).chain([KEY]).collect();
+        apart.cut_off.invalidate_many(&keys).await.unwrap_err();
+        apart.proxy.set(Fault::Pass);
+        eventually("nothing is owed", Duration::from_secs(20), || async {
+            apart.cut_off.stats().invalidations_owed == 0
+        })
+        .await;
+        for cache in [&apart.other, &apart.cut_off] {
+            assert_eq!(cache.get_with(KEY, apart.origin.loader()).await.unwrap().as_deref(), Some(&2));
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_and_damaged_values_are_misses_and_are_replaced() {
-    let server = Server::start(&Options::default());
-    let cache = node(&server.url()).await;
-    let slot = cache.explain(&KEY.to_owned()).await.slot_key.unwrap();
-    let spoil: [&[&str]; 5] = [
-        &["SET", &slot, "somebody else's value"],
-        &["SET", &slot, ""],
-        &["SET", &slot, "L\u{2}"],
-        &["SETRANGE", &slot, "27", "x"],
-        &["HSET", &slot, "a", "hash"],
-    ];
-    for (round, command) in spoil.into_iter().enumerate() {
-        let origin = Origin::open(round as u64);
-        if command[0] == "HSET" {
-            server.ask(&["DEL", &slot]);
+    for deployment in Deployment::each(&Options::default()) {
+        let cache = node(&deployment.url()).await;
+        let slot = cache.explain(&KEY.to_owned()).await.slot_key.unwrap();
+        let spoil: [&[&str]; 5] = [
+            &["SET", &slot, "somebody else's value"],
+            &["SET", &slot, ""],
+            &["SET", &slot, "L\u{2}"],
+            &["SETRANGE", &slot, "27", "x"],
+            &["HSET", &slot, "a", "hash"],
+        ];
+        for (round, command) in spoil.into_iter().enumerate() {
+            let origin = Origin::open(round as u64);
+            if command[0] == "HSET" {
+                deployment.ask(&["DEL", &slot]);
+            }
+            deployment.ask(command);
+            let read = cache.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
+            assert_eq!(
+                (read.value.as_deref(), read.reason),
+                (Some(&(round as u64)), Some(MissReason::Corrupt)),
+                "{command:?}"
+            );
+            assert_eq!(cache.stats().corrupt, round as u64 + 1);
+            assert_eq!(served(&cache, KEY, &origin).await, Served::Shared, "{command:?}: it was replaced");
         }
-        server.ask(command);
-        let read = cache.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
-        assert_eq!(
-            (read.value.as_deref(), read.reason),
-            (Some(&(round as u64)), Some(MissReason::Corrupt)),
-            "{command:?}"
-        );
-        assert_eq!(cache.stats().corrupt, round as u64 + 1);
-        assert_eq!(served(&cache, KEY, &origin).await, Served::Shared, "{command:?}: it was replaced");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_redis_still_serves_what_it_has() {
-    let server = Server::start(&Options::default());
-    let cache = node(&server.url()).await;
-    let origin = Origin::open(1);
-    cache.get_with(KEY, origin.loader()).await.unwrap();
-    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
-    assert_eq!(served(&cache, KEY, &origin).await, Served::Shared);
-    assert_eq!(served(&cache, "other", &origin).await, Served::Source);
-    cache.invalidate(KEY).await.expect("forgetting needs no memory");
+    for deployment in Deployment::each(&Options::default()) {
+        let cache = node(&deployment.url()).await;
+        let origin = Origin::open(1);
+        cache.get_with(KEY, origin.loader()).await.unwrap();
+        deployment.ask_all(&["CONFIG", "SET", "maxmemory", "1"]);
+        assert_eq!(served(&cache, KEY, &origin).await, Served::Shared);
+        assert_eq!(served(&cache, "other", &origin).await, Served::Source);
+        cache.invalidate(KEY).await.expect("forgetting needs no memory");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_costs_misses_and_nothing_else() {
-    let server = Server::start(&Options::default());
-    let cache = node(&server.url()).await;
-    let origin = Origin::open(1);
-    cache.get_with(KEY, origin.loader()).await.unwrap();
-    for command in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"]] {
-        server.ask(command);
-        eventually("hits are back", Duration::from_secs(5), || async {
-            served(&cache, KEY, &origin).await == Served::Shared
-        })
-        .await;
-        // The flushed epoch cost the fill under it, once.
-        assert!(origin.reads() <= 3, "{command:?}: {} loads", origin.reads());
+    for deployment in Deployment::each(&Options::default()) {
+        let cache = node(&deployment.url()).await;
+        let origin = Origin::open(1);
+        cache.get_with(KEY, origin.loader()).await.unwrap();
+        for command in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"]] {
+            deployment.ask_all(command);
+            eventually("hits are back", Duration::from_secs(5), || async {
+                served(&cache, KEY, &origin).await == Served::Shared
+            })
+            .await;
+            // The flushed epoch cost the fill under it, once.
+            assert!(origin.reads() <= 3, "{command:?}: {} loads", origin.reads());
+        }
     }
 }
 
 /// A node that dies with a lease in its hand holds the others up for the lease's few seconds, not for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_of_a_dead_node_runs_out() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let (dying, other) = (node(&proxied(&proxy)).await, node(&server.url()).await);
-    let held = Origin::held(1);
-    let reader = tokio::spawn({
-        let load = held.loader();
-        async move { dying.get_with(KEY, load).await }
-    });
-    held.until_reading(1).await;
-    proxy.set(Fault::Silent);
-    let begun = Instant::now();
-    let value = other.get_with(KEY, Origin::open(2).loader()).await.unwrap();
-    assert_eq!(value.as_deref(), Some(&2));
-    assert!(begun.elapsed() < Duration::from_secs(5), "waited {:?} for a dead node", begun.elapsed());
-    reader.abort();
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let (dying, other) = (node(&proxy.url()).await, node(&deployment.url()).await);
+        let held = Origin::held(1);
+        let reader = tokio::spawn({
+            let load = held.loader();
+            async move { dying.get_with(KEY, load).await }
+        });
+        held.until_reading(1).await;
+        proxy.set(Fault::Silent);
+        let begun = Instant::now();
+        let value = other.get_with(KEY, Origin::open(2).loader()).await.unwrap();
+        assert_eq!(value.as_deref(), Some(&2));
+        assert!(begun.elapsed() < Duration::from_secs(5), "waited {:?} for a dead node", begun.elapsed());
+        reader.abort();
+    }
 }

@@ -7,7 +7,7 @@ use larder::{
     cache::{MissReason, Read, ReadMode, ReadOptions, Served, TierState},
     redis::Redis,
 };
-use larder_testkit::redis::{Options, Server};
+use larder_testkit::redis::{Deployment, Options};
 
 use crate::setup::{Backend, Origin, Setup, lasting};
 
@@ -108,16 +108,22 @@ async fn what_the_near_tier_had_no_room_for_is_said_to_be_evicted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_is_away_is_the_reason() {
     for near in [true, false] {
-        let server = Server::start(&Options::default());
-        let redis = Redis::connect(server.url().as_str()).await.unwrap();
-        let builder = Cache::<String, u64>::builder("reasons").redis(&redis).policy(lasting());
-        let cache = if near { builder.build() } else { builder.near_capacity(0).build() }.unwrap();
-        read(&cache, KEY).await;
-        server.kill();
-        larder_testkit::eventually("it is away", Duration::from_secs(10), || async { !redis.is_available() })
+        for deployment in Deployment::each(&Options::default()) {
+            let redis = Redis::connect(deployment.url().as_str()).await.unwrap();
+            let builder = Cache::<String, u64>::builder("reasons").redis(&redis).policy(lasting());
+            let cache = if near { builder.build() } else { builder.near_capacity(0).build() }.unwrap();
+            read(&cache, KEY).await;
+            deployment.kill();
+            larder_testkit::eventually("it is away", Duration::from_secs(10), || async {
+                !redis.is_available()
+            })
             .await;
-        assert_eq!(read(&cache, "other").await.reason, Some(MissReason::Error), "near tier: {near}");
-        assert!(matches!(cache.explain(&"other".to_owned()).await.shared, Some(TierState::Unreachable(_))));
+            assert_eq!(read(&cache, "other").await.reason, Some(MissReason::Error), "near tier: {near}");
+            assert!(matches!(
+                cache.explain(&"other".to_owned()).await.shared,
+                Some(TierState::Unreachable(_))
+            ));
+        }
     }
 }
 

@@ -240,6 +240,8 @@ async fn a_node_that_cannot_follow_the_shard_of_a_replica_stops_serving_its_copy
     let (origin, clock) = (Origin::open(1), larder::FakeClock::default());
     let builder = async || {
         let redis = Redis::connect(server.url().replace("://", "://reader:pw@")).await.unwrap();
+        // Nothing here is to be cut off by a busy machine.
+        let redis = redis.with_deadline(SOON);
         Cache::builder("cut-off").redis(&redis).policy(near()).clock(clock.clone())
     };
     let two = Two::of(&origin, || clock.advance(Duration::from_secs(1)), builder).await;

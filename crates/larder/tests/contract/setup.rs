@@ -8,10 +8,15 @@ use std::{
     time::Duration,
 };
 
-use larder::{Cache, FakeClock, Policy, Result, cache::CacheBuilder, redis::Redis};
+use larder::{
+    Cache, FakeClock, Policy, Result,
+    cache::CacheBuilder,
+    redis::{Breaker, Redis, RedisConfig},
+};
 use tokio::sync::Semaphore;
 
 pub(crate) const LONG: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a cache lives in one run of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +37,10 @@ impl Backend {
             Self::Redis => larder_testkit::redis::single(),
             Self::Cluster => larder_testkit::redis::cluster(),
         };
-        Some(Redis::connect(url.as_str()).await.expect("the test server is up"))
+        // All tests share it: a call that is late because of the others is not one that the test is about.
+        let breaker = Breaker::default().slow_call(10 * PATIENCE);
+        let config = RedisConfig::new(url).deadline(PATIENCE).breaker(breaker);
+        Some(Redis::connect(config).await.expect("the test server is up"))
     }
 }
 

@@ -10,8 +10,8 @@ use larder::{
 };
 use larder_testkit::{
     eventually,
-    proxy::{Fault, Proxy},
-    redis::{Monitor, Options, Server},
+    proxy::{Fault, Front},
+    redis::{Deployment, Monitor, Options},
 };
 use tokio::sync::oneshot;
 
@@ -89,25 +89,27 @@ async fn what_was_written_is_read_from_the_cache_on_every_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_two_commands_with_its_tags_and_all() {
-    let server = Server::start(&Options::default());
-    let redis = Redis::connect(server.url()).await.unwrap();
-    let builder = Cache::<String, u64>::builder("through").redis(&redis).policy(lasting());
-    let cache = builder.tags(|_, _| vec!["a".into(), "b".into()]).build().unwrap();
-    let origin = Origin::open(1);
-    for key in ["warm", KEY] {
-        // Teaches the server the scripts and the node the tags of the shard, once.
-        cache.put_with(&key.into(), write(&origin, 1)).await.unwrap();
-        cache.put_with(&key.into(), write(&origin, 1)).await.unwrap();
+    for deployment in Deployment::each(&Options::default()) {
+        let redis = Redis::connect(deployment.url()).await.unwrap();
+        let builder = Cache::<String, u64>::builder("through").redis(&redis).policy(lasting());
+        let cache = builder.tags(|_, _| vec!["a".into(), "b".into()]).build().unwrap();
+        let origin = Origin::open(1);
+        for key in ["warm", KEY] {
+            // Teaches the server the scripts and the node the tags of the shard, once.
+            cache.put_with(&key.into(), write(&origin, 1)).await.unwrap();
+            cache.put_with(&key.into(), write(&origin, 1)).await.unwrap();
+        }
+        let slot = cache.explain(&KEY.to_owned()).await.slot_key.expect("there is a Redis");
+        let monitor = Monitor::start(deployment.owner_of(&slot));
+        cache.put_with(&KEY.into(), write(&origin, 2)).await.unwrap();
+        let about_the_key = |command: &Vec<String>| command.iter().any(|word| word.ends_with(":e:k"));
+        let commands: Vec<_> = monitor.commands_until_quiet().into_iter().filter(about_the_key).collect();
+        let names: Vec<&str> = commands.iter().map(|command| command[0].as_str()).collect();
+        assert_eq!(names, ["EVALSHA", "EVALSHA"], "{commands:?}");
+        assert_eq!(served(&cache, &origin).await, (Some(2), Served::Near));
+        cache.invalidate_tag("b").await.unwrap();
+        assert_eq!(served(&cache, &origin).await, (Some(2), Served::Source), "it has its tags");
     }
-    let monitor = Monitor::start(&server);
-    cache.put_with(&KEY.into(), write(&origin, 2)).await.unwrap();
-    let about_the_key = |command: &Vec<String>| command.iter().any(|word| word.ends_with(":e:k"));
-    let commands: Vec<_> = monitor.commands_until_quiet().into_iter().filter(about_the_key).collect();
-    let names: Vec<&str> = commands.iter().map(|command| command[0].as_str()).collect();
-    assert_eq!(names, ["EVALSHA", "EVALSHA"], "{commands:?}");
-    assert_eq!(served(&cache, &origin).await, (Some(2), Served::Near));
-    cache.invalidate_tag("b").await.unwrap();
-    assert_eq!(served(&cache, &origin).await, (Some(2), Served::Source), "it has its tags");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -359,32 +361,37 @@ async fn after_a_write_that_failed_or_was_dropped_the_next_read_asks_the_databas
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_end_redis_does_not_acknowledge_leaves_nothing_that_anybody_believes() {
     for fault in [Fault::DropReplies, Fault::Silent] {
-        let server = Server::start(&Options::default());
-        let proxy = Proxy::start(server.port()).await;
-        let node = async |url: String| {
-            let redis = Redis::connect(url).await.unwrap();
-            Cache::<String, u64>::builder("lost").redis(&redis).policy(lasting()).build().unwrap()
-        };
-        let a = node(format!("redis://127.0.0.1:{}", proxy.port())).await;
-        let b = node(server.url()).await;
-        let origin = Origin::open(1);
-        a.put_with(&KEY.into(), write(&origin, 1)).await.unwrap();
-        let during = async {
-            origin.write(2);
-            proxy.set(fault);
-            Ok(Some(2))
-        };
-        let error = a.put_with(&KEY.into(), during).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout, "{fault:?}: {error}");
-        assert_eq!(a.stats().invalidations_owed, 1);
-        // Somebody else writes before it is known what became of ours.
-        origin.write(3);
-        assert_eq!(served(&a, &origin).await.0, Some(3), "{fault:?}: it does not believe Redis, nor itself");
-        proxy.set(Fault::Pass);
-        eventually("nothing is owed", SOON, || async { a.stats().invalidations_owed == 0 }).await;
-        for cache in [&a, &b] {
-            eventually("all see the truth", SOON, || async { served(cache, &origin).await.0 == Some(3) })
-                .await;
+        for deployment in Deployment::each(&Options::default()) {
+            let proxy = Front::start(&deployment).await;
+            let node = async |url: String| {
+                let redis = Redis::connect(url).await.unwrap();
+                Cache::<String, u64>::builder("lost").redis(&redis).policy(lasting()).build().unwrap()
+            };
+            let a = node(proxy.url()).await;
+            let b = node(deployment.url()).await;
+            let origin = Origin::open(1);
+            a.put_with(&KEY.into(), write(&origin, 1)).await.unwrap();
+            let during = async {
+                origin.write(2);
+                proxy.set(fault);
+                Ok(Some(2))
+            };
+            let error = a.put_with(&KEY.into(), during).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout, "{fault:?}: {error}");
+            assert_eq!(a.stats().invalidations_owed, 1);
+            // Somebody else writes before it is known what became of ours.
+            origin.write(3);
+            assert_eq!(
+                served(&a, &origin).await.0,
+                Some(3),
+                "{fault:?}: it does not believe Redis, nor itself"
+            );
+            proxy.set(Fault::Pass);
+            eventually("nothing is owed", SOON, || async { a.stats().invalidations_owed == 0 }).await;
+            for cache in [&a, &b] {
+                eventually("all see the truth", SOON, || async { served(cache, &origin).await.0 == Some(3) })
+                    .await;
+            }
         }
     }
 }
@@ -392,58 +399,61 @@ async fn a_write_whose_end_redis_does_not_acknowledge_leaves_nothing_that_anybod
 /// A block that Redis did not acknowledge may come into force later, when others have written: it must not be used.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_whose_block_comes_into_force_too_late_leaves_nothing() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let node = async |url: String| {
-        let redis = Redis::connect(url).await.unwrap();
-        Cache::<String, u64>::builder("late").redis(&redis).policy(lasting()).build().unwrap()
-    };
-    let a = node(format!("redis://127.0.0.1:{}", proxy.port())).await;
-    let b = node(server.url()).await;
-    let origin = Origin::open(1);
-    a.put_with(&KEY.into(), write(&origin, 1)).await.unwrap();
-    proxy.set(Fault::Silent);
-    let during = async {
-        origin.write(2);
-        // All of another write, before the block is there.
-        b.put_with(&KEY.into(), write(&origin, 3)).await.unwrap();
-        proxy.set(Fault::Pass);
-        eventually("the block is there", SOON, || async {
-            matches!(b.explain(&KEY.to_owned()).await.shared, Some(TierState::Blocked { .. }))
-        })
-        .await;
-        Ok(Some(2))
-    };
-    a.put_with(&KEY.into(), during).await.unwrap();
-    for cache in [&a, &b] {
-        eventually("all see the truth", SOON, || async { served(cache, &origin).await.0 == Some(3) }).await;
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let node = async |url: String| {
+            let redis = Redis::connect(url).await.unwrap();
+            Cache::<String, u64>::builder("late").redis(&redis).policy(lasting()).build().unwrap()
+        };
+        let a = node(proxy.url()).await;
+        let b = node(deployment.url()).await;
+        let origin = Origin::open(1);
+        a.put_with(&KEY.into(), write(&origin, 1)).await.unwrap();
+        proxy.set(Fault::Silent);
+        let during = async {
+            origin.write(2);
+            // All of another write, before the block is there.
+            b.put_with(&KEY.into(), write(&origin, 3)).await.unwrap();
+            proxy.set(Fault::Pass);
+            eventually("the block is there", SOON, || async {
+                matches!(b.explain(&KEY.to_owned()).await.shared, Some(TierState::Blocked { .. }))
+            })
+            .await;
+            Ok(Some(2))
+        };
+        a.put_with(&KEY.into(), during).await.unwrap();
+        for cache in [&a, &b] {
+            eventually("all see the truth", SOON, || async { served(cache, &origin).await.0 == Some(3) })
+                .await;
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_is_away_or_full_writes_go_on_and_leave_nothing_stale() {
-    let server = Server::start(&Options { append_only: true, ..Options::default() });
-    let redis = Redis::connect(server.url()).await.unwrap();
-    let cache = Cache::<String, u64>::builder("away").redis(&redis).policy(lasting()).build().unwrap();
-    let origin = Origin::open(1);
-    cache.put_with(&KEY.into(), write(&origin, 1)).await.unwrap();
-    server.ask(&["CONFIG", "SET", "maxmemory", "1"]);
-    cache.put_with(&KEY.into(), write(&origin, 2)).await.expect("forgetting needs no memory");
-    assert_eq!(served(&cache, &origin).await, (Some(2), Served::Source));
-    server.ask(&["CONFIG", "SET", "maxmemory", "0"]);
-    cache.put_with(&KEY.into(), write(&origin, 3)).await.unwrap();
-    assert_eq!(served(&cache, &origin).await, (Some(3), Served::Near));
-    server.kill();
-    let error = cache.put_with(&KEY.into(), write(&origin, 4)).await.unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
-    assert_eq!(served(&cache, &origin).await.0, Some(4), "the write was done");
-    // With the value from before in it.
-    server.restart();
-    eventually("nothing is owed", SOON, || async { cache.stats().invalidations_owed == 0 }).await;
-    eventually("it is cached again", SOON, || async {
-        served(&cache, &origin).await == (Some(4), Served::Near)
-    })
-    .await;
+    for deployment in Deployment::each(&Options { append_only: true, ..Options::default() }) {
+        let redis = Redis::connect(deployment.url()).await.unwrap();
+        let cache = Cache::<String, u64>::builder("away").redis(&redis).policy(lasting()).build().unwrap();
+        let origin = Origin::open(1);
+        cache.put_with(&KEY.into(), write(&origin, 1)).await.unwrap();
+        deployment.ask_all(&["CONFIG", "SET", "maxmemory", "1"]);
+        cache.put_with(&KEY.into(), write(&origin, 2)).await.expect("forgetting needs no memory");
+        assert_eq!(served(&cache, &origin).await, (Some(2), Served::Source));
+        deployment.ask_all(&["CONFIG", "SET", "maxmemory", "0"]);
+        cache.put_with(&KEY.into(), write(&origin, 3)).await.unwrap();
+        assert_eq!(served(&cache, &origin).await, (Some(3), Served::Near));
+        deployment.kill();
+        let error = cache.put_with(&KEY.into(), write(&origin, 4)).await.unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout), "{error}");
+        assert_eq!(served(&cache, &origin).await.0, Some(4), "the write was done");
+        // With the value from before in it.
+        deployment.restart();
+        eventually("nothing is owed", SOON, || async { cache.stats().invalidations_owed == 0 }).await;
+        eventually("it is cached again", SOON, || async {
+            served(&cache, &origin).await == (Some(4), Served::Near)
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use larder::{
 };
 use larder_testkit::{
     eventually,
-    proxy::{Fault, Proxy},
-    redis::{Options, Reply, Server},
+    proxy::{Fault, Front},
+    redis::{Deployment, Options, Reply},
 };
 
 use super::{SOON, over, quick, read, table::Table};
@@ -20,15 +20,14 @@ const DEADLINE: Duration = Duration::from_secs(1);
 
 /// A connection that is given up for what the proxy does to it and for nothing else: calls that are merely slow, as all are on
 /// a busy machine, do not open its breaker.
-pub(super) async fn connected(port: u16, deadline: Duration) -> Redis {
-    let config = RedisConfig::new(format!("redis://127.0.0.1:{port}"))
-        .deadline(deadline)
-        .breaker(Breaker::default().slow_call(10 * deadline));
+pub(super) async fn connected(url: &str, deadline: Duration) -> Redis {
+    let config =
+        RedisConfig::new(url).deadline(deadline).breaker(Breaker::default().slow_call(10 * deadline));
     Redis::connect(config).await.expect("the URL is sound")
 }
 
-async fn through(proxy: &Proxy) -> Redis {
-    connected(proxy.port(), DEADLINE).await
+async fn through(proxy: &Front) -> Redis {
+    connected(&proxy.url(), DEADLINE).await
 }
 
 async fn flushed(cache: &Cache<String, u64>) {
@@ -40,55 +39,58 @@ async fn flushed(cache: &Cache<String, u64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_restart_of_redis_with_an_append_only_file() {
-    let server = Server::start(&Options { append_only: true, ..Options::default() });
-    let redis = connected(server.port(), DEADLINE).await;
-    let table = Table::new();
-    let cache = over(&redis, &table, quick()).await;
-    table.hold();
-    for n in 0..100_u64 {
-        cache.put(&(n % 30).to_string(), &n).await.unwrap();
+    for deployment in Deployment::each(&Options { append_only: true, ..Options::default() }) {
+        let redis = connected(&deployment.url(), DEADLINE).await;
+        let table = Table::new();
+        let cache = over(&redis, &table, quick()).await;
+        table.hold();
+        for n in 0..100_u64 {
+            cache.put(&(n % 30).to_string(), &n).await.unwrap();
+        }
+        cache.remove(&"7".into()).await.unwrap();
+        drop(cache);
+        deployment.restart();
+        table.release();
+        let cache = over(&redis, &table, quick()).await;
+        flushed(&cache).await;
+        let mut expected: BTreeMap<String, u64> = (0..100).map(|n| ((n % 30).to_string(), n)).collect();
+        expected.remove("7");
+        assert_eq!(table.rows(), expected);
     }
-    cache.remove(&"7".into()).await.unwrap();
-    drop(cache);
-    server.restart();
-    table.release();
-    let cache = over(&redis, &table, quick()).await;
-    flushed(&cache).await;
-    let mut expected: BTreeMap<String, u64> = (0..100).map(|n| ((n % 30).to_string(), n)).collect();
-    expected.remove("7");
-    assert_eq!(table.rows(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_that_is_cut_off_loses_the_shard_and_cannot_strike_off_what_it_did_not_see() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let (slow, fast) = (Table::new(), Table::new());
-    let a = over(&through(&proxy).await, &slow, quick()).await;
-    slow.hold();
-    for n in 0..30_u64 {
-        a.put(&n.to_string(), &n).await.unwrap();
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let (slow, fast) = (Table::new(), Table::new());
+        let a = over(&through(&proxy).await, &slow, quick()).await;
+        slow.hold();
+        for n in 0..30_u64 {
+            a.put(&n.to_string(), &n).await.unwrap();
+        }
+        eventually("it has begun", SOON, || async { slow.begun() > 0 }).await;
+        proxy.set(Fault::Silent);
+
+        let redis = connected(&deployment.url(), DEADLINE).await;
+        let b = over(&redis, &fast, quick()).await;
+        b.put(&"1".into(), &100).await.unwrap();
+        flushed(&b).await;
+        let mut expected: BTreeMap<String, u64> = (0..30).map(|n| (n.to_string(), n)).collect();
+        expected.insert("1".into(), 100);
+        assert_eq!(fast.rows(), expected, "the new owner did all of it");
+
+        proxy.set(Fault::Pass);
+        b.put(&"2".into(), &200).await.unwrap();
+        slow.release();
+        flushed(&b).await;
+        assert_eq!(slow.row("1"), None, "the old owner's call was given up with its lease");
+        eventually("both read the last write", SOON, || async {
+            a.get("2").await.is_ok_and(|value| value.as_deref() == Some(&200))
+                && read(&b, "2").await == Some(200)
+        })
+        .await;
     }
-    eventually("it has begun", SOON, || async { slow.begun() > 0 }).await;
-    proxy.set(Fault::Silent);
-
-    let redis = connected(server.port(), DEADLINE).await;
-    let b = over(&redis, &fast, quick()).await;
-    b.put(&"1".into(), &100).await.unwrap();
-    flushed(&b).await;
-    let mut expected: BTreeMap<String, u64> = (0..30).map(|n| (n.to_string(), n)).collect();
-    expected.insert("1".into(), 100);
-    assert_eq!(fast.rows(), expected, "the new owner did all of it");
-
-    proxy.set(Fault::Pass);
-    b.put(&"2".into(), &200).await.unwrap();
-    slow.release();
-    flushed(&b).await;
-    assert_eq!(slow.row("1"), None, "the old owner's call was given up with its lease");
-    eventually("both read the last write", SOON, || async {
-        a.get("2").await.is_ok_and(|value| value.as_deref() == Some(&200)) && read(&b, "2").await == Some(200)
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,58 +138,60 @@ async fn an_owner_that_was_replaced_strikes_nothing_off_and_buries_nothing() {
 /// At every place where the connection can break: between any two bytes of replies, more or less.
 #[tokio::test(flavor = "multi_thread")]
 async fn wherever_the_connection_breaks_the_database_ends_with_the_last_acknowledged_write() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let table = Table::new();
-    // Each of the many breaks costs a deadline.
-    let redis = connected(proxy.port(), Duration::from_millis(300)).await;
-    let cache = over(&redis, &table, quick().max_delay(Duration::from_millis(1))).await;
-    let mut written: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-    for round in 0..40_u64 {
-        proxy.set(Fault::CutAfter(round * 13));
-        for n in 0..6 {
-            let (key, value) = (n.to_string(), round * 10 + n);
-            let possible = written.entry(key.clone()).or_default();
-            match cache.put(&key, &value).await {
-                Ok(()) => *possible = vec![value],
-                // It may have been acknowledged, and the word of it lost.
-                Err(_) => possible.push(value),
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let table = Table::new();
+        // Each of the many breaks costs a deadline.
+        let redis = connected(&proxy.url(), Duration::from_millis(300)).await;
+        let cache = over(&redis, &table, quick().max_delay(Duration::from_millis(1))).await;
+        let mut written: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for round in 0..40_u64 {
+            proxy.set(Fault::CutAfter(round * 13));
+            for n in 0..6 {
+                let (key, value) = (n.to_string(), round * 10 + n);
+                let possible = written.entry(key.clone()).or_default();
+                match cache.put(&key, &value).await {
+                    Ok(()) => *possible = vec![value],
+                    // It may have been acknowledged, and the word of it lost.
+                    Err(_) => possible.push(value),
+                }
             }
+            proxy.set(Fault::Pass);
         }
-        proxy.set(Fault::Pass);
-    }
-    flushed(&cache).await;
-    for (key, possible) in written {
-        let row = table.row(&key);
-        assert!(
-            row.map_or(possible[0] < 10, |row| possible.contains(&row)),
-            "{key} is {row:?} and may be one of {possible:?}"
-        );
+        flushed(&cache).await;
+        for (key, possible) in written {
+            let row = table.row(&key);
+            assert!(
+                row.map_or(possible[0] < 10, |row| possible.contains(&row)),
+                "{key} is {row:?} and may be one of {possible:?}"
+            );
+        }
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operation_that_is_delivered_twice_leaves_what_it_leaves_once() {
-    let server = Server::start(&Options::default());
-    let proxy = Proxy::start(server.port()).await;
-    let table = Table::new();
-    let cache = over(&through(&proxy).await, &table, quick()).await;
-    cache.put(&"warm".into(), &0).await.unwrap();
-    flushed(&cache).await;
-    table.hold();
-    let begun = table.begun();
-    cache.put(&"k".into(), &1).await.unwrap();
-    eventually("it has begun", SOON, || async { table.begun() > begun }).await;
-    // It is carried out, and cannot be struck off.
-    proxy.set(Fault::Silent);
-    table.release();
-    eventually("the database has it", SOON, || async { table.row("k") == Some(1) }).await;
-    let writes = table.writes();
-    drop(cache);
-    let redis = connected(server.port(), DEADLINE).await;
-    let other = over(&redis, &table, quick()).await;
-    flushed(&other).await;
-    assert!(table.writes() > writes, "it came again");
-    assert_eq!(table.row("k"), Some(1));
-    assert_eq!(read(&other, "k").await, Some(1));
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let table = Table::new();
+        let cache = over(&through(&proxy).await, &table, quick()).await;
+        cache.put(&"warm".into(), &0).await.unwrap();
+        flushed(&cache).await;
+        table.hold();
+        let begun = table.begun();
+        cache.put(&"k".into(), &1).await.unwrap();
+        eventually("it has begun", SOON, || async { table.begun() > begun }).await;
+        // It is carried out, and cannot be struck off.
+        proxy.set(Fault::Silent);
+        table.release();
+        eventually("the database has it", SOON, || async { table.row("k") == Some(1) }).await;
+        let writes = table.writes();
+        drop(cache);
+        let redis = connected(&deployment.url(), DEADLINE).await;
+        let other = over(&redis, &table, quick()).await;
+        flushed(&other).await;
+        assert!(table.writes() > writes, "it came again");
+        assert_eq!(table.row("k"), Some(1));
+        assert_eq!(read(&other, "k").await, Some(1));
+    }
 }

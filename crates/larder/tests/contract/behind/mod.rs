@@ -17,7 +17,7 @@ use larder::{
 };
 use larder_testkit::{
     eventually,
-    redis::{Options, Server},
+    redis::{Deployment, Options},
 };
 
 pub(crate) use self::table::Table;
@@ -316,23 +316,24 @@ async fn closing_leaves_nothing_behind_and_frees_the_shards_for_others() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_evicts_is_refused_before_anything_is_acknowledged() {
-    let server = Server::start(&Options::default().with(&[
+    for deployment in Deployment::each(&Options::default().with(&[
         "--maxmemory",
         "50mb",
         "--maxmemory-policy",
         "allkeys-lru",
-    ]));
-    let redis = Redis::connect(server.url().as_str()).await.unwrap();
-    let table = Table::new();
-    let cache = over(&redis, &table, quick()).await;
-    let error = cache.put(&"k".into(), &1).await.unwrap_err();
-    assert_eq!((error.kind(), error.field()), (ErrorKind::Config, Some("maxmemory-policy")), "{error}");
-    assert!(error.to_string().contains("noeviction"), "the message names the fix: {error}");
-    assert_eq!(read(&cache, "k").await, None);
-    server.ask(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
-    cache.put(&"k".into(), &1).await.unwrap();
-    cache.behind().unwrap().flush().await.unwrap();
-    assert_eq!(table.row("k"), Some(1));
+    ])) {
+        let redis = Redis::connect(deployment.url().as_str()).await.unwrap();
+        let table = Table::new();
+        let cache = over(&redis, &table, quick()).await;
+        let error = cache.put(&"k".into(), &1).await.unwrap_err();
+        assert_eq!((error.kind(), error.field()), (ErrorKind::Config, Some("maxmemory-policy")), "{error}");
+        assert!(error.to_string().contains("noeviction"), "the message names the fix: {error}");
+        assert_eq!(read(&cache, "k").await, None);
+        deployment.ask_all(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+        cache.put(&"k".into(), &1).await.unwrap();
+        cache.behind().unwrap().flush().await.unwrap();
+        assert_eq!(table.row("k"), Some(1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use bson::doc;
 use larder::document::{ChangeKind, Id, Told};
 use larder_testkit::{
     mongo,
-    redis::{Monitor, Options, Reply, Server},
+    redis::{Deployment, Monitor, Options, Reply},
 };
 
 use super::place::{Place, connect, n, next, sees, stats, until, until_led, watch};
@@ -142,152 +142,162 @@ async fn a_mongodb_that_hangs_is_given_up_and_followed_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_during_an_outage_of_redis_are_applied_after_it() {
-    let redis = Server::start(&Options { append_only: true, ..Options::default() });
-    let place = Place::new().await;
-    let nodes =
-        [place.node(Some(&connect(&redis).await)).await, place.node(Some(&connect(&redis).await)).await];
-    let watch = watch(&nodes[0]).start().unwrap();
-    until_led(&[&watch]).await;
-    place.put(1, 1).await;
-    for node in &nodes {
-        sees(node, 1, Some(1)).await;
+    for deployment in Deployment::each(&Options { append_only: true, ..Options::default() }) {
+        let place = Place::new().await;
+        let nodes = [
+            place.node(Some(&connect(&deployment).await)).await,
+            place.node(Some(&connect(&deployment).await)).await,
+        ];
+        let watch = watch(&nodes[0]).start().unwrap();
+        until_led(&[&watch]).await;
+        place.put(1, 1).await;
+        for node in &nodes {
+            sees(node, 1, Some(1)).await;
+        }
+        until(&watch, "the insert is applied", |stats| stats.invalidated == 1).await;
+        deployment.freeze();
+        place.put(1, 2).await;
+        until(&watch, "Redis does not answer", |stats| stats.trouble.is_some()).await;
+        deployment.thaw();
+        for node in &nodes {
+            sees(node, 1, Some(2)).await;
+        }
+        until(&watch, "the trouble is over", |stats| stats.trouble.is_none()).await;
+        let stats = stats(&watch);
+        assert_eq!((stats.clears, stats.rewinds), (1, 0), "nothing was lost: {stats:?}");
     }
-    until(&watch, "the insert is applied", |stats| stats.invalidated == 1).await;
-    redis.freeze();
-    place.put(1, 2).await;
-    until(&watch, "Redis does not answer", |stats| stats.trouble.is_some()).await;
-    redis.thaw();
-    for node in &nodes {
-        sees(node, 1, Some(2)).await;
-    }
-    until(&watch, "the trouble is over", |stats| stats.trouble.is_none()).await;
-    let stats = stats(&watch);
-    assert_eq!((stats.clears, stats.rewinds), (1, 0), "nothing was lost: {stats:?}");
 }
 
 /// Redis comes back with another replication history, as after a failover: what it had acknowledged last may be lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_redis_came_back_with_another_history_the_changes_before_are_applied_again() {
-    let redis = Server::start(&Options { append_only: true, ..Options::default() });
-    let place = Place::new().await;
-    let node = place.node(Some(&connect(&redis).await)).await;
-    let (watch, mut changes) = watch(&node).start_listening().unwrap();
-    until_led(&[&watch]).await;
-    // A point from long ago, at which nothing had been written yet.
-    let tokens = place.key("cs:t");
-    let age = "return redis.call('RPUSH', KEYS[1], '1:' .. string.match(redis.call('LINDEX', KEYS[1], 0), ':(.*)'))";
-    assert!(matches!(redis.ask(&["EVAL", age, "1", &tokens]), Reply::Int(2..)));
-    for id in 1..4 {
-        place.put(id, 1).await;
-    }
-    until(&watch, "all are applied", |stats| stats.changes_of(ChangeKind::Insert) == 3).await;
-
-    redis.restart();
-    until(&watch, "all are applied again", |stats| stats.changes_of(ChangeKind::Insert) == 6).await;
-    assert_eq!((stats(&watch).rewinds, stats(&watch).clears), (1, 1));
-    assert!(matches!(next(&mut changes).await, Some(Told::HistoryLost { .. })));
-    for round in 0..2 {
+    for deployment in Deployment::each(&Options { append_only: true, ..Options::default() }) {
+        let place = Place::new().await;
+        let node = place.node(Some(&connect(&deployment).await)).await;
+        let (watch, mut changes) = watch(&node).start_listening().unwrap();
+        until_led(&[&watch]).await;
+        // A point from long ago, at which nothing had been written yet.
+        let tokens = place.key("cs:t");
+        let age = "return redis.call('RPUSH', KEYS[1], '1:' .. string.match(redis.call('LINDEX', KEYS[1], 0), ':(.*)'))";
+        assert!(matches!(deployment.owner_of(&tokens).ask(&["EVAL", age, "1", &tokens]), Reply::Int(2..)));
         for id in 1..4 {
-            let told = next(&mut changes).await;
-            assert!(
-                matches!(&told, Some(Told::Change { change, .. }) if change.id == Some(Id::Int(id))),
-                "{told:?}"
-            );
+            place.put(id, 1).await;
         }
-        if round == 0 {
-            let told = next(&mut changes).await;
-            assert!(matches!(told, Some(Told::Resumed { .. })), "whoever listens is told again: {told:?}");
+        until(&watch, "all are applied", |stats| stats.changes_of(ChangeKind::Insert) == 3).await;
+
+        deployment.restart();
+        until(&watch, "all are applied again", |stats| stats.changes_of(ChangeKind::Insert) == 6).await;
+        assert_eq!((stats(&watch).rewinds, stats(&watch).clears), (1, 1));
+        assert!(matches!(next(&mut changes).await, Some(Told::HistoryLost { .. })));
+        for round in 0..2 {
+            for id in 1..4 {
+                let told = next(&mut changes).await;
+                assert!(
+                    matches!(&told, Some(Told::Change { change, .. }) if change.id == Some(Id::Int(id))),
+                    "{told:?}"
+                );
+            }
+            if round == 0 {
+                let told = next(&mut changes).await;
+                assert!(
+                    matches!(told, Some(Told::Resumed { .. })),
+                    "whoever listens is told again: {told:?}"
+                );
+            }
         }
+        sees(&node, 1, Some(1)).await;
+        place.put(1, 2).await;
+        sees(&node, 1, Some(2)).await;
     }
-    sees(&node, 1, Some(1)).await;
-    place.put(1, 2).await;
-    sees(&node, 1, Some(2)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_point_from_before_it_the_collection_is_cleared() {
-    let redis = Server::start(&Options { append_only: true, ..Options::default() });
-    let place = Place::new().await;
-    let node = place.node(Some(&connect(&redis).await)).await;
-    let watch = watch(&node).start().unwrap();
-    until_led(&[&watch]).await;
-    place.put(1, 1).await;
-    until(&watch, "it is applied", |stats| stats.invalidated == 1).await;
-    redis.restart();
-    until(&watch, "everything is forgotten", |stats| stats.clears == 2).await;
-    assert_eq!(stats(&watch).rewinds, 0);
-    place.put(1, 2).await;
-    sees(&node, 1, Some(2)).await;
+    for deployment in Deployment::each(&Options { append_only: true, ..Options::default() }) {
+        let place = Place::new().await;
+        let node = place.node(Some(&connect(&deployment).await)).await;
+        let watch = watch(&node).start().unwrap();
+        until_led(&[&watch]).await;
+        place.put(1, 1).await;
+        until(&watch, "it is applied", |stats| stats.invalidated == 1).await;
+        deployment.restart();
+        until(&watch, "everything is forgotten", |stats| stats.clears == 2).await;
+        assert_eq!(stats(&watch).rewinds, 0);
+        place.put(1, 2).await;
+        sees(&node, 1, Some(2)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_costs_one_invalidation_and_one_stored_point_and_a_batch_one_point_too() {
-    let redis = Server::start(&Options::default());
-    let place = Place::new().await;
-    let node = place.node(Some(&connect(&redis).await)).await;
-    // So long that nothing is renewed meanwhile.
-    let watch = watch(&node).lease(std::time::Duration::from_secs(600)).start().unwrap();
-    until_led(&[&watch]).await;
-    // The first time, Redis has to be given each script.
-    place.put(1, 0).await;
-    until(&watch, "it is applied", |stats| stats.invalidated == 1).await;
-    let monitor = Monitor::start(&redis);
-    monitor.commands_until_quiet();
-    let count = |commands: &[Vec<String>], key: &str| {
-        let scripts = commands.iter().filter(|words| words[0].starts_with("EVAL"));
-        scripts.filter(|words| words[3].ends_with(key)).count()
-    };
+    for deployment in Deployment::each(&Options::default()) {
+        let place = Place::new().await;
+        let node = place.node(Some(&connect(&deployment).await)).await;
+        // So long that nothing is renewed meanwhile.
+        let watch = watch(&node).lease(std::time::Duration::from_secs(600)).start().unwrap();
+        until_led(&[&watch]).await;
+        // The first time, Redis has to be given each script.
+        place.put(1, 0).await;
+        until(&watch, "it is applied", |stats| stats.invalidated == 1).await;
+        let monitors: Vec<_> = deployment.servers().iter().map(Monitor::start).collect();
+        let sent = || monitors.iter().flat_map(Monitor::commands_until_quiet).collect::<Vec<_>>();
+        sent();
+        let count = |commands: &[Vec<String>], key: &str| {
+            let scripts = commands.iter().filter(|words| words[0].starts_with("EVAL"));
+            scripts.filter(|words| words[3].ends_with(key)).count()
+        };
 
-    place.put(1, 1).await;
-    until(&watch, "it is applied", |stats| stats.invalidated == 2).await;
-    let commands = monitor.commands_until_quiet();
-    assert_eq!((count(&commands, ":q"), count(&commands, ":cs")), (1, 1), "{commands:?}");
+        place.put(1, 1).await;
+        until(&watch, "it is applied", |stats| stats.invalidated == 2).await;
+        let commands = sent();
+        assert_eq!((count(&commands, ":q"), count(&commands, ":cs")), (1, 1), "{commands:?}");
 
-    watch.stop().await;
-    let many = (100..900_i64).map(|id| doc! { "_id": id });
-    place.things.insert_many(many).await.expect("inserts");
-    monitor.commands_until_quiet();
-    let watch = super::place::watch(&node).lease(std::time::Duration::from_secs(600)).start().unwrap();
-    until(&watch, "all are applied", |stats| stats.invalidated == 800).await;
-    let commands = monitor.commands_until_quiet();
-    // To lead, and to store the point behind the one batch.
-    assert_eq!((count(&commands, ":q"), count(&commands, ":cs")), (16, 2), "{commands:?}");
+        watch.stop().await;
+        let many = (100..900_i64).map(|id| doc! { "_id": id });
+        place.things.insert_many(many).await.expect("inserts");
+        sent();
+        let watch = super::place::watch(&node).lease(std::time::Duration::from_secs(600)).start().unwrap();
+        until(&watch, "all are applied", |stats| stats.invalidated == 800).await;
+        let commands = sent();
+        // To lead, and to store the point behind the one batch.
+        assert_eq!((count(&commands, ":q"), count(&commands, ":cs")), (16, 2), "{commands:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_point_is_not_stored_before_its_changes_are_applied() {
-    let redis = Server::start(&Options::default());
-    let place = Place::new().await;
-    let user = |rules: &[&str]| {
-        let done = redis.ask(&[&["ACL", "SETUSER", "first"], rules].concat());
-        assert_eq!(done.text(), Some("OK"), "{done:?}");
-    };
-    user(&["on", ">pw", "~*", "&*", "+@all"]);
-    let url = redis.url().replace("://", "://first:pw@");
-    let first = place.node(Some(&larder::redis::Redis::connect(&*url).await.unwrap())).await;
-    let second = place.node(Some(&connect(&redis).await)).await;
-    // So long that it does not run out on a slow machine: the first node gives it up by itself.
-    let watch_of_first = watch(&first).lease(std::time::Duration::from_secs(60)).start().unwrap();
-    until_led(&[&watch_of_first]).await;
-    for id in 0..40 {
-        place.put(id, 1).await;
-    }
-    until(&watch_of_first, "all are applied", |stats| stats.changes_of(ChangeKind::Insert) == 40).await;
-    for id in 0..40 {
-        assert_eq!(n(&second, id).await, Some(1));
-    }
-    // From now on it may store points, which are in the first shard, and invalidate nothing in the others.
-    user(&["resetkeys", &format!("~{}*", place.key("").trim_end_matches("v1:"))]);
-    for id in 0..40 {
-        place.put(id, 2).await;
-    }
-    until(&watch_of_first, "it fails", |stats| stats.trouble.is_some()).await;
-    watch_of_first.stop().await;
-    drop(first);
+    for deployment in Deployment::each(&Options::default()) {
+        let place = Place::new().await;
+        let user = |rules: &[&str]| {
+            deployment.ask_all(&[&["ACL", "SETUSER", "first"], rules].concat());
+        };
+        user(&["on", ">pw", "~*", "&*", "+@all"]);
+        let url = deployment.url().replace("://", "://first:pw@");
+        let first = place.node(Some(&larder::redis::Redis::connect(&*url).await.unwrap())).await;
+        let second = place.node(Some(&connect(&deployment).await)).await;
+        // So long that it does not run out on a slow machine: the first node gives it up by itself.
+        let watch_of_first = watch(&first).lease(std::time::Duration::from_secs(60)).start().unwrap();
+        until_led(&[&watch_of_first]).await;
+        for id in 0..40 {
+            place.put(id, 1).await;
+        }
+        until(&watch_of_first, "all are applied", |stats| stats.changes_of(ChangeKind::Insert) == 40).await;
+        for id in 0..40 {
+            assert_eq!(n(&second, id).await, Some(1));
+        }
+        // From now on it may store points, which are in the first shard, and invalidate nothing in the others.
+        user(&["resetkeys", &format!("~{}*", place.key("").trim_end_matches("v1:"))]);
+        for id in 0..40 {
+            place.put(id, 2).await;
+        }
+        until(&watch_of_first, "it fails", |stats| stats.trouble.is_some()).await;
+        watch_of_first.stop().await;
+        drop(first);
 
-    let watch_of_second = watch(&second).start().unwrap();
-    for id in 0..40 {
-        sees(&second, id, Some(2)).await;
+        let watch_of_second = watch(&second).start().unwrap();
+        for id in 0..40 {
+            sees(&second, id, Some(2)).await;
+        }
+        assert_eq!(stats(&watch_of_second).clears, 0, "what was not applied was repeated");
     }
-    assert_eq!(stats(&watch_of_second).clears, 0, "what was not applied was repeated");
 }

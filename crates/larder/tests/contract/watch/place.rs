@@ -13,6 +13,7 @@ use larder::{
 use larder_testkit::{
     eventually,
     mongo::{self, Server},
+    redis::Deployment,
 };
 use tokio::time::timeout;
 
@@ -109,9 +110,9 @@ impl Place {
     }
 }
 
-/// A handle of its own on a server of the test's own.
-pub(crate) async fn connect(server: &larder_testkit::redis::Server) -> Redis {
-    Redis::connect(&*server.url()).await.expect("the test server is up")
+/// A handle of its own on servers of the test's own.
+pub(crate) async fn connect(deployment: &Deployment) -> Redis {
+    Redis::connect(&*deployment.url()).await.expect("the test server is up")
 }
 
 /// A watch with a short lease.
