@@ -52,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     documents::write(&lab.documents)?;
     // Before anything is measured: a part that fails at the end loses its figures.
-    if plan.wants("http") || plan.wants("staleness") {
+    if plan.needs_peers() {
         install_peers()?;
     }
     let run = run_folder(&plan)?;
@@ -103,6 +103,11 @@ impl Plan {
 
     fn wants(&self, part: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|wanted| wanted == part)
+    }
+
+    /// Whether something is measured beside programs for Node.
+    fn needs_peers(&self) -> bool {
+        self.wants("http") || self.wants("staleness")
     }
 
     fn rounds(&self) -> usize {
@@ -212,28 +217,38 @@ fn circumstances(plan: &Plan) -> String {
     let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu_info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
     let cores = cpu_info.lines().filter(|line| line.starts_with("processor")).count();
-    let peers = said("npm", &["--prefix", &contender::peers().display().to_string(), "ls", "--depth", "0"]);
-    let peers =
-        peers.lines().skip(1).filter_map(|line| line.split(' ').nth(1)).collect::<Vec<_>>().join(", ");
+    let peers = if plan.needs_peers() { format!(";\n{}", peers()) } else { String::new() };
+    let http = if plan.wants("http") { mode_of_http(plan, cores) } else { String::new() };
     format!(
         "# Benchmark run\n\n\
          Machine: {cores} cores,{}; Linux {}; load average at the end {}.\n\
-         Versions: {}; {}; Node {};\n\
-         {peers}; Larder at {}.\n\
-         Mode of `http`: {} rounds, contenders in turn within each round, all servers up all the time;\n\
+         Versions: {}; {}{peers}; Larder at {}.\n{http}",
+        model.trim_start_matches(['\t', ':']),
+        said("uname", &["-r"]),
+        fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default(),
+        said("rustc", &["--version"]),
+        said("redis-server", &["--version"]).split(" sha").next().unwrap_or_default(),
+        said("git", &["describe", "--always", "--dirty"]),
+    )
+}
+
+/// Node, and the versions of what is installed beside it.
+fn peers() -> String {
+    let folder = contender::peers().display().to_string();
+    let installed = said("npm", &["--prefix", &folder, "ls", "--depth", "0"]);
+    let packages: Vec<_> = installed.lines().skip(1).filter_map(|line| line.split(' ').nth(1)).collect();
+    format!("Node {}; {}", said("node", &["--version"]), packages.join(", "))
+}
+
+fn mode_of_http(plan: &Plan, cores: usize) -> String {
+    format!(
+        "Mode of `http`: {} rounds, contenders in turn within each round, all servers up all the time;\n\
          {CONNECTIONS} keep-alive connections, no pipelining, a closed loop; {} documents of 1,024 bytes asked for in turn,\n\
          every answer's status and length checked, every body compared with the document before the first round.\n\
          Saturated: the processor. Server, client and Redis share {cores} cores, so requests a second and latencies are\n\
          worse than a server of its own would give; the server's processor time for one request is the figure to compare.\n\
          Headers in `http`: the floor and the peers send content type and cache control; Express adds its default ETag;\n\
          Larder adds `ETag`, `Age` and `Cache-Status`.\n",
-        model.trim_start_matches(['\t', ':']),
-        said("uname", &["-r"]),
-        fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default(),
-        said("rustc", &["--version"]),
-        said("redis-server", &["--version"]).split(" sha").next().unwrap_or_default(),
-        said("node", &["--version"]),
-        said("git", &["describe", "--always", "--dirty"]),
         plan.rounds(),
         documents::COUNT,
     )
