@@ -142,6 +142,38 @@ async fn no_read_fails_while_redis_is_killed_and_hits_are_back_two_seconds_after
     }
 }
 
+/// Nobody takes its place, so the others refuse everything until it is back: their cluster asks for all slots.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_read_fails_while_one_primary_of_a_cluster_is_away_and_hits_are_back_after_it() {
+    let deployment = Deployment::each(&Options::default()).last().unwrap();
+    let cache = node(&deployment.url()).await;
+    let origin = Origin::open(1);
+    let keys: Vec<String> = (0..30).map(|key| key.to_string()).collect();
+    for key in &keys {
+        assert_eq!(served(&cache, key, &origin).await, Served::Source);
+        assert_eq!(served(&cache, key, &origin).await, Served::Shared);
+    }
+    deployment.servers()[1].kill();
+    let (killed, mut missed) = (Instant::now(), 0);
+    while killed.elapsed() < Duration::from_secs(2) {
+        for key in &keys {
+            let begun = Instant::now();
+            missed += usize::from(served(&cache, key, &origin).await == Served::Source);
+            assert!(begun.elapsed() < 2 * DEADLINE + SLACK, "a read took {:?}", begun.elapsed());
+        }
+    }
+    assert!(missed > 0, "some keys were of the one that is away");
+    deployment.servers()[1].restart();
+    for key in &keys {
+        // The cluster takes a few seconds to find itself well.
+        eventually("hits are back", Duration::from_secs(10), || async {
+            served(&cache, key, &origin).await == Served::Shared
+        })
+        .await;
+    }
+    assert_eq!(cache.stats().read_errors, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hung_redis_costs_a_read_its_deadline_and_soon_nothing() {
     for deployment in Deployment::each(&Options::default()) {
