@@ -16,7 +16,7 @@ use larder::{
 use larder_testkit::{
     eventually,
     proxy::{Fault, Front},
-    redis::{Deployment, Monitor, Options},
+    redis::{Cluster, Deployment, Monitor, Options},
 };
 
 use crate::setup::{Origin, lasting};
@@ -145,15 +145,15 @@ async fn no_read_fails_while_redis_is_killed_and_hits_are_back_two_seconds_after
 /// Nobody takes its place, so the others refuse everything until it is back: their cluster asks for all slots.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_read_fails_while_one_primary_of_a_cluster_is_away_and_hits_are_back_after_it() {
-    let deployment = Deployment::each(&Options::default()).last().unwrap();
-    let cache = node(&deployment.url()).await;
+    let cluster = Cluster::start(3, false);
+    let cache = node(&cluster.url()).await;
     let origin = Origin::open(1);
     let keys: Vec<String> = (0..30).map(|key| key.to_string()).collect();
     for key in &keys {
         assert_eq!(served(&cache, key, &origin).await, Served::Source);
         assert_eq!(served(&cache, key, &origin).await, Served::Shared);
     }
-    deployment.servers()[1].kill();
+    cluster.primaries()[1].kill();
     let (killed, mut missed) = (Instant::now(), 0);
     while killed.elapsed() < Duration::from_secs(2) {
         for key in &keys {
@@ -163,7 +163,7 @@ async fn no_read_fails_while_one_primary_of_a_cluster_is_away_and_hits_are_back_
         }
     }
     assert!(missed > 0, "some keys were of the one that is away");
-    deployment.servers()[1].restart();
+    cluster.primaries()[1].restart();
     for key in &keys {
         // The cluster takes a few seconds to find itself well.
         eventually("hits are back", Duration::from_secs(10), || async {
