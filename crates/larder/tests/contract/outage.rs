@@ -37,6 +37,11 @@ async fn served(cache: &Cache<String, u64>, key: &str, origin: &Origin) -> Serve
     cache.read_with(key, &ReadOptions::default(), origin.loader()).await.unwrap().served
 }
 
+async fn hits_are_back(cache: &Cache<String, u64>, key: &str, origin: &Origin, within: Duration) {
+    eventually("hits are back", within, || async { served(cache, key, origin).await == Served::Shared })
+        .await;
+}
+
 /// What was sent about the key; the node's own looks at the sequences come besides, twice a second.
 fn about_the_key(monitor: &Monitor) -> Vec<Vec<String>> {
     let about = |command: &Vec<String>| command.iter().any(|word| word.ends_with(":e:k"));
@@ -128,10 +133,7 @@ async fn no_read_fails_while_redis_is_killed_and_hits_are_back_two_seconds_after
         .await;
         deployment.restart();
         let back = Instant::now();
-        eventually("hits are back", Duration::from_secs(2), || async {
-            served(&cache, KEY, &origin).await == Served::Shared
-        })
-        .await;
+        hits_are_back(&cache, KEY, &origin, Duration::from_secs(2)).await;
         assert!(back.elapsed() < Duration::from_secs(2));
         stop.store(true, SeqCst);
         for reader in readers {
@@ -166,10 +168,7 @@ async fn no_read_fails_while_one_primary_of_a_cluster_is_away_and_hits_are_back_
     cluster.primaries()[1].restart();
     for key in &keys {
         // The cluster takes a few seconds to find itself well.
-        eventually("hits are back", Duration::from_secs(10), || async {
-            served(&cache, key, &origin).await == Served::Shared
-        })
-        .await;
+        hits_are_back(&cache, key, &origin, Duration::from_secs(10)).await;
     }
     assert_eq!(cache.stats().read_errors, 0);
 }
@@ -192,10 +191,7 @@ async fn a_hung_redis_costs_a_read_its_deadline_and_soon_nothing() {
             assert!(frozen.elapsed() < Duration::from_secs(20), "the breaker never opened");
         }
         deployment.thaw();
-        eventually("hits are back", BACK + SLACK, || async {
-            served(&cache, KEY, &origin).await == Served::Shared
-        })
-        .await;
+        hits_are_back(&cache, KEY, &origin, BACK + SLACK).await;
     }
 }
 
@@ -236,10 +232,7 @@ async fn while_redis_hangs_no_reader_among_many_waits_longer_than_alone_and_hits
         // Had each read cost a deadline, there would be a few hundred.
         assert!(all > 2_000, "{all} reads: the breaker never opened");
         deployment.thaw();
-        eventually("hits are back", BACK + SLACK, || async {
-            served(&cache, KEY, &origin).await == Served::Shared
-        })
-        .await;
+        hits_are_back(&cache, KEY, &origin, BACK + SLACK).await;
         assert_eq!(cache.stats().read_errors, 0);
     }
 }
@@ -426,10 +419,7 @@ async fn a_flush_costs_misses_and_nothing_else() {
         cache.get_with(KEY, origin.loader()).await.unwrap();
         for command in [&["FLUSHALL"][..], &["SCRIPT", "FLUSH"]] {
             deployment.ask_all(command);
-            eventually("hits are back", Duration::from_secs(5), || async {
-                served(&cache, KEY, &origin).await == Served::Shared
-            })
-            .await;
+            hits_are_back(&cache, KEY, &origin, Duration::from_secs(5)).await;
             // The flushed epoch cost the fill under it, once.
             assert!(origin.reads() <= 3, "{command:?}: {} loads", origin.reads());
         }

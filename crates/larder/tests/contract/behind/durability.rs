@@ -55,8 +55,9 @@ async fn handed_to_the_kernel(deployment: &Deployment) {
 async fn with_an_append_only_file_a_killed_redis_forgets_no_acknowledged_write() {
     for fsync in [Fsync::Always, Fsync::EverySecond] {
         for deployment in Deployment::each(&Options { append_only: true, fsync, ..Options::default() }) {
-            let policy = deployment.ask_all(&["CONFIG", "GET", "appendfsync"]);
-            assert!(format!("{policy:?}").contains(fsync.as_setting()), "{policy:?}");
+            for policy in deployment.ask_all(&["CONFIG", "GET", "appendfsync"]) {
+                assert!(format!("{policy:?}").contains(fsync.as_setting()), "{policy:?}");
+            }
             let table = Table::new();
             let cache = pending(&deployment, &table).await;
             if fsync == Fsync::EverySecond {
