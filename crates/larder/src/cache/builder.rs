@@ -365,6 +365,7 @@ where
             hot_near_ttl_ms,
             clock: self.clock,
             tasks: TaskTracker::new(),
+            replays: TaskTracker::new(),
             loads: Semaphore::new(self.max_concurrent_loads),
             runtime: Handle::try_current().ok(),
             weigher: self.weigher.unwrap_or_else(|| Arc::new(|_| 1)),

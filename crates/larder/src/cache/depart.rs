@@ -63,7 +63,7 @@ where
 
     async fn first_look(&self, plan: &mut Plan<V>) -> Option<Result<Lookup>> {
         let shared = self.shared_by(plan.basis.route)?;
-        if !shared.unsent.trusts(&plan.text) {
+        if !shared.trusts(&plan.text) {
             return None;
         }
         Some(self.look(shared, plan).await)

@@ -272,7 +272,7 @@ where
 
     async fn right_to_load(&self, leader: &Leader<K, V>, plan: &mut Plan<V>) -> Right<V> {
         let Some(shared) = self.shared_by(plan.basis.route) else { return Right::Unleased(plan.reason) };
-        if !shared.unsent.trusts(&plan.text) {
+        if !shared.trusts(&plan.text) {
             // Whatever is owed: a write that is pending is newer than all that the source has.
             return match self.still_pending(shared, &plan.text, plan.basis).await {
                 Ok(Some(entry)) => Right::Found(entry),

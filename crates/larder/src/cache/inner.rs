@@ -82,6 +82,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) clock: Time,
     /// Owns every flight; a flight ends by its own deadlines.
     pub(crate) tasks: TaskTracker,
+    /// Owns the replay of what Redis has not acknowledged, which ends when Redis does or the cache is dropped.
+    pub(crate) replays: TaskTracker,
     pub(crate) loads: Semaphore,
     pub(crate) weigher: Arc<dyn Fn(&V) -> u32 + Send + Sync>,
     pub(crate) tags_of: Option<TagsOf<K, V>>,
@@ -426,7 +428,7 @@ where
             shared,
             slot_key: looked_up.and_then(|shared| shared.slot_key(&text).ok()),
             last_seen: self.gone.recall(key),
-            invalidation_owed: self.shared.as_ref().is_some_and(|shared| !shared.unsent.trusts(&text)),
+            invalidation_owed: self.shared.as_ref().is_some_and(|shared| !shared.trusts(&text)),
             key: text,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Borrow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     hash::Hash,
     sync::{Arc, Weak},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Error, ErrorKind, Result,
@@ -21,16 +21,18 @@ use crate::{
         inner::Inner,
         shared::{Action, Shared},
         stats::Counter,
-        unsent::Debt,
+        unsent::{Debt, What},
     },
 };
 
-/// How many debts one round of the replay pays.
+/// How many debts of each shard one round of the replay pays.
 const REPLAY_BATCH: usize = 500;
 /// The first and the longest pause between two tries of the replay.
 const REPLAY_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 /// The first and the longest pause between two looks at who has not applied an invalidation yet.
 const ACK_PAUSE: (Duration, Duration) = (Duration::from_micros(300), Duration::from_millis(10));
+/// How long a cache that is closed goes on to send what Redis has not acknowledged.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 /// Keys that one script destroys at most; its arguments live on a stack of bounded size.
 const KEYS_PER_SCRIPT: usize = 1_000;
 
@@ -48,20 +50,36 @@ where
     {
         self.forget_near(keys);
         self.stats.count_many(Counter::Invalidated, keys.len());
-        let debts = keys.iter().map(|key| Debt::Key(key.to_string())).collect();
-        let tokens = self.pay(debts).await;
+        let tokens = self.pay(self.debts_of(keys)).await;
         self.forget_near(keys);
         Ok(self.home_tokens(tokens?, keys))
     }
 
     /// Purges a tag: one short script for each shard, however many entries have it.
     pub(crate) async fn invalidate_tag(self: &Arc<Self>, tag: u64) -> Result<Vec<Token>> {
-        self.pay(vec![Debt::Tag(tag)]).await
+        self.pay(self.everywhere(&What::Tag(tag))).await
     }
 
     /// Purges everything: one short script for each shard.
     pub(crate) async fn clear(self: &Arc<Self>) -> Result<Vec<Token>> {
-        self.pay(vec![Debt::Clear]).await
+        self.pay(self.everywhere(&What::Clear)).await
+    }
+
+    /// What is owed of these keys until Redis has acknowledged that they are invalidated: to each shard where they may stand.
+    pub(crate) fn debts_of<Q>(&self, keys: &[&Q]) -> Vec<Debt>
+    where
+        Q: fmt::Display + ?Sized,
+    {
+        let Some(shared) = &self.shared else { return Vec::new() };
+        let debts = |key: &&Q| {
+            let text = key.to_string();
+            shared.shards_of(&text).map(|shard| Debt::key(shard, &text)).collect::<Vec<_>>()
+        };
+        keys.iter().flat_map(debts).collect()
+    }
+
+    fn everywhere(&self, what: &What) -> Vec<Debt> {
+        (0..self.coherence.shards()).map(|shard| Debt { shard, what: what.clone() }).collect()
     }
 
     pub(crate) fn forget_near<Q>(&self, keys: &[&Q])
@@ -87,12 +105,10 @@ where
             return Ok(Vec::new());
         };
         let mut owed = Owed { inner: self, debts };
-        let sent = self.send(shared, &owed.debts).await;
-        if sent.is_ok() {
-            owed.debts.clear();
-        }
+        let Sent { tokens, left } = self.send(shared, &owed.debts).await;
+        owed.debts = left.into_iter().collect();
         drop(owed);
-        self.acknowledged_by_all(shared, sent).await
+        self.acknowledged_by_all(shared, tokens).await
     }
 
     /// The tokens of invalidations that Redis has acknowledged, with strict consistency once every node has.
@@ -113,38 +129,33 @@ where
     }
 
     fn pay_alone(&self, debts: &[Debt]) {
-        for debt in debts {
-            match debt {
-                // The near copies are all there is, and they are gone; of what Redis has lost nothing is owed without one.
-                Debt::Key(_) | Debt::TagIn(..) | Debt::ClearIn(_) => {}
-                Debt::Tag(tag) => {
+        for Debt { shard, what } in debts {
+            match what {
+                // The near copies are all there is, and they are gone.
+                What::Key(_) => {}
+                What::Tag(tag) => {
                     let at = self.coherence.next_alone();
-                    self.coherence.watch_tag(0, *tag);
-                    self.coherence.purge_tag(0, *tag, at);
+                    self.coherence.watch_tag(*shard, *tag);
+                    self.coherence.purge_tag(*shard, *tag, at);
                 }
-                Debt::Clear => {
+                What::Clear => {
                     let at = self.coherence.next_alone();
-                    self.coherence.clear(0, at);
+                    self.coherence.clear(*shard, at);
                 }
             }
         }
     }
 
-    /// One script for each shard that is concerned, all at the same time.
-    async fn send(&self, shared: &Shared, debts: &[Debt]) -> Result<Vec<Token>> {
+    /// One script for each shard that is concerned, all at the same time: none waits for another's answer, and what one of them
+    /// refuses is no reason to send to the others again.
+    async fn send(&self, shared: &Shared, debts: &[Debt]) -> Sent {
         let mut keys: BTreeMap<u16, Vec<String>> = BTreeMap::new();
-        let (mut whole, mut calls) = (Vec::new(), Vec::new());
-        for debt in debts {
-            match debt {
-                Debt::Key(text) => {
-                    for shard in shared.shards_of(text) {
-                        keys.entry(shard).or_default().push(text.clone());
-                    }
-                }
-                Debt::Tag(tag) => whole.push((Action::Tag(*tag), Change::Tag(*tag))),
-                Debt::Clear => whole.push((Action::Clear, Change::Clear)),
-                Debt::TagIn(shard, tag) => calls.push((*shard, Action::Tag(*tag), Change::Tag(*tag))),
-                Debt::ClearIn(shard) => calls.push((*shard, Action::Clear, Change::Clear)),
+        let mut calls = Vec::new();
+        for Debt { shard, what } in debts {
+            match what {
+                What::Key(text) => keys.entry(*shard).or_default().push(text.clone()),
+                What::Tag(tag) => calls.push((*shard, Action::Tag(*tag), Change::Tag(*tag))),
+                What::Clear => calls.push((*shard, Action::Clear, Change::Clear)),
             }
         }
         for (shard, texts) in &keys {
@@ -152,11 +163,13 @@ where
                 calls.push((*shard, Action::Unlink(texts), keys_change(texts)));
             }
         }
-        for (action, change) in &whole {
-            calls.extend((0..self.coherence.shards()).map(|shard| (shard, *action, change.clone())));
-        }
-        let calls = calls.into_iter().map(|(shard, action, change)| self.act(shared, shard, action, change));
-        join_all(calls).await.into_iter().collect()
+        let calls = calls.into_iter().map(async |(shard, action, change)| {
+            let acted = self.act(shared, shard, action, change).await;
+            let left = if acted.is_ok() { Vec::new() } else { action.debts(shard) };
+            (acted, left)
+        });
+        let (tokens, left): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().unzip();
+        Sent { tokens: tokens.into_iter().collect(), left: left.into_iter().flatten().collect() }
     }
 
     /// Carries out one numbered invalidation, here and in Redis.
@@ -258,23 +271,50 @@ where
         let Some(shared) = &self.shared else { return };
         let first = shared.unsent.keep(debts);
         // From here on Redis is not believed; what was fetched from it a moment ago must go too.
-        for debt in debts {
-            match debt {
-                Debt::Key(text) => self.coherence.forget(text),
-                Debt::TagIn(shard, _) | Debt::ClearIn(shard) => self.coherence.flush(*shard),
-                Debt::Tag(_) | Debt::Clear => {
-                    (0..self.coherence.shards()).for_each(|shard| self.coherence.flush(shard));
-                }
+        for Debt { shard, what } in debts {
+            match what {
+                What::Key(text) => self.coherence.forget(text),
+                What::Tag(_) | What::Clear => self.coherence.flush(*shard),
             }
         }
         if first && let Some(runtime) = &self.runtime {
-            self.tasks.spawn_on(replay(Arc::downgrade(self)), runtime);
+            self.replays.spawn_on(replay(Arc::downgrade(self)), runtime);
+        }
+    }
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq,
+{
+    /// Gives what Redis has not acknowledged a last moment. What is owed after it is told to the log: it goes with this process.
+    pub(crate) async fn settle_up(&self) {
+        let owed = || self.shared.as_ref().map_or(0, |shared| shared.unsent.len());
+        if owed() == 0 {
+            return;
+        }
+        self.replays.close();
+        let _ = timeout(LAST_MOMENT, self.replays.wait()).await;
+        let count = owed();
+        if count > 0 {
+            tracing::warn!(
+                cache = %self.name, count,
+                "Invalidations that Redis has not acknowledged: what it has of these keys may be old until it expires."
+            );
         }
     }
 }
 
 pub(crate) fn keys_change(texts: &[String]) -> Change {
     Change::Keys(texts.iter().map(|text| key_hash(text)).collect())
+}
+
+/// What came of carrying debts out.
+struct Sent {
+    /// The tokens of all of them, or what one of the shards said that did not acknowledge.
+    tokens: Result<Vec<Token>>,
+    /// What was not acknowledged.
+    left: BTreeSet<Debt>,
 }
 
 /// Invalidations on their way. Whatever is still listed when this is dropped is kept and replayed.
@@ -310,13 +350,14 @@ where
         {
             let Some(inner) = inner.upgrade() else { return };
             let Some(shared) = &inner.shared else { return };
-            let (debts, sent) = shared.unsent.next(REPLAY_BATCH);
-            if inner.send(shared, &debts).await.is_ok() {
+            let (debts, moment) = shared.unsent.next(REPLAY_BATCH);
+            let Sent { left, .. } = inner.send(shared, &debts).await;
+            if shared.unsent.acknowledged(debts.iter().filter(|debt| !left.contains(debt)), moment) {
+                tracing::info!(cache = %inner.name, "All invalidations that Redis had missed are acknowledged.");
+                return;
+            }
+            if left.len() < debts.len() {
                 pause = REPLAY_PAUSE.0;
-                if shared.unsent.acknowledged(&debts, sent) {
-                    tracing::info!(cache = %inner.name, "All invalidations that Redis had missed are acknowledged.");
-                    return;
-                }
                 continue;
             }
         }

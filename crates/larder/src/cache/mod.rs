@@ -559,6 +559,9 @@ where
 
     /// Waits until the flights under way have landed and, with write-behind, until the sink has everything, at most for its
     /// [drain deadline](WriteBehind::drain_deadline). For an orderly shutdown; afterwards nothing is carried out behind here.
+    ///
+    /// Invalidations that Redis has not acknowledged get two more seconds. Those that are owed even then are counted in the log:
+    /// what Redis has of their keys may be old until it expires.
     pub async fn close(&self) {
         if let Some(behind) = &self.inner.behind {
             behind.drain().await;
@@ -568,6 +571,7 @@ where
         }
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.inner.settle_up().await;
     }
 
     fn from_inner(inner: Inner<K, V>) -> Self {

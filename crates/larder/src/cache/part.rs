@@ -73,6 +73,7 @@ where
             hot_near_ttl_ms: whole.hot_near_ttl_ms,
             clock: whole.clock.clone(),
             tasks: TaskTracker::new(),
+            replays: TaskTracker::new(),
             loads: Semaphore::new(whole.loads.available_permits().max(1)),
             weigher: part.weigher,
             tags_of: part.tags_of,

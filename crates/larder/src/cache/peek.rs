@@ -24,7 +24,7 @@ where
         let route = self.route_of(key, None);
         let Some(shared) = self.shared_by(route) else { return Ok(None) };
         let text = key.to_string();
-        if !shared.unsent.trusts(&text) {
+        if !shared.trusts(&text) {
             return Ok(None);
         }
         let basis = self.stand(route, &text).await?;

@@ -8,7 +8,10 @@ use std::{collections::BTreeSet, time::Duration};
 
 use parking_lot::Mutex;
 
-use crate::cache::{shared::Action, unsent::Debt};
+use crate::cache::{
+    shared::Action,
+    unsent::{Debt, What},
+};
 
 /// The most debts of one shard and one window. Past it they become one: to clear the shard.
 const MOST_KEPT: usize = 1_000;
@@ -26,9 +29,9 @@ pub(crate) struct Recent {
 /// A short section on the way of an invalidation, and never held while anything is awaited: hence a plain mutex.
 #[derive(Debug, Default)]
 struct Shard {
-    young: BTreeSet<Debt>,
+    young: BTreeSet<What>,
     /// Of the window before.
-    old: BTreeSet<Debt>,
+    old: BTreeSet<What>,
     turned_ms: u64,
     /// The last epochs that were left: what was acknowledged in one of them, and is noted late, is lost as well.
     left: [u64; EPOCHS],
@@ -52,13 +55,13 @@ impl Recent {
             return debts;
         }
         kept.turn(now_ms, self.window_ms);
-        for debt in debts {
-            if kept.young.contains(&Debt::ClearIn(shard)) {
+        for Debt { what, .. } in debts {
+            if kept.young.contains(&What::Clear) {
                 break;
             }
-            kept.young.insert(debt);
+            kept.young.insert(what);
             if kept.young.len() > MOST_KEPT {
-                kept.young = BTreeSet::from([Debt::ClearIn(shard)]);
+                kept.young = BTreeSet::from([What::Clear]);
             }
         }
         Vec::new()
@@ -71,12 +74,12 @@ impl Recent {
         kept.turn(now_ms, self.window_ms);
         kept.left.rotate_right(1);
         kept.left[0] = epoch;
-        let (mut debts, mut young) = (std::mem::take(&mut kept.old), std::mem::take(&mut kept.young));
-        debts.append(&mut young);
-        if debts.contains(&Debt::ClearIn(shard)) {
-            return vec![Debt::ClearIn(shard)];
+        let (mut lost, mut young) = (std::mem::take(&mut kept.old), std::mem::take(&mut kept.young));
+        lost.append(&mut young);
+        if lost.contains(&What::Clear) {
+            lost = BTreeSet::from([What::Clear]);
         }
-        debts.into_iter().collect()
+        lost.into_iter().map(|what| Debt { shard, what }).collect()
     }
 }
 
@@ -95,15 +98,17 @@ impl Shard {
 }
 
 impl Action<'_> {
-    /// What is owed again if the shard loses this after it was acknowledged. A block is not: the write ends with an invalidation.
+    /// What is owed if the shard does not acknowledge this, or loses it afterwards. A block is not: the write ends with an
+    /// invalidation.
     pub(crate) fn debts(&self, shard: u16) -> Vec<Debt> {
-        match self {
-            Self::Unlink(texts) | Self::Expire(texts, _) => texts.iter().cloned().map(Debt::Key).collect(),
+        let whats = match self {
+            Self::Unlink(texts) | Self::Expire(texts, _) => texts.iter().cloned().map(What::Key).collect(),
             Self::Block(..) => Vec::new(),
-            Self::Tag(tag) => vec![Debt::TagIn(shard, *tag)],
+            Self::Tag(tag) => vec![What::Tag(*tag)],
             // What a pattern matches now need not be what it matched then.
-            Self::Clear | Self::RefuseFills => vec![Debt::ClearIn(shard)],
-        }
+            Self::Clear | Self::RefuseFills => vec![What::Clear],
+        };
+        whats.into_iter().map(|what| Debt { shard, what }).collect()
     }
 }
 
@@ -114,7 +119,7 @@ mod tests {
     const WINDOW: Duration = Duration::from_millis(100);
 
     fn keys(range: std::ops::Range<usize>) -> Vec<Debt> {
-        range.map(|n| Debt::Key(format!("{n:05}"))).collect()
+        range.map(|n| Debt::key(0, &format!("{n:05}"))).collect()
     }
 
     fn noted(recent: &Recent, range: std::ops::Range<usize>, now_ms: u64) {
@@ -169,7 +174,7 @@ mod tests {
         noted(&recent, 0..MOST_KEPT + 1, 1_100);
         noted(&recent, 0..5, 1_199);
         noted(&recent, 5..6, 1_200);
-        assert_eq!(recent.leave(0, 9, 1_299), [Debt::ClearIn(0)]);
+        assert_eq!(recent.leave(0, 9, 1_299), [Debt { shard: 0, what: What::Clear }]);
         noted(&recent, 0..MOST_KEPT + 1, 1_300);
         noted(&recent, 7..8, 1_500);
         assert_eq!(recent.leave(0, 9, 1_500), keys(7..8));

@@ -209,6 +209,11 @@ impl Shared {
         shard_after(self.home_of(key), self.shift, self.space.shards())
     }
 
+    /// Whether what Redis says about a key may be believed: nothing of it is owed to any shard where it may stand.
+    pub(crate) fn trusts(&self, key: &str) -> bool {
+        self.unsent.trusts(key, || self.shards_of(key))
+    }
+
     /// Which shard a key belongs to.
     pub(crate) fn home_of(&self, key: &str) -> u16 {
         self.space.shard_of(key.as_bytes())

@@ -7,22 +7,26 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// The most debts that are kept. Past it they become one: to clear the cache.
+/// The most debts that are kept. Past it those of the shard that has the most become one: to clear that shard.
 const MAX_KEPT: usize = 100_000;
 
-/// One invalidation that is owed.
+/// One invalidation that is owed to one shard. What concerns several is owed to each, so that a shard that is away holds up no
+/// other, and what the others have carried out is not sent to them again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Debt {
+pub(crate) struct Debt {
+    pub(crate) shard: u16,
+    pub(crate) what: What,
+}
+
+/// What a shard is to forget.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum What {
     /// A key, by its text form.
     Key(String),
     /// A tag, by its hash.
     Tag(u64),
     /// Everything.
     Clear,
-    /// A tag in one shard.
-    TagIn(u16, u64),
-    /// Everything of one shard.
-    ClearIn(u16),
 }
 
 /// The invalidations that this node still owes to Redis.
@@ -35,12 +39,21 @@ pub(crate) struct Unsent {
 
 #[derive(Debug, Default)]
 struct State {
-    /// In order, so that they are sent in the same one every time; each with the moment when it was owed last.
-    debts: BTreeMap<Debt, Moment>,
-    /// How many of them concern more than one key: while there are any, Redis is not believed about anything.
-    broad: usize,
+    /// Those to which something is owed.
+    shards: BTreeMap<u16, Account>,
+    /// How many there are.
+    count: usize,
     now: Moment,
     replaying: bool,
+}
+
+/// What is owed to one shard.
+#[derive(Debug, Default)]
+struct Account {
+    /// In order, so that they are sent in the same one every time; each with the moment when it was owed last.
+    debts: BTreeMap<What, Moment>,
+    /// How many of them concern more than one key: while there are any, the shard is not believed about anything.
+    broad: usize,
 }
 
 /// A point in the order of what was owed. An invalidation that was sent before it makes good what was owed until then, and not
@@ -49,19 +62,26 @@ struct State {
 pub(crate) struct Moment(u64);
 
 impl Debt {
+    pub(crate) fn key(shard: u16, text: &str) -> Self {
+        Self { shard, what: What::Key(text.to_owned()) }
+    }
+}
+
+impl What {
     fn is_broad(&self) -> bool {
         !matches!(self, Self::Key(_))
     }
 }
 
 impl Unsent {
-    /// Whether what Redis says about `key` may be believed.
-    pub(crate) fn trusts(&self, key: &str) -> bool {
+    /// Whether what Redis says about `key` may be believed, which may stand in these shards.
+    pub(crate) fn trusts<S: IntoIterator<Item = u16>>(&self, key: &str, shards: impl FnOnce() -> S) -> bool {
         if !self.owing.load(Ordering::Acquire) {
             return true;
         }
-        let state = self.state.lock();
-        state.broad == 0 && !state.debts.contains_key(&Debt::Key(key.to_owned()))
+        let (state, key) = (self.state.lock(), What::Key(key.to_owned()));
+        let is_clean = |owed: &Account| owed.broad == 0 && !owed.debts.contains_key(&key);
+        shards().into_iter().all(|shard| state.shards.get(&shard).is_none_or(is_clean))
     }
 
     /// Remembers what could not be sent. Returns whether the caller must start the replay.
@@ -69,7 +89,7 @@ impl Unsent {
         let mut state = self.state.lock();
         state.now.0 += 1;
         for debt in debts {
-            state.owe(debt.clone());
+            state.owe(debt);
         }
         self.owing.store(true, Ordering::Release);
         !std::mem::replace(&mut state.replaying, true)
@@ -80,23 +100,24 @@ impl Unsent {
         self.owing.load(Ordering::Acquire).then(|| self.state.lock().now)
     }
 
-    /// Up to `most` debts to send again, and what acknowledges them.
+    /// Up to `most` debts of each shard to send again, and what acknowledges them.
     pub(crate) fn next(&self, most: usize) -> (Vec<Debt>, Moment) {
         let state = self.state.lock();
-        (state.debts.keys().take(most).cloned().collect(), state.now)
+        let first = |(shard, owed): (&u16, &Account)| {
+            let debt = |what: &What| Debt { shard: *shard, what: what.clone() };
+            owed.debts.keys().take(most).map(debt).collect::<Vec<_>>()
+        };
+        (state.shards.iter().flat_map(first).collect(), state.now)
     }
 
     /// Strikes off what Redis has acknowledged and was sent at this moment. Returns whether nothing is owed any more; the replay
     /// ends then.
-    pub(crate) fn acknowledged(&self, debts: &[Debt], sent: Moment) -> bool {
+    pub(crate) fn acknowledged<'a>(&self, debts: impl IntoIterator<Item = &'a Debt>, sent: Moment) -> bool {
         let mut state = self.state.lock();
         for debt in debts {
-            if state.debts.get(debt).is_some_and(|owed| *owed <= sent) {
-                state.debts.remove(debt);
-                state.broad -= usize::from(debt.is_broad());
-            }
+            state.strike_off(debt, sent);
         }
-        let done = state.debts.is_empty();
+        let done = state.shards.is_empty();
         if done {
             state.replaying = false;
             self.owing.store(false, Ordering::Release);
@@ -106,19 +127,35 @@ impl Unsent {
 
     /// How many invalidations are owed.
     pub(crate) fn len(&self) -> usize {
-        if self.owing.load(Ordering::Acquire) { self.state.lock().debts.len() } else { 0 }
+        if self.owing.load(Ordering::Acquire) { self.state.lock().count } else { 0 }
     }
 }
 
 impl State {
-    fn owe(&mut self, debt: Debt) {
-        let broad = debt.is_broad();
-        if self.debts.insert(debt, self.now).is_none() {
-            self.broad += usize::from(broad);
+    fn owe(&mut self, Debt { shard, what }: &Debt) {
+        let owed = self.shards.entry(*shard).or_default();
+        if owed.debts.insert(what.clone(), self.now).is_some() {
+            return;
         }
-        if self.debts.len() > MAX_KEPT {
-            self.debts = BTreeMap::from([(Debt::Clear, self.now)]);
-            self.broad = 1;
+        owed.broad += usize::from(what.is_broad());
+        self.count += 1;
+        if self.count > MAX_KEPT
+            && let Some(most) = self.shards.values_mut().max_by_key(|owed| owed.debts.len())
+        {
+            self.count -= most.debts.len() - 1;
+            *most = Account { debts: BTreeMap::from([(What::Clear, self.now)]), broad: 1 };
+        }
+    }
+
+    fn strike_off(&mut self, Debt { shard, what }: &Debt, sent: Moment) {
+        let Some(owed) = self.shards.get_mut(shard) else { return };
+        if owed.debts.get(what).is_some_and(|since| *since <= sent) {
+            owed.debts.remove(what);
+            owed.broad -= usize::from(what.is_broad());
+            self.count -= 1;
+        }
+        if owed.debts.is_empty() {
+            self.shards.remove(shard);
         }
     }
 }
@@ -128,19 +165,23 @@ mod tests {
     use super::*;
 
     fn key(text: &str) -> Debt {
-        Debt::Key(text.into())
+        Debt::key(0, text)
+    }
+
+    fn tag(shard: u16) -> Debt {
+        Debt { shard, what: What::Tag(1) }
     }
 
     #[test]
     fn an_owed_key_is_not_trusted_until_it_is_acknowledged() {
         let unsent = Unsent::default();
-        assert!(unsent.trusts("a"));
+        assert!(unsent.trusts("a", || [0]));
         assert!(unsent.keep(&[key("a")]), "the first one starts the replay");
         assert!(!unsent.keep(&[key("b")]), "the second one finds it running");
-        assert!(!unsent.trusts("a"));
-        assert!(unsent.trusts("c"));
+        assert!(!unsent.trusts("a", || [0]));
+        assert!(unsent.trusts("c", || [0]));
         assert!(!unsent.acknowledged(&[key("a")], unsent.moment().unwrap()));
-        assert!(unsent.trusts("a"));
+        assert!(unsent.trusts("a", || [0]));
         assert!(unsent.acknowledged(&[key("b")], unsent.moment().unwrap()));
         assert_eq!(unsent.len(), 0);
     }
@@ -152,40 +193,52 @@ mod tests {
         let (sent, moment) = unsent.next(10);
         unsent.keep(&[key("a")]);
         assert!(!unsent.acknowledged(&sent, moment), "the second invalidation of a is not sent yet");
-        assert!(!unsent.trusts("a"));
-        assert!(unsent.trusts("b"));
+        assert!(!unsent.trusts("a", || [0]));
+        assert!(unsent.trusts("b", || [0]));
         let (sent, moment) = unsent.next(10);
         assert_eq!(sent, [key("a")]);
         assert!(unsent.acknowledged(&sent, moment));
     }
 
     #[test]
-    fn too_many_debts_become_one_and_none_is_forgotten() {
+    fn too_many_debts_become_one_of_the_shard_that_has_the_most_and_none_is_forgotten() {
+        let clear = Debt { shard: 0, what: What::Clear };
         let unsent = Unsent::default();
-        let keys: Vec<Debt> = (0..MAX_KEPT).map(|n| Debt::Key(n.to_string())).collect();
+        let keys: Vec<Debt> = (1..MAX_KEPT).map(|n| key(&n.to_string())).collect();
         unsent.keep(&keys);
-        assert!(unsent.trusts("something else"));
-        unsent.keep(&[Debt::Tag(1), key("something else")]);
-        assert!(!unsent.trusts("whatever"), "all of it may be stale");
+        unsent.keep(&[Debt::key(1, "of another shard")]);
+        assert!(unsent.trusts("something else", || [0]));
+        unsent.keep(&[tag(0), key("something else")]);
+        assert!(!unsent.trusts("whatever", || [0]), "all of it may be stale");
+        assert!(unsent.trusts("whatever", || [1]), "the other shard owes one key as before");
         let (sent, moment) = unsent.next(10);
-        assert_eq!(sent, [key("something else"), Debt::Clear]);
+        assert_eq!(sent, [key("something else"), clear.clone(), Debt::key(1, "of another shard")]);
         // Once more while that is on its way.
         unsent.keep(&keys[1..]);
         unsent.acknowledged(&sent, moment);
-        assert!(!unsent.trusts("whatever"), "this clear is not sent yet");
+        assert!(!unsent.trusts("whatever", || [0]), "this clear is not sent yet");
         let (sent, moment) = unsent.next(10);
-        assert_eq!(sent, [Debt::Clear]);
+        assert_eq!(sent, [clear]);
         assert!(unsent.acknowledged(&sent, moment));
-        assert!(unsent.trusts("whatever"));
+        assert!(unsent.trusts("whatever", || [0]));
     }
 
     #[test]
-    fn while_a_tag_is_owed_nothing_is_trusted() {
+    fn while_a_tag_is_owed_to_a_shard_it_alone_is_not_trusted() {
         let unsent = Unsent::default();
-        unsent.keep(&[Debt::Tag(1), key("a")]);
-        assert!(!unsent.trusts("b"));
-        unsent.acknowledged(&[Debt::Tag(1)], unsent.moment().unwrap());
-        assert!(unsent.trusts("b"));
-        assert!(!unsent.trusts("a"));
+        unsent.keep(&[tag(0), key("a")]);
+        assert!(!unsent.trusts("b", || [0]));
+        assert!(unsent.trusts("b", || [1]));
+        assert!(!unsent.trusts("b", || [1, 0]), "one of its places is not trusted");
+        unsent.acknowledged(&[tag(0)], unsent.moment().unwrap());
+        assert!(unsent.trusts("b", || [0]));
+        assert!(!unsent.trusts("a", || [0]));
+    }
+
+    #[test]
+    fn a_shard_that_owes_much_holds_up_no_other() {
+        let unsent = Unsent::default();
+        unsent.keep(&[key("a"), key("b"), key("c"), Debt::key(7, "z")]);
+        assert_eq!(unsent.next(2).0, [key("a"), key("b"), Debt::key(7, "z")]);
     }
 }

@@ -18,6 +18,7 @@ mod history;
 mod hot;
 mod local;
 mod outage;
+mod owed;
 mod purge;
 mod reasons;
 mod redis;

@@ -120,7 +120,7 @@ where
         let mut shards: BTreeMap<u16, Vec<Passenger<K, V>>> = BTreeMap::new();
         let mut nexts = Vec::with_capacity(passengers.len());
         for mut passenger in passengers {
-            if shared.unsent.trusts(&passenger.text) {
+            if shared.trusts(&passenger.text) {
                 shards.entry(shared.shard_of(&passenger.text)).or_default().push(passenger);
                 continue;
             }

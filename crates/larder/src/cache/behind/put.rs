@@ -68,14 +68,14 @@ where
         let shard = self.coherence.shard_of(&text);
         behind.heard(shard);
         self.coherence.acknowledged(shard, acked.at);
-        self.note_acknowledged(shard, acked.at, vec![Debt::Key(text.clone())]);
+        self.note_acknowledged(shard, acked.at, vec![Debt::key(shard, &text)]);
         if let Some(follower) = &self.follower {
             follower.took_part(shard, acked.at, &change).await;
         }
         if let Some(shared) = &self.shared {
             if let Some(owed_until) = owed_until {
                 // An invalidation that this node owed for the key before has been made good.
-                shared.unsent.acknowledged(&[Debt::Key(text.clone())], owed_until);
+                shared.unsent.acknowledged(&[Debt::key(shard, &text)], owed_until);
             }
             if let Consistency::Strict(bound) = self.consistency {
                 let token = Token::new(self.name_hash(), shard, acked.at);

@@ -15,7 +15,6 @@ use crate::{
         invalidate::{Owed, keys_change},
         shared::{Action, Shared},
         stats::Counter,
-        unsent::Debt,
     },
 };
 
@@ -49,8 +48,7 @@ where
             }
         }
         // If Redis cannot be told, nobody knows what it has: then the keys are owed as any others.
-        let debts = keys.iter().map(|key| Debt::Key(key.to_string())).collect();
-        let mut owed = Owed { inner: self, debts };
+        let mut owed = Owed { inner: self, debts: self.debts_of(keys) };
         let sent = self.expire_shared(shared, &shards).await;
         if sent.is_ok() {
             owed.debts.clear();

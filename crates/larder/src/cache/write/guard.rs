@@ -14,7 +14,6 @@ use crate::{
         invalidate::{Owed, keys_change},
         shared::{Action, Shared},
         stats::Counter,
-        unsent::Debt,
         write::{Block, HOLD, shared::Kept},
     },
 };
@@ -66,8 +65,7 @@ where
         };
         let shards = by_shard(shared, keys);
         // Whatever happens from here on, also if the caller goes away: the keys are invalidated in the end.
-        let debts = keys.iter().map(|key| Debt::Key(key.to_string())).collect();
-        let mut owed = Owed { inner: self, debts };
+        let mut owed = Owed { inner: self, debts: self.debts_of(keys) };
         let block = Block::random();
         // If Redis is away the write goes on: what it could not block, it will be told afterwards, and until then this
         // node does not believe it.

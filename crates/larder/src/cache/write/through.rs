@@ -14,7 +14,6 @@ use crate::{
         invalidate::Owed,
         shared::Shared,
         stats::Counter,
-        unsent::Debt,
         write::{
             Block,
             guard::{ByShard, Forgetting},
@@ -143,7 +142,7 @@ where
         let home = shared.home_of(&text);
         let shards: ByShard = shared.shards_of(&text).map(|shard| (shard, vec![text.clone()])).collect();
         // Whatever happens from here on, also if the caller goes away: the key is invalidated in the end.
-        let mut owed = Owed { inner: self, debts: vec![Debt::Key(text.clone())] };
+        let mut owed = Owed { inner: self, debts: self.debts_of(&[key]) };
         let block = Block::random();
         let blocked = self.block(shared, &shards, &block).await;
         self.forget_near(&[key]);

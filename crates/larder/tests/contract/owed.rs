@@ -1,0 +1,163 @@
+//! Invalidations that Redis has not acknowledged: what is owed to one shard concerns no other.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use larder::{
+    Cache,
+    cache::{ReadOptions, Served},
+    redis::{Redis, RedisConfig},
+};
+use larder_testkit::{
+    eventually,
+    redis::{Cluster, Deployment, Options},
+};
+use tokio::time::timeout;
+
+use crate::setup::{Origin, lasting};
+
+/// The place of the primary that is away.
+const AWAY: usize = 1;
+const SOON: Duration = Duration::from_secs(20);
+
+/// A cluster of three, of which one is about to hang, and a node with no near tier.
+struct Scene {
+    cluster: Cluster,
+    redis: Redis,
+    cache: Cache<String, u64>,
+    origin: Origin,
+    /// Keys of the primaries that stay, and of the other one.
+    well: Vec<String>,
+    away: Vec<String>,
+    /// The sequences of the shards that stay, by their place and name.
+    sequences: BTreeSet<(usize, String)>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let cluster = Cluster::start(3, false);
+        for node in cluster.primaries() {
+            // Else all of them refuse everything while one is away.
+            node.ask(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+        }
+        let config = RedisConfig::new(cluster.url()).deadline(Duration::from_millis(200));
+        let redis = Redis::connect(config).await.unwrap();
+        let policy = lasting().near_ttl(Duration::ZERO);
+        let cache: Cache<String, u64> = Cache::builder("owed")
+            .redis(&redis)
+            .policy(policy)
+            .tags(|_, _| vec!["tea".into()])
+            .build()
+            .unwrap();
+        let origin = Origin::open(1);
+        let (mut well, mut away, mut sequences) = (Vec::new(), Vec::new(), BTreeSet::new());
+        for key in (0..60).map(|key| key.to_string()) {
+            cache.get_with(&key, origin.loader()).await.unwrap();
+            let slot = cache.explain(&key).await.slot_key.unwrap();
+            let place = cluster.place_of(&slot).0;
+            if place == AWAY {
+                away.push(key);
+            } else {
+                sequences.insert((place, slot.replace(&format!(":e:{key}"), ":q")));
+                well.push(key);
+            }
+        }
+        Self { cluster, redis, cache, origin, well, away, sequences }
+    }
+
+    async fn served(&self, key: &String) -> (u64, Served) {
+        let read = self.cache.read_with(key, &ReadOptions::default(), self.origin.loader()).await.unwrap();
+        (*read.value.unwrap(), read.served)
+    }
+
+    /// How many invalidations each shard that stays has seen.
+    fn numbers(&self) -> Vec<String> {
+        let number = |(place, key): &(usize, String)| {
+            self.cluster.primaries()[*place].ask(&["GET", key]).text().unwrap().to_owned()
+        };
+        self.sequences.iter().map(number).collect()
+    }
+
+    /// While one primary hangs, the shards of the others have carried out the purge once, and are believed; when it is back, it is
+    /// told, and nothing from before the purge is served.
+    async fn is_owed_to_one_alone(&self) {
+        let unavailable = self.redis.stats().unavailable;
+        eventually("the purge is tried again and again", SOON, || async {
+            self.redis.stats().unavailable > unavailable + 40
+        })
+        .await;
+        let numbers = self.numbers();
+        for key in &self.well {
+            assert_eq!(self.served(key).await, (2, Served::Source), "{key}");
+            assert_eq!(self.served(key).await, (2, Served::Shared), "{key}");
+        }
+        let unavailable = self.redis.stats().unavailable;
+        eventually("it is tried some more", SOON, || async {
+            self.redis.stats().unavailable > unavailable + 40
+        })
+        .await;
+        assert!(self.cache.stats().invalidations_owed > 0);
+        assert_eq!(self.numbers(), numbers, "the others have heard of it once");
+        for key in &self.well {
+            assert_eq!(self.served(key).await, (2, Served::Shared), "{key}");
+        }
+        self.cluster.primaries()[AWAY].thaw();
+        eventually("it is told", SOON, || async {
+            for key in &self.away {
+                assert_eq!(self.served(key).await.0, 2, "{key}");
+            }
+            self.cache.stats().invalidations_owed == 0
+        })
+        .await;
+        for key in &self.away {
+            assert_eq!(self.served(key).await.0, 2, "{key}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clear_that_one_primary_has_not_heard_is_sent_to_it_alone() {
+    let scene = Scene::new().await;
+    scene.cluster.primaries()[AWAY].freeze();
+    scene.origin.write(2);
+    scene.cache.clear().await.unwrap_err();
+    scene.is_owed_to_one_alone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_of_a_tag_that_one_primary_has_not_heard_is_sent_to_it_alone() {
+    let scene = Scene::new().await;
+    scene.cluster.primaries()[AWAY].freeze();
+    scene.origin.write(2);
+    scene.cache.invalidate_tag("tea").await.unwrap_err();
+    scene.is_owed_to_one_alone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_owes_closes_all_the_same_while_redis_is_away() {
+    for deployment in Deployment::each(&Options::default()) {
+        let redis = Redis::connect(&*deployment.url()).await.unwrap();
+        let cache: Cache<String, u64> = Cache::builder("owed").redis(&redis).build().unwrap();
+        deployment.kill();
+        cache.invalidate("key").await.unwrap_err();
+        timeout(SOON, cache.close()).await.expect("it does not wait for a Redis that is away");
+        assert_eq!(cache.stats().invalidations_owed, 1);
+        deployment.restart();
+        eventually("it is sent while there is a handle", SOON, || async {
+            cache.stats().invalidations_owed == 0
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_is_closed_sends_what_it_owes_to_a_redis_that_is_back() {
+    let deployment = Deployment::each(&Options::default()).next().unwrap();
+    let redis = Redis::connect(&*deployment.url()).await.unwrap();
+    let cache: Cache<String, u64> = Cache::builder("owed").redis(&redis).build().unwrap();
+    deployment.kill();
+    cache.invalidate("key").await.unwrap_err();
+    deployment.restart();
+    eventually("the connection is back", SOON, || async { redis.ping().await.is_ok() }).await;
+    cache.close().await;
+    assert_eq!(cache.stats().invalidations_owed, 0);
+}
