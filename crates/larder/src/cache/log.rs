@@ -163,11 +163,32 @@ impl Follower {
         Box::pin(self.sync(shard)).await.map(|()| true)
     }
 
-    /// Reads where the shard stands and applies what is missing. One round trip, and one for each page of the log.
+    /// Reads where the shard stands and applies what is missing. One round trip, and one for each page of the log; with strict
+    /// consistency one more, and the same again for a node that had fallen silent.
     pub(crate) async fn sync(&self, shard: u16) -> Result<()> {
+        let _one_at_a_time = self.shards[usize::from(shard)].one_at_a_time.lock().await;
+        // After a silence nobody has waited for this node. The first word makes them wait; what they had done before it, the second
+        // look brings.
+        for _ in 0..2 {
+            let begun_ms = self.clock.monotonic_ms();
+            self.look(shard, begun_ms).await?;
+            if self.beat(shard).await? {
+                let until_ms = match self.consistency {
+                    Consistency::Local => u64::MAX,
+                    Consistency::Bounded(bound) | Consistency::Strict(bound) => {
+                        begun_ms + bound.as_millis() as u64
+                    }
+                };
+                self.coherence.sync_until(shard, until_ms);
+                return Ok(());
+            }
+        }
+        Err(Error::new(ErrorKind::Timeout, "a look took longer than this node may serve without a word"))
+    }
+
+    /// Under the shard's lock.
+    async fn look(&self, shard: u16, begun_ms: u64) -> Result<()> {
         let seen = &self.shards[usize::from(shard)];
-        let _one_at_a_time = seen.one_at_a_time.lock().await;
-        let begun_ms = self.clock.monotonic_ms();
         let connection = self.shared.redis().generation();
         let reconnected = connection != seen.connection.load(Ordering::Acquire);
         let glance = if reconnected { None } else { self.shared.glance(shard).await? };
@@ -190,12 +211,6 @@ impl Follower {
             self.catch_up(shard, marks.at, marks.cleared).await?;
         }
         seen.connection.store(connection, Ordering::Release);
-        self.beat(shard).await?;
-        let until_ms = match self.consistency {
-            Consistency::Local => u64::MAX,
-            Consistency::Bounded(bound) | Consistency::Strict(bound) => begun_ms + bound.as_millis() as u64,
-        };
-        self.coherence.sync_until(shard, until_ms);
         Ok(())
     }
 
@@ -214,8 +229,9 @@ impl Follower {
         self.coherence.has_applied(shard, at)
     }
 
-    async fn beat(&self, shard: u16) -> Result<()> {
-        let Consistency::Strict(bound) = self.consistency else { return Ok(()) };
+    /// Says what this node has applied. Returns whether it may serve on the strength of it.
+    async fn beat(&self, shard: u16) -> Result<bool> {
+        let Consistency::Strict(bound) = self.consistency else { return Ok(true) };
         self.shared.beat(shard, self.node, self.coherence.position(shard), bound).await
     }
 

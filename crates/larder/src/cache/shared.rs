@@ -456,13 +456,18 @@ impl Shared {
         entries.into_iter().map(log_entry).collect()
     }
 
-    /// Says what this node has applied, and for how long it may serve its copies from now.
-    pub(crate) async fn beat(&self, shard: u16, node: u64, at: Position, serves: Duration) -> Result<()> {
-        let nodes = self.space.of_shard(shard, "n");
+    /// Says what this node has applied, and for how long it may serve its copies from now. Returns whether it may: no invalidation
+    /// that was not waited for on its account can be missing from what it has applied.
+    pub(crate) async fn beat(&self, shard: u16, node: u64, at: Position, serves: Duration) -> Result<bool> {
+        let keys = ["n", "q", "ep"].map(|name| self.space.of_shard(shard, name));
+        let keys = keys.each_ref().map(Vec::as_slice);
         let (node, epoch) = (node_text(node), epoch_text(at.epoch));
         let (seq, serves_ms) = (at.seq.to_string(), serves.as_millis().to_string());
         let args = [node.as_bytes(), epoch.as_bytes(), seq.as_bytes(), serves_ms.as_bytes()];
-        self.redis.eval(&BEAT, &[&nodes], &args).await.map(drop)
+        match self.redis.eval(&BEAT, &keys, &args).await? {
+            Value::Int(counts) => Ok(counts == 1),
+            _ => Err(unexpected()),
+        }
     }
 
     /// How many other nodes may still serve copies from before this position.

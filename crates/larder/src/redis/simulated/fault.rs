@@ -27,10 +27,12 @@ pub(crate) enum Fault {
     LostKey,
     /// `FLUSHALL`
     Flush,
+    /// A node is out of touch for longer than it may serve its copies, and still misses messages when it is back.
+    Stall,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Silence,
         Self::LostReplies,
         Self::LostMessages,
@@ -39,6 +41,7 @@ impl Fault {
         Self::Rollback,
         Self::LostKey,
         Self::Flush,
+        Self::Stall,
     ];
 }
 
@@ -87,6 +90,11 @@ impl World {
                 }
             }
             Fault::Flush => state.store.lock().data.lose_everything(),
+            Fault::Stall => {
+                let back_ms = state.some_time(200) + 200;
+                state.nodes[at].silent_until_ms = back_ms;
+                state.nodes[at].mute_until_ms = back_ms + 100;
+            }
         }
     }
 
