@@ -21,12 +21,15 @@ impl Secret {
         let Some((scheme, rest)) = self.0.split_once("://") else {
             return "(hidden)".to_owned();
         };
-        // The last "@" before the path: a password may itself hold an unescaped "@".
-        let authority_end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(authority_end);
-        let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
-        let path = path.split('?').next().unwrap_or_default();
-        format!("{scheme}://{hosts}{path}")
+        let place = match rest.rsplit_once('@') {
+            // An option may hold this "@", or a password that is not escaped: nothing tells which.
+            Some((before, _)) if before.contains('?') => "(hidden)",
+            // The last one: a password with "/" or "@" in it works with Redis.
+            Some((_, place)) => place,
+            None => rest,
+        };
+        let place = place.split('?').next().unwrap_or_default();
+        format!("{scheme}://{place}")
     }
 }
 
@@ -45,7 +48,19 @@ mod tests {
         let url = Secret::new("mongodb://shop:p@ss@db1:27017,db2:27017/shop?authSource=admin");
         assert_eq!(url.as_shown_url(), "mongodb://db1:27017,db2:27017/shop");
         assert_eq!(Secret::new("redis://:key@cache:6379/0").as_shown_url(), "redis://cache:6379/0");
+        assert_eq!(Secret::new("mongodb://db1/shop?appName=a").as_shown_url(), "mongodb://db1/shop");
         assert_eq!(Secret::new("hunter2").as_shown_url(), "(hidden)");
         assert_eq!(format!("{url:?}"), "(hidden)");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_password_is_not_shown_whatever_is_in_it(password in "[a-z/?#@%:]{0,12}") {
+            for url in ["redis://:PASSWORD@cache:6379/0", "mongodb://ann:PASSWORD@cache:6379/0?tls=true"] {
+                let shown = Secret::new(url.replace("PASSWORD", &password)).as_shown_url();
+                let (_, place) = shown.split_once("://").expect("a scheme is shown");
+                proptest::prop_assert!(place == "cache:6379/0" || place == "(hidden)", "{}", shown);
+            }
+        }
     }
 }

@@ -112,6 +112,15 @@ fn passwords_are_not_shown() {
     let output =
         run_with(crate::ITEMS, &["check"], &[("LARDER_REDIS__URL", "redis://u:hunter2@127.0.0.1:1")]);
     assert!(!stdout(&output).contains("hunter2") && !stderr(&output).contains("hunter2"), "{output:?}");
+    for (variable, scheme) in [("LARDER_REDIS__URL", "redis"), ("LARDER_MONGO__URL", "mongodb")] {
+        for password in ["hunter/2", "hunter?2", "hunter#2", "hunter@2", "hunter%2", "2/hunter", "2?hunter"] {
+            let url = format!("{scheme}://u:{password}@127.0.0.1:1/0");
+            let output = run_with(crate::ITEMS, &["check"], &[(variable, &url)]);
+            let said = stdout(&output) + &stderr(&output);
+            assert!(said.contains(&format!("{scheme}://")), "{said}");
+            assert!(!said.contains("hunter"), "{url}: {said}");
+        }
+    }
 }
 
 #[test]

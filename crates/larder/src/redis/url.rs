@@ -208,6 +208,9 @@ mod tests {
         assert_eq!(target.login.password.as_deref(), Some("s@cret%zz:x"));
         assert!(!format!("{target:?} {target}").contains("cret"));
         assert_eq!(Target::parse("redis://:only@h").unwrap().login.user, None);
+        let target = Target::parse("redis://:s/cr@et@cache:6379").unwrap();
+        assert_eq!(target.login.password.as_deref(), Some("s/cr@et"));
+        assert_eq!(target.to_string(), "redis://cache:6379/0");
     }
 
     #[test]
@@ -238,7 +241,7 @@ mod tests {
         #[test]
         fn no_text_upsets_the_reader(
             scheme in "(redis|rediss|redis-cluster|redis-sentinel|valkey|x)",
-            password in "[a-z0-9%:]{8,12}",
+            password in "[a-z0-9%:/?#@]{8,12}",
             rest in "\\PC{0,30}",
         ) {
             let url = format!("{scheme}://u:{password}@{rest}");

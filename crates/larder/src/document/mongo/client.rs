@@ -37,7 +37,7 @@ impl MongoDatabase {
     /// found when it comes.
     pub(crate) async fn open(config: MongoConfig) -> Result<Self> {
         let unreadable = |error: mongodb::error::Error| {
-            let reason = config.redact(&error.kind.to_string());
+            let reason = config.reason(&error.kind.to_string());
             Error::new(ErrorKind::Config, format!("the MongoDB URL cannot be used: {reason}"))
         };
         let mut options = ClientOptions::parse(&config.url).await.map_err(unreadable)?;

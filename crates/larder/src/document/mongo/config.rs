@@ -70,11 +70,14 @@ impl MongoConfig {
         self
     }
 
-    /// The user name and password as they stand in the URL: what no message may repeat.
-    pub(super) fn secret(&self) -> Option<&str> {
+    /// The user name and password as they stand in the URL: what no message may repeat. Where a character that should
+    /// have been escaped leaves it open where they end, it is all up to the last `@`.
+    fn secret(&self) -> Option<&str> {
         let (_, rest) = self.url.split_once("://")?;
-        let authority = rest.split(['/', '?']).next().unwrap_or(rest);
-        authority.rsplit_once('@').map(|(secret, _)| secret)
+        let (before, _) = rest.rsplit_once('@')?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let may_hold_a_password = before.len() > authority.len() && before.contains(':');
+        if may_hold_a_password { Some(before) } else { authority.rsplit_once('@').map(|(secret, _)| secret) }
     }
 
     /// A text about this URL, without what is secret in it.
@@ -83,6 +86,17 @@ impl MongoConfig {
         let password = secret.split_once(':').map_or("", |(_, password)| password);
         let redacted = text.replace(secret, "***");
         if password.is_empty() { redacted } else { redacted.replace(password, "***") }
+    }
+
+    /// Why the driver cannot use this URL, in words that repeat nothing secret.
+    pub(super) fn reason(&self, driver: &str) -> String {
+        // What stands between is read as hosts and options, and repeated piece by piece.
+        let is_read_otherwise = self.secret().is_some_and(|secret| secret.contains('?'));
+        if is_read_otherwise {
+            return "a ? stands before an @; write ? as %3F and @ as %40 in names, passwords and options"
+                .to_owned();
+        }
+        self.redact(driver)
     }
 }
 
@@ -113,6 +127,26 @@ mod tests {
         let config = MongoConfig::new("mongodb://ann:p%40ss@h1:27017,h2/shop?tls=true");
         assert_eq!(format!("{config:?}"), "MongoConfig(mongodb://***@h1:27017,h2/shop?tls=true)");
         assert_eq!(config.redact("bad password p%40ss for ann:p%40ss"), "bad password *** for ***");
+    }
+
+    #[test]
+    fn a_password_that_is_not_escaped_is_not_shown_either() {
+        for password in ["pa/ss", "pa?ss", "pa#ss", "pa@ss", "pa%ss", "/pa", "?pa@ss", "1/pa", "1?pa"] {
+            let config = MongoConfig::new(format!("mongodb://ann:{password}@h1,h2/shop?tls=true"));
+            assert_eq!(format!("{config:?}"), "MongoConfig(mongodb://***@h1,h2/shop?tls=true)", "{password}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_reason_why_a_url_cannot_be_used_holds_no_piece_of_its_password() {
+        for password in
+            ["sesame/open", "sesame?open", "sesame#open", "sesame@open", "sesame%open", "1?sesame"]
+        {
+            let config = MongoConfig::new(format!("mongodb://ann:{password}@127.0.0.1:1/shop"));
+            let error = super::super::MongoDatabase::open(config).await.expect_err(password).to_string();
+            assert!(error.contains("cannot be used"), "{error}");
+            assert!(!error.contains("sesame") && !error.contains("open"), "{error}");
+        }
     }
 
     #[test]
