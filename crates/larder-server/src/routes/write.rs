@@ -25,11 +25,11 @@ use crate::{
         call::Call,
         conditional::{self, Tags},
         input,
-        read::{represent_written, show},
+        read::{self, show},
     },
 };
 
-/// Puts a whole document under its id, new or not: 201 or 200.
+/// Puts a whole document under its id, new or not: 201 or 200, or 204 for a role that may not read it.
 ///
 /// # Errors
 /// 400 naming the field that is wrong, 412 if a condition does not hold, 415 and 413 for the body.
@@ -61,12 +61,12 @@ pub(crate) async fn put(
             if put.created {
                 created(&call, &id, &put.document)
             } else {
-                represent_written(&call, &id, &put.document)
+                represent(&call, &id, &put.document)
             }
         }
         expect => {
             let written = collection.replace(&id, document, &expect).await?;
-            represent_written(&call, &id, &*done(written, &expect)?)
+            represent(&call, &id, &*done(written, &expect)?)
         }
     }
 }
@@ -88,7 +88,7 @@ pub(crate) async fn patch(
     let patch = input::patch(&call, &body)?;
     let expect = expect_of(&call, &id).await?;
     let written = call.resource.collection.patch(&id, &patch, &expect).await?;
-    represent_written(&call, &id, &*done(written, &expect)?)
+    represent(&call, &id, &*done(written, &expect)?)
 }
 
 /// Deletes a document: 204.
@@ -100,15 +100,29 @@ pub(crate) async fn delete(app: &App, head: &Parts, name: &str, id: &str) -> Res
     let id = call.parse_id(id)?;
     let expect = expect_of(&call, &id).await?;
     done(call.resource.collection.delete(&id, &expect).await?, &expect)?;
+    Ok(no_content(&call, &id))
+}
+
+/// A document after a write. A role that may not read it is told that it was written, and neither its content nor its tag:
+/// an empty patch would read it.
+fn represent(call: &Call<'_>, id: &Id, document: &StoredDocument) -> Result<Answer, Refusal> {
+    if call.access.allows(Verb::Read) {
+        read::represent_written(call, id, document)
+    } else {
+        Ok(no_content(call, id))
+    }
+}
+
+fn no_content(call: &Call<'_>, id: &Id) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
-    call.insert_token(&id, answer.headers_mut());
-    Ok(answer)
+    call.insert_token(id, answer.headers_mut());
+    answer
 }
 
 /// 201, with where the document now is.
 pub(super) fn created(call: &Call<'_>, id: &Id, document: &StoredDocument) -> Result<Answer, Refusal> {
-    let mut answer = represent_written(call, id, document)?;
+    let mut answer = represent(call, id, document)?;
     *answer.status_mut() = StatusCode::CREATED;
     let location = format!("/v1/{}/{}", call.resource.name, encode_segment(&id.to_string()));
     if let Ok(location) = HeaderValue::try_from(location) {
@@ -138,10 +152,16 @@ fn done(written: Written, expect: &Expect) -> Result<Arc<StoredDocument>, Refusa
 /// A tag names what its sender was shown. Where that was the whole document in the usual form, the database can compare
 /// it itself. Where it was a part or another form, the document is read, shown once more and compared; the write then
 /// expects exactly the state that was compared.
+///
+/// A role that may not read was never given a tag: what it sends is a guess, and the answer would say whether it is right.
 async fn expect_of(call: &Call<'_>, id: &Id) -> Result<Expect, Refusal> {
     let tags = match conditional::if_match(&call.head.headers)? {
         None => return Ok(Expect::Any),
         Some(Tags::Any) => return Ok(Expect::Present),
+        Some(_) if !call.access.allows(Verb::Read) => {
+            let detail = "this role may not read documents, so it can only send \"*\" here";
+            return Err(Refusal::forbidden(detail).with_field("If-Match"));
+        }
         Some(tags) => tags,
     };
     let is_usual = call.access.view.is_whole() && call.form() == JsonForm::Relaxed;

@@ -7,8 +7,10 @@ use crate::{Larder, assert_problem, client::Answer};
 const CLERK: &str = "clerk-key";
 const OWNER: &str = "owner-key";
 const READER: &str = "reader-key";
+const WRITER: &str = "writer-key";
 
-/// Products with a cost that only the owner sees. Users, of whom readers know nothing.
+/// Products with a cost that only the owner sees, and that the writer writes without reading them. Users, of whom readers
+/// know nothing.
 fn config() -> String {
     let hash = |key: &str| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!(
@@ -21,6 +23,8 @@ bypass = true
 name = "clerk"
 [[role]]
 name = "reader"
+[[role]]
+name = "writer"
 [[key]]
 name = "the owner"
 role = "owner"
@@ -32,6 +36,10 @@ sha256 = "{}"
 [[key]]
 name = "the shop window"
 role = "reader"
+sha256 = "{}"
+[[key]]
+name = "the stock keeper"
+role = "writer"
 sha256 = "{}"
 
 [[collection]]
@@ -48,6 +56,7 @@ grant = [
     {{ role = "owner", verbs = ["read", "list", "create", "replace", "patch", "delete", "purge"] }},
     {{ role = "clerk", verbs = ["read", "list", "create", "patch"], hide = ["cost", "maker.margin"] }},
     {{ role = "reader", verbs = ["read", "list"], read = ["name"] }},
+    {{ role = "writer", verbs = ["create", "replace", "patch", "delete"] }},
 ]
 
 [[collection]]
@@ -67,7 +76,8 @@ grant = [
 "#,
         hash(OWNER),
         hash(CLERK),
-        hash(READER)
+        hash(READER),
+        hash(WRITER)
     )
 }
 
@@ -227,6 +237,68 @@ async fn a_field_that_may_not_be_written_is_refused_by_name() {
     assert_problem(&created, 403, Some("cost"));
     let bulk = send(&larder, CLERK, "POST", "/v1/products/bulk", r#"[{"_id":2,"cost":1}]"#).await.json();
     assert_eq!(bulk["items"][0]["problem"]["field"], "cost");
+}
+
+#[tokio::test]
+async fn a_write_tells_nothing_of_the_document_to_a_role_that_may_not_read() {
+    let larder = shop().await;
+    let (products, one) = ("/v1/products", "/v1/products/1");
+    for (method, path, body, status) in [
+        ("PATCH", one, "{}", 204),
+        ("PATCH", one, r#"{"name":"Kettle"}"#, 204),
+        ("PUT", one, r#"{"name":"Pot"}"#, 204),
+        ("PUT", "/v1/products/2", r#"{"name":"b"}"#, 201),
+        ("POST", products, r#"{"_id":3,"name":"c"}"#, 201),
+        ("DELETE", "/v1/products/2", "", 204),
+    ] {
+        let answer = send(&larder, WRITER, method, path, body).await;
+        assert_eq!((answer.status, answer.text()), (status, ""), "{method} {path}: {answer:?}");
+        assert_eq!((answer.header("etag"), answer.header("content-type")), (None, None), "{method} {path}");
+        assert_eq!(answer.header("location").is_some(), status == 201, "{method} {path}: {answer:?}");
+    }
+    let bulk =
+        send(&larder, WRITER, "POST", "/v1/products/bulk", r#"[{"_id":4,"name":"d"},{"_id":3}]"#).await;
+    assert_eq!(bulk.json()["items"][0], serde_json::json!({ "status": 201, "_id": 4 }));
+    assert_eq!(bulk.json()["items"][1]["problem"]["field"], "_id", "{bulk:?}");
+    assert_problem(&send(&larder, WRITER, "POST", products, r#"{"_id":3}"#).await, 409, Some("_id"));
+    assert_eq!(send(&larder, OWNER, "GET", one, "").await.text(), r#"{"_id":1,"name":"Pot"}"#);
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_read_cannot_find_out_a_document_by_guessing_its_tag() {
+    let larder = shop().await;
+    let path = "/v1/products/1";
+    let tag = send(&larder, OWNER, "GET", path, "").await.etag().to_owned();
+    let guess = |method: &'static str, tag: &str, body: &'static str| {
+        let content_type =
+            if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let headers = [("x-api-key", WRITER), ("content-type", content_type), ("if-match", tag)];
+        larder.client().send(method, path, &headers, body)
+    };
+    for (method, body) in [("PATCH", "{}"), ("PUT", "{}"), ("DELETE", "")] {
+        let [right, wrong] = [guess(method, &tag, body).await, guess(method, "\"0\"", body).await];
+        assert_problem(&right, 403, Some("If-Match"));
+        assert_eq!(right.body, wrong.body, "{method}");
+    }
+    assert_eq!(guess("PATCH", "*", "{}").await.status, 204, "whether there is one is told by every write");
+}
+
+#[tokio::test]
+async fn the_answers_of_a_role_that_may_not_read_are_described_as_they_are() {
+    let larder = shop().await;
+    let paths = send(&larder, WRITER, "GET", "/openapi.json", "").await.json()["paths"].clone();
+    for (path, method, status, described) in [
+        ("/v1/products", "post", "201", true),
+        ("/v1/products/{id}", "put", "201", true),
+        ("/v1/products/{id}", "put", "204", true),
+        ("/v1/products/{id}", "put", "200", false),
+        ("/v1/products/{id}", "patch", "204", true),
+        ("/v1/products/{id}", "patch", "200", false),
+    ] {
+        let answer = &paths[path][method]["responses"][status];
+        assert_eq!(!answer.is_null(), described, "{method} {path} {status}");
+        assert!(answer["content"].is_null() && answer["headers"]["ETag"].is_null(), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -35,9 +35,10 @@ pub(super) fn insert(
     let document = json!({ "$ref": format!("#/components/schemas/{}", schema_name(resource)) });
     let (collection_path, item_path) = (format!("/v1/{name}"), format!("/v1/{name}/{{id}}"));
     let id = parameters::id(resource);
-    let if_match = header("If-Match", "Only if the document still has this ETag; else 412.");
+    let may_read = access.allows(Verb::Read);
+    let if_match = if_match(may_read);
 
-    if access.allows(Verb::Read) {
+    if may_read {
         let headers = ["ETag", "Cache-Status", "Age"];
         let responses = with_errors(&[
             ("200", documents("The document.", &document, &headers)),
@@ -84,9 +85,7 @@ pub(super) fn insert(
             json!({
                 "operationId": format!("create.{name}"), "summary": "Create a document", "tags": [name],
                 "requestBody": body("application/json", &document),
-                "responses": with_errors(&[("201", documents(
-                    "Created; Location says where.", &document, &["ETag", "Location", "X-Larder-Token"],
-                ))]),
+                "responses": with_errors(&[("201", created(&document, may_read))]),
             }),
         );
         let many = json!({ "type": "array", "items": document, "maxItems": limits.max_bulk_items });
@@ -105,10 +104,8 @@ pub(super) fn insert(
         );
     }
     if access.allows(Verb::Replace) {
-        let responses = with_errors(&[
-            ("200", documents("Replaced.", &document, &["ETag", "X-Larder-Token"])),
-            ("201", documents("Created.", &document, &["ETag", "Location", "X-Larder-Token"])),
-        ]);
+        let responses =
+            with_errors(&[changed("Replaced.", &document, may_read), ("201", created(&document, may_read))]);
         add(
             item_path.clone(),
             "put",
@@ -127,9 +124,7 @@ pub(super) fn insert(
                 "operationId": format!("patch.{name}"), "summary": "Change parts of a document (RFC 7396)", "tags": [name],
                 "parameters": [id, if_match],
                 "requestBody": body("application/merge-patch+json", &json!({ "type": "object" })),
-                "responses": with_errors(&[("200", documents(
-                    "The changed document.", &document, &["ETag", "X-Larder-Token"],
-                ))]),
+                "responses": with_errors(&[changed("Changed.", &document, may_read)]),
             }),
         );
     }
@@ -210,6 +205,27 @@ pub(super) fn insert_purge(paths: &mut Map<String, Value>, app: &App, role: Role
         "requestBody": body("application/json", &order), "responses": with_errors(&[("200", done)]),
     });
     paths.insert("/v1/_purge".to_owned(), json!({ "post": operation }));
+}
+
+fn if_match(may_read: bool) -> Value {
+    let any = "\"*\": only if there is such a document; else 412.";
+    header("If-Match", if may_read { "Only if the document still has this ETag; else 412." } else { any })
+}
+
+/// What a write leaves is shown to those who may read it.
+fn created(document: &Value, may_read: bool) -> Value {
+    let description = "Created; Location says where.";
+    match may_read {
+        true => documents(description, document, &["ETag", "Location", "X-Larder-Token"]),
+        false => empty(description, &["Location", "X-Larder-Token"]),
+    }
+}
+
+fn changed(description: &str, document: &Value, may_read: bool) -> (&'static str, Value) {
+    match may_read {
+        true => ("200", documents(description, document, &["ETag", "X-Larder-Token"])),
+        false => ("204", empty(description, &["X-Larder-Token"])),
+    }
 }
 
 fn body(media_type: &str, schema: &Value) -> Value {
