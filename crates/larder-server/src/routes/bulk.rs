@@ -55,7 +55,10 @@ pub(crate) async fn insert(
     }
     let inserted = match documents.is_empty() {
         true => Vec::new(),
-        false => call.resource.collection.insert_many(&documents).await?,
+        false => {
+            let collection = &call.resource.collection;
+            collection.insert_many(&documents).await.map_err(|error| call.refuse(error))?
+        }
     };
     let created: Vec<Id> = inserted.iter().filter_map(|outcome| outcome.as_ref().ok().cloned()).collect();
     let mut inserted = inserted.into_iter();
@@ -65,7 +68,7 @@ pub(crate) async fn insert(
             Some(failure) => failure,
             None => match inserted.next().expect("one outcome for each document that was sent") {
                 Ok(id) => json!({ "status": 201, "_id": id_json(&id) }),
-                Err(error) => failed(&error.into()),
+                Err(error) => failed(&call.refuse(error)),
             },
         })
         .collect();

@@ -6,6 +6,7 @@ use hyper::{
     http::request::Parts,
 };
 use larder::{
+    ErrorKind,
     cache::{ReadMode, Token},
     document::{Id, JsonForm},
 };
@@ -98,6 +99,20 @@ impl<'a> Call<'a> {
             }
         }
         Ok(found)
+    }
+
+    /// What the library says against a write, without the name of a field that this role does not see.
+    pub(crate) fn refuse(&self, error: larder::Error) -> Refusal {
+        let Some(field) = error.field() else { return error.into() };
+        let is_seen = self.access.view.sees(field) || self.access.view.sees_some(field);
+        match error.kind() {
+            ErrorKind::Conflict if !is_seen => Refusal::conflict("the write meets what is there already"),
+            // What is named was found writable before: something is missing.
+            ErrorKind::Invalid if !is_seen && !self.access.writes.sees_some(field) => {
+                Refusal::forbidden("such a document must have a field that this role may not write")
+            }
+            _ => error.into(),
+        }
     }
 
     /// Adds the token of this node's last write to a document to an answer.

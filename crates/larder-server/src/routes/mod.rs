@@ -32,6 +32,7 @@ mod target;
 mod top;
 mod view;
 mod watched;
+mod writable;
 mod write;
 
 use std::{

@@ -72,6 +72,11 @@ impl Refusal {
         refusal
     }
 
+    /// 409: the write meets what is there already.
+    pub(crate) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", detail)
+    }
+
     /// 412: there is a document already, and the request was for a new one only.
     pub(crate) fn exists() -> Self {
         let detail = "there is a document with this id already; send its ETag in If-Match to replace it";
@@ -164,10 +169,7 @@ impl From<Error> for Refusal {
                 Some(field) => Self::invalid(field, error.message()),
                 None => Self::new(StatusCode::BAD_REQUEST, "invalid-input", error.message()),
             },
-            ErrorKind::Conflict => {
-                let refusal = Self::new(StatusCode::CONFLICT, "conflict", error.message());
-                refusal.with_field(error.field().unwrap_or("_id"))
-            }
+            ErrorKind::Conflict => Self::conflict(error.message()).with_field(error.field().unwrap_or("_id")),
             ErrorKind::TooLarge => {
                 let refusal = Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", error.message());
                 match error.field() {

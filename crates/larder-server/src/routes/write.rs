@@ -51,13 +51,13 @@ pub(crate) async fn put(
         document.insert("_id", Bson::from(&id));
         let inserted = collection.insert(document).await.map_err(|error| match error.kind() {
             ErrorKind::Conflict if error.field().is_none_or(|field| field == "_id") => Refusal::exists(),
-            _ => error.into(),
+            _ => call.refuse(error),
         })?;
         return created(&call, &id, &inserted.document);
     }
     match expect_of(&call, &id).await? {
         Expect::Any => {
-            let put = collection.put(&id, document).await?;
+            let put = collection.put(&id, document).await.map_err(|error| call.refuse(error))?;
             if put.created {
                 created(&call, &id, &put.document)
             } else {
@@ -65,7 +65,8 @@ pub(crate) async fn put(
             }
         }
         expect => {
-            let written = collection.replace(&id, document, &expect).await?;
+            let written =
+                collection.replace(&id, document, &expect).await.map_err(|error| call.refuse(error))?;
             represent(&call, &id, &*done(written, &expect)?)
         }
     }
@@ -87,7 +88,8 @@ pub(crate) async fn patch(
     let body = body::read_one(app, &head.headers, incoming, MediaType::MergePatch).await?;
     let patch = input::patch(&call, &body)?;
     let expect = expect_of(&call, &id).await?;
-    let written = call.resource.collection.patch(&id, &patch, &expect).await?;
+    let patched = call.resource.collection.patch(&id, &patch, &expect).await;
+    let written = patched.map_err(|error| call.refuse(error))?;
     represent(&call, &id, &*done(written, &expect)?)
 }
 

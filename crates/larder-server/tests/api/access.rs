@@ -1,5 +1,7 @@
 //! Keys, roles, verbs and field lists.
 
+use bson::doc;
+use larder_testkit::mongo;
 use sha2::{Digest, Sha256};
 
 use crate::{Larder, assert_problem, client::Answer};
@@ -8,8 +10,10 @@ const CLERK: &str = "clerk-key";
 const OWNER: &str = "owner-key";
 const READER: &str = "reader-key";
 const WRITER: &str = "writer-key";
+const PRICER: &str = "pricer-key";
 
-/// Products with a cost that only the owner sees, and that the writer writes without reading them. Users, of whom readers
+/// Products with a cost that only the owner sees, and that the writer writes without reading them;
+/// the pricer writes a margin that it does not see. Users, of whom readers
 /// know nothing.
 fn config() -> String {
     let hash = |key: &str| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -25,6 +29,8 @@ name = "clerk"
 name = "reader"
 [[role]]
 name = "writer"
+[[role]]
+name = "pricer"
 [[key]]
 name = "the owner"
 role = "owner"
@@ -40,6 +46,10 @@ sha256 = "{}"
 [[key]]
 name = "the stock keeper"
 role = "writer"
+sha256 = "{}"
+[[key]]
+name = "the price gun"
+role = "pricer"
 sha256 = "{}"
 
 [[collection]]
@@ -57,6 +67,22 @@ grant = [
     {{ role = "clerk", verbs = ["read", "list", "create", "patch"], hide = ["cost", "maker.margin"] }},
     {{ role = "reader", verbs = ["read", "list"], read = ["name"] }},
     {{ role = "writer", verbs = ["create", "replace", "patch", "delete"] }},
+    {{ role = "pricer", verbs = ["create"], read = ["name"], write = ["name", "maker.margin"] }},
+]
+
+[[collection]]
+name = "parts"
+id = "int"
+field = [
+    {{ path = "name", type = "string" }},
+    {{ path = "cost", type = "int", required = true }},
+    {{ path = "maker", type = "object" }},
+    {{ path = "maker.name", type = "string" }},
+    {{ path = "maker.margin", type = "int", required = true }},
+]
+grant = [
+    {{ role = "owner", verbs = ["read", "create"] }},
+    {{ role = "clerk", verbs = ["read", "create", "patch"], hide = ["cost", "maker.margin"] }},
 ]
 
 [[collection]]
@@ -77,7 +103,8 @@ grant = [
         hash(OWNER),
         hash(CLERK),
         hash(READER),
-        hash(WRITER)
+        hash(WRITER),
+        hash(PRICER)
     )
 }
 
@@ -237,6 +264,65 @@ async fn a_field_that_may_not_be_written_is_refused_by_name() {
     assert_problem(&created, 403, Some("cost"));
     let bulk = send(&larder, CLERK, "POST", "/v1/products/bulk", r#"[{"_id":2,"cost":1}]"#).await.json();
     assert_eq!(bulk["items"][0]["problem"]["field"], "cost");
+}
+
+#[tokio::test]
+async fn a_field_that_may_not_be_written_is_refused_before_it_is_read() {
+    let larder = shop().await;
+    for (body, field) in [
+        (r#"{"cost":"dear"}"#, "cost"),
+        (r#"{"_id":9,"maker":{"margin":"wide"}}"#, "maker.margin"),
+        (r#"{"maker":{"margin":"wide"},"maker":{"name":"Finch"}}"#, "maker.margin"),
+        (r#"{"maker":"Finch"}"#, "maker"),
+    ] {
+        for (method, path) in [("PATCH", "/v1/products/1"), ("POST", "/v1/products")] {
+            let answer = send(&larder, CLERK, method, path, body).await;
+            assert_problem(&answer, 403, Some(field));
+            assert_eq!(answer.json()["detail"], "this role may not write this field", "{method} {body}");
+        }
+    }
+    let cut_off = send(&larder, CLERK, "PATCH", "/v1/products/1", r#"{"cost":["dear""#).await;
+    assert_problem(&cut_off, 400, None);
+    assert_eq!(cut_off.json()["type"], "urn:larder:problem:invalid-json");
+    assert_eq!((cut_off.json()["line"].as_u64(), cut_off.json()["column"].as_u64()), (Some(1), Some(15)));
+}
+
+#[tokio::test]
+async fn a_required_field_that_a_role_does_not_see_is_not_named() {
+    let larder = shop().await;
+    assert_eq!(send(&larder, OWNER, "POST", "/v1/parts", r#"{"_id":1,"cost":1}"#).await.status, 201);
+    for (method, path, body) in [
+        ("POST", "/v1/parts", r#"{"_id":2,"name":"Lid"}"#),
+        ("PATCH", "/v1/parts/1", r#"{"maker":{"name":"Finch"}}"#),
+    ] {
+        let answer = send(&larder, CLERK, method, path, body).await;
+        assert_problem(&answer, 403, None);
+        assert!(!answer.text().contains("cost") && !answer.text().contains("margin"), "{answer:?}");
+    }
+    assert_problem(&send(&larder, OWNER, "POST", "/v1/parts", r#"{"_id":2}"#).await, 400, Some("cost"));
+}
+
+#[tokio::test]
+async fn a_unique_index_of_a_field_that_a_role_does_not_see_is_not_named() {
+    let (server, database) = (mongo::shared(), mongo::database_name());
+    let index = |field: &str| doc! { "key": { field: 1 }, "name": field, "unique": true, "sparse": true };
+    let indexes = [index("maker.margin"), index("name")];
+    server.command(&database, doc! { "createIndexes": "products", "indexes": indexes.to_vec() });
+    let larder = Larder::start_with(&config(), &["--mongo", &server.url(&database)]).await;
+    let first = r#"{"_id":1,"name":"Teapot","maker":{"margin":3}}"#;
+    assert_eq!(send(&larder, OWNER, "POST", "/v1/products", first).await.status, 201);
+    let same_margin = r#"{"_id":2,"name":"Kettle","maker":{"margin":3}}"#;
+    let same_name = r#"{"_id":2,"name":"Teapot"}"#;
+    let named = send(&larder, OWNER, "POST", "/v1/products", same_margin).await;
+    assert_problem(&named, 409, Some("maker.margin"));
+    assert_problem(&send(&larder, PRICER, "POST", "/v1/products", same_name).await, 409, Some("name"));
+    for (method, path, body) in
+        [("POST", "/v1/products", same_margin), ("POST", "/v1/products/bulk", &format!("[{same_margin}]"))]
+    {
+        let answer = send(&larder, PRICER, method, path, body).await;
+        assert!(answer.text().contains("409") && !answer.text().contains("margin"), "{method}: {answer:?}");
+        assert!(!answer.text().contains("\"field\""), "{method}: {answer:?}");
+    }
 }
 
 #[tokio::test]
