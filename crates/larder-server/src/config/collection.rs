@@ -57,12 +57,7 @@ impl CollectionConfig {
 
 /// Reads one `[[collection]]`; `None` when it is too wrong to go on with, which has been reported then.
 pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<CollectionConfig> {
-    let name: Option<String> = table.require("name");
-    if let Some(name) = &name
-        && !is_collection_name(name)
-    {
-        table.report("name", "must be letters, digits, \"-\" and \"_\", and not begin with \"_\"");
-    }
+    let name = require_name(&mut table);
     let stored_as = table.find("stored_as").or_else(|| name.clone());
     let id_type: Option<IdType> = table.require("id");
     let strict = table.get("strict", true);
@@ -120,7 +115,16 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
     })
 }
 
-pub(super) fn is_collection_name(name: &str) -> bool {
+/// Reads a name that stands in addresses, and so needs no escaping there.
+pub(super) fn require_name(table: &mut Reader<'_>) -> Option<String> {
+    let name: Option<String> = table.require("name");
+    if name.as_ref().is_some_and(|name| !is_plain_name(name)) {
+        table.report("name", "must be 1 to 64 letters, digits, \"-\" and \"_\", and not begin with \"_\"");
+    }
+    name
+}
+
+fn is_plain_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     (1..=64).contains(&name.len()) && !name.starts_with('_') && name.bytes().all(allowed)
 }
@@ -166,9 +170,12 @@ pub(super) fn is_field_path(path: &str) -> bool {
 }
 
 fn read_query(mut table: Reader<'_>) -> Option<Pipeline> {
-    let name: Option<String> = table.require("name");
+    let name = require_name(&mut table);
     let stages: Option<String> = table.require("pipeline");
-    let variables = table.tables("var").into_iter().filter_map(read_variable).collect();
+    let mut variables = Vec::new();
+    for table in table.tables("var") {
+        variables.extend(read_variable(table, &variables));
+    }
     let stages = match serde_json::from_str(&stages?) {
         Ok(stages) => stages,
         Err(error) => {
@@ -183,8 +190,11 @@ fn read_query(mut table: Reader<'_>) -> Option<Pipeline> {
     pipeline.ok()
 }
 
-fn read_variable(mut table: Reader<'_>) -> Option<Variable> {
-    let name = table.require("name");
+fn read_variable(mut table: Reader<'_>, earlier: &[Variable]) -> Option<Variable> {
+    let name = require_name(&mut table);
+    if let Some(twice) = earlier.iter().find(|variable| Some(&variable.name) == name.as_ref()) {
+        table.report("name", format!("\"{}\" is declared twice", twice.name));
+    }
     let field_type: Option<FieldType> = table.require("type");
     let default = table.find_scalar("default").and_then(|text| {
         let value = field_type.as_ref()?.read_text(&text);

@@ -4,7 +4,7 @@ use larder::document::{MAX_PARTIALS, Schema};
 
 use crate::config::{
     access::is_within,
-    collection::{is_collection_name, is_field_path},
+    collection::{is_field_path, require_name},
     reader::Reader,
     validate::find_unknown_field,
 };
@@ -17,11 +17,8 @@ pub(super) fn read(
 ) -> Vec<(String, Vec<String>)> {
     let mut partials: Vec<(String, Vec<String>)> = Vec::new();
     for mut partial in table.tables("partial") {
-        let name: Option<String> = partial.require("name");
+        let name = require_name(&mut partial);
         let fields: Vec<String> = partial.require("fields").unwrap_or_default();
-        if name.as_ref().is_some_and(|name| !is_collection_name(name)) {
-            partial.report("name", "must be letters, digits, \"-\" and \"_\", and not begin with \"_\"");
-        }
         if fields.is_empty() || !fields.iter().all(|path| is_field_path(path)) {
             partial.report("fields", "must be a list of field paths");
         }

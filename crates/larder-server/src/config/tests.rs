@@ -228,6 +228,29 @@ queries = [\"top\"]
 }
 
 #[test]
+fn names_of_queries_and_variables_can_stand_in_an_address() {
+    let declare = |query: &str, variables: &str| {
+        format!(
+            "[[collection]]\nname = \"a\"\nid = \"int\"\n[[collection.query]]\nname = \"{query}\"\npipeline = '[]'\nvar = [{variables}]"
+        )
+    };
+    let variable = |name: &str| format!("{{ name = \"{name}\", type = \"int\", default = 1 }}");
+    let long = "x".repeat(65);
+    for name in ["by/stock", "", "_hidden", "a b", "a.b", "ä", "a%2Fb", &long] {
+        let (query, inner) = ("collection[0].query[0].name", "collection[0].query[0].var[0].name");
+        let problem = "must be 1 to 64 letters, digits, \"-\" and \"_\", and not begin with \"_\"";
+        check(&declare(name, ""), &[&format!("line 5: {query}: {problem}")]);
+        check(&declare("top", &variable(name)), &[&format!("line 7: {inner}: {problem}")]);
+    }
+    let twice = [variable("least"), variable("most"), variable("least")].join(", ");
+    check(
+        &declare("top", &twice),
+        &["line 7: collection[0].query[0].var[2].name: \"least\" is declared twice"],
+    );
+    check(&declare("by-stock_2", &variable("least-1_of")), &[]);
+}
+
+#[test]
 fn secrets_do_not_appear_in_debug_output() {
     let text = "cursor_secret = \"hunter2hunter2hunter2\"\n[mongo]\nurl = \"mongodb://u:hunter2@h/db\"";
     let config = parse("test", text, &BTreeMap::new()).unwrap();
