@@ -69,11 +69,15 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let target = Target::of(head.uri.path(), head.method == Method::POST);
     let route = target.route(&head.method);
+    let is_read = matches!(head.method, Method::GET | Method::HEAD);
     let answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
             let work = pin!(dispatch(app, &head, target, body));
             let answered = within(app.limits.request_deadline, work).await;
-            answered.unwrap_or_else(|| Err(Refusal::deadline())).unwrap_or_else(Refusal::into_answer)
+            answered.unwrap_or_else(|| Err(Refusal::deadline())).unwrap_or_else(|refusal| {
+                let refusal = if is_read { refusal.of_read() } else { refusal };
+                refusal.into_answer()
+            })
         }
         None => {
             Refusal::busy("the server has as many requests as it takes", Duration::from_secs(1)).into_answer()

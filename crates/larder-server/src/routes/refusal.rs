@@ -13,6 +13,11 @@ use serde_json::{Map, Value};
 
 use crate::routes::Answer;
 
+/// When to come back to what mends itself.
+const SOON: Duration = Duration::from_secs(1);
+/// When to come back to what somebody has to mend.
+const AFTER_MENDING: Duration = Duration::from_secs(10);
+
 /// Why a request was not served, and what the client can do about it.
 #[derive(Debug)]
 pub(crate) struct Refusal(Box<Inner>);
@@ -105,6 +110,15 @@ impl Refusal {
         Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
     }
 
+    /// The same for a request that only reads: out of time it left nothing in doubt, and may be sent again.
+    pub(crate) fn of_read(mut self) -> Self {
+        if self.0.status == StatusCode::GATEWAY_TIMEOUT {
+            self.0.detail = "the request took longer than it may; try again".to_owned();
+            self.0.retry_after = Some(SOON);
+        }
+        self
+    }
+
     /// Names the place in the input.
     pub(crate) fn with_field(mut self, field: impl Into<String>) -> Self {
         self.0.field = Some(field.into());
@@ -179,12 +193,19 @@ impl From<Error> for Refusal {
             }
             ErrorKind::Unavailable | ErrorKind::Lost => {
                 tracing::warn!(%error, "A request was answered with 503.");
-                let after = error.retry_after().unwrap_or(Duration::from_secs(1));
+                let after = error.retry_after().unwrap_or(SOON);
                 Self::busy("the database cannot be reached just now; try again", after)
             }
             ErrorKind::Timeout => {
                 tracing::warn!(%error, "A request was answered with 504.");
                 Self::deadline()
+            }
+            // The server started with what it was told, so it was changed at the database: a password, a right.
+            ErrorKind::Config => {
+                tracing::error!(%error, "A request was answered with 503: the database refuses this server.");
+                let detail = "the database refuses this server: its login or its rights have to be mended there, or in the \
+                              server's configuration; the server's log says what it said";
+                Self::busy(detail, AFTER_MENDING)
             }
             _ => {
                 tracing::error!(%error, "A request was answered with 500.");

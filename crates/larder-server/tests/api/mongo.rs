@@ -3,12 +3,39 @@
 use bson::doc;
 use larder_testkit::{eventually, mongo};
 
-use crate::{ITEMS, Larder, assert_problem, larder::PATIENCE};
+use crate::{ITEMS, Larder, assert_problem, client::Answer, larder::PATIENCE};
 
 /// A server over a database of its own on this MongoDB. It watches nothing, so that what is cached after a write stays.
 async fn items_on(server: &mongo::Server) -> Larder {
     let url = server.url(&mongo::database_name());
     Larder::start_with(&format!("{ITEMS}\n[watch]\nenabled = false"), &["--mongo", &url]).await
+}
+
+/// Each kind of request that asks the database, about documents that are not cached.
+const REQUESTS: [(&str, &str, &str); 7] = [
+    ("GET", "/v1/items/3", ""),
+    ("HEAD", "/v1/items/3", ""),
+    ("GET", "/v1/items", ""),
+    ("GET", "/v1/items/_q/by_stock", ""),
+    ("POST", "/v1/items", r#"{"_id":9,"name":"b"}"#),
+    ("PUT", "/v1/items/9", r#"{"name":"b"}"#),
+    ("DELETE", "/v1/items/9", ""),
+];
+
+async fn send(larder: &Larder, method: &str, path: &str, body: &str) -> Answer {
+    larder.client().send(method, path, &[("content-type", "application/json")], body).await
+}
+
+fn retry_after(answer: &Answer) -> Option<u64> {
+    answer.header("retry-after")?.parse().ok()
+}
+
+/// Lets every command of Larder fail with this code; 0 ends that.
+fn fail_with(server: &mongo::Server, code: i32) {
+    let commands = ["find", "aggregate", "insert", "update", "findAndModify", "delete"];
+    let data = doc! { "failCommands": commands.to_vec(), "errorCode": code, "appName": "larder" };
+    let mode = if code == 0 { "off" } else { "alwaysOn" };
+    server.command("admin", doc! { "configureFailPoint": "failCommand", "mode": mode, "data": data });
 }
 
 #[tokio::test]
@@ -85,17 +112,14 @@ async fn without_mongodb_cached_reads_go_on_and_the_rest_is_told_to_come_back() 
         larder.get("/v1/items/2").await.status == 503
     })
     .await;
-    let refused = larder.get("/v1/items/3").await;
-    assert_problem(&refused, 503, None);
-    assert!(
-        refused.header("retry-after").is_some_and(|after| after.parse::<u64>().is_ok_and(|after| after > 0))
-    );
-    for (method, body) in [("PUT", r#"{"name":"b"}"#), ("DELETE", "")] {
-        let headers = [("content-type", "application/json")];
-        let answer = larder.client().send(method, "/v1/items/9", &headers, body).await;
-        assert!([503, 504].contains(&answer.status), "{method}: {answer:?}");
+    for (method, path, body) in REQUESTS {
+        let answer = send(&larder, method, path, body).await;
+        assert_eq!(answer.status, 503, "{method} {path}: {answer:?}");
+        if method != "HEAD" {
+            assert_problem(&answer, 503, None);
+        }
+        assert!(retry_after(&answer).is_some_and(|after| after > 0), "{method} {path}: {answer:?}");
     }
-    assert_eq!(larder.get("/v1/items").await.status, 503);
     eventually("the cached document is served past its lifetime", PATIENCE, || async {
         let answer = larder.get("/v1/items/1").await;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -113,6 +137,41 @@ async fn without_mongodb_cached_reads_go_on_and_the_rest_is_told_to_come_back() 
     .await;
     assert_eq!(larder.get("/v1/items/2").await.json()["name"], "b");
     assert_eq!(larder.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_mongodb_that_refuses_this_server_is_not_a_fault_of_the_request() {
+    let server = mongo::Server::start();
+    let larder = items_on(&server).await;
+    for code in [13, 18, 8000] {
+        fail_with(&server, code);
+        for (method, path, body) in REQUESTS {
+            let answer = send(&larder, method, path, body).await;
+            assert_eq!(answer.status, 503, "{code} {method} {path}: {answer:?}");
+            assert!(
+                retry_after(&answer).is_some_and(|after| after > 1),
+                "{code} {method} {path}: {answer:?}"
+            );
+            assert!(method == "HEAD" || answer.text().contains("its login or its rights"), "{answer:?}");
+        }
+        assert!(larder.output().contains("MongoDB does not allow this to Larder's user"));
+        fail_with(&server, 0);
+        assert_eq!(larder.get("/v1/items").await.status, 200, "it serves again by itself");
+    }
+}
+
+#[tokio::test]
+async fn only_a_write_that_ran_out_of_time_may_have_happened() {
+    let server = mongo::Server::start();
+    let larder = items_on(&server).await;
+    fail_with(&server, 50);
+    for (method, path, body) in REQUESTS {
+        let answer = send(&larder, method, path, body).await;
+        assert_eq!(answer.status, 504, "{method} {path}: {answer:?}");
+        let is_read = ["GET", "HEAD"].contains(&method);
+        assert_eq!(retry_after(&answer).is_some(), is_read, "{method} {path}: {answer:?}");
+        assert_eq!(answer.text().contains("a write may"), !is_read, "{method} {path}: {answer:?}");
+    }
 }
 
 #[tokio::test]
