@@ -20,6 +20,7 @@ mod resource;
 mod routes;
 mod sample;
 mod serve;
+mod taken;
 mod telemetry;
 mod watching;
 

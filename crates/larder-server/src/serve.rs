@@ -30,6 +30,7 @@ use tokio::{
 use crate::{
     app::App,
     routes::{self, Answer},
+    taken::{Noted, Taken},
 };
 
 /// A listener that is bound, and not yet accepting.
@@ -87,6 +88,7 @@ impl Server {
                 let visitor = Arc::clone(&visitor);
                 async move { Ok::<_, Infallible>(visitor.answer(request).await) }
             });
+            let stream = Noted::new(stream, served.taken.clone());
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
             let watched = graceful.watch(connection);
             connections.spawn(async move {
@@ -109,11 +111,13 @@ struct Visitor {
     app: Arc<App>,
     begun: AtomicU64,
     ended: AtomicU64,
+    /// What was taken of the answers: one that has ended may still be on its way.
+    taken: Taken,
 }
 
 impl Visitor {
     fn new(app: Arc<App>) -> Self {
-        Self { app, begun: AtomicU64::new(0), ended: AtomicU64::new(0) }
+        Self { app, begun: AtomicU64::new(0), ended: AtomicU64::new(0), taken: Taken::default() }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
@@ -124,14 +128,14 @@ impl Visitor {
     }
 }
 
-/// Runs a connection to its end, and closes it when it brings nothing.
+/// Runs a connection to its end, and closes it when it brings nothing and takes nothing.
 ///
 /// Looks once per idle time-out instead of setting a timer for each request's head, as hyper's own time-out does: on the
 /// hit path that would be one of the larger costs.
 async fn hold<E: Display>(connection: impl Future<Output = Result<(), E>>, visitor: &Visitor) {
     let period = visitor.app.limits.idle_timeout;
     let mut connection = pin!(connection);
-    let mut ended_before = u64::MAX;
+    let mut before = None;
     loop {
         match timeout(period, connection.as_mut()).await {
             Ok(Ok(())) => return,
@@ -142,10 +146,11 @@ async fn hold<E: Display>(connection: impl Future<Output = Result<(), E>>, visit
             Err(_) => {
                 let (begun, ended) =
                     (visitor.begun.load(Ordering::Relaxed), visitor.ended.load(Ordering::Relaxed));
-                if begun == ended && ended == ended_before {
+                let now = Some((ended, visitor.taken.bytes()));
+                if begun == ended && now == before {
                     return;
                 }
-                ended_before = ended;
+                before = now;
             }
         }
     }

@@ -19,8 +19,8 @@ pub(crate) struct Limits {
     pub max_uri_bytes: u64,
     /// The largest head of a request, in bytes.
     pub max_header_bytes: u64,
-    /// How long a connection may bring no whole head of a request and finish none before it is closed; it may take up to
-    /// twice as long until that is noticed.
+    /// How long a connection may bring no whole head of a request, finish none and take nothing of an answer before it is
+    /// closed; it may take up to twice as long until that is noticed.
     pub idle_timeout: Duration,
     /// The most time a whole request may take, its body included.
     pub request_deadline: Duration,

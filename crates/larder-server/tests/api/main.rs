@@ -25,6 +25,7 @@ mod query;
 mod read;
 mod readme;
 mod redis;
+mod slow;
 mod stop;
 mod tags;
 mod top;
