@@ -237,6 +237,11 @@ impl<K: Hash + Eq, V> Leader<K, V> {
         &self.key
     }
 
+    /// Whether nobody waits for it.
+    pub(crate) fn is_refresh(&self) -> bool {
+        matches!(self.kind, Kind::Refresh)
+    }
+
     /// See [`Flight::offer`].
     pub(crate) fn offer(&self, spare: &Spare<V>) {
         self.flight.offer(spare);

@@ -363,12 +363,18 @@ where
         load: BatchLoader<K, V>,
     ) -> Result<Vec<Option<Arc<V>>>> {
         let now_ms = self.clock.monotonic_ms();
-        let (mut answers, mut passengers) = (Vec::with_capacity(keys.len()), Vec::new());
+        let mut answers = Vec::with_capacity(keys.len());
+        let (mut passengers, mut stale) = (Vec::new(), Vec::new());
         for key in keys {
             self.note_read(key);
             let (reason, spare) = match self.look_near(key) {
-                NearLook::Fresh(entry) | NearLook::Stale(entry) => {
+                NearLook::Fresh(entry) => {
                     answers.push(Answer::Here(entry.read(Served::Near, now_ms)));
+                    continue;
+                }
+                NearLook::Stale(entry) => {
+                    answers.push(Answer::Here(entry.read(Served::Near, now_ms)));
+                    stale.extend(self.begin_refresh(key));
                     continue;
                 }
                 NearLook::Miss(reason, spare) => (reason, spare),
@@ -394,8 +400,8 @@ where
             };
             answers.push(Answer::Coming(flight));
         }
-        if !passengers.is_empty() {
-            self.tasks.spawn(self.clone().fly_many(passengers, self.policy.clone(), load));
+        if !(passengers.is_empty() && stale.is_empty()) {
+            self.tasks.spawn(self.clone().fly_many(passengers, stale, self.policy.clone(), load));
         }
         let mut values = Vec::with_capacity(keys.len());
         for answer in answers {

@@ -306,6 +306,10 @@ where
     /// its own lease, with the leases of what cannot be stored (one more for each further MiB of values). One more if values
     /// that Redis has are past their time, and one if their tags are new to this node. All shards are asked at the same time.
     ///
+    /// Values past their soft expiry are returned at once, inside the policy's stale window, and loaded anew behind the call:
+    /// all of them with one more call of the source ([`Source::load_many`](crate::source::Source::load_many)), each key once at
+    /// a time on this node and, while Redis is up, among all.
+    ///
     /// # Errors
     /// The first error of any key; the keys that could be loaded are cached all the same.
     ///
@@ -321,8 +325,8 @@ where
     }
 
     /// [`get_many`](Self::get_many) with a loader for the keys that are missing. It gets them in an order of its own
-    /// and must give exactly as many values, in that order. It is called once, and again only for keys that another
-    /// node was loading and gave up.
+    /// and must give exactly as many values, in that order. It is called once for what is missing, once for what is stale, and
+    /// again only for keys that another node was loading and gave up.
     ///
     /// # Errors
     /// As [`get_many`](Self::get_many).

@@ -2,19 +2,25 @@
 
 use std::{
     num::NonZeroU16,
-    sync::{Arc, Mutex},
-    time::Duration,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
 };
 
 use larder::{Cache, Error, ErrorKind, Policy, Result, cache::Consistency, redis::Redis};
+use larder_testkit::eventually;
+use tokio::time::timeout;
 
 use crate::{
     round_trips::{quiet, trips},
-    setup::{Backend, Origin, Setup, lasting},
+    setup::{Backend, LONG, Origin, Setup, lasting},
 };
 
 const SHARDS: u16 = 4;
 const SHARDS_TIMES: u64 = SHARDS as u64;
+const SOON: Duration = Duration::from_secs(10);
 
 /// Forty keys, some of them in each shard.
 fn keys(round: &str) -> Vec<String> {
@@ -256,5 +262,155 @@ async fn a_batch_waits_for_keys_that_others_are_loading() {
             [Some(0), Some(1)]
         );
         single.await.unwrap().unwrap();
+    }
+}
+
+/// A source of many keys that all have the number of an origin, and the keys that each call asked for.
+#[derive(Clone)]
+struct Table {
+    origin: Origin,
+    asked: Arc<Mutex<Vec<Vec<String>>>>,
+}
+
+impl Table {
+    fn held(number: u64) -> Self {
+        Self { origin: Origin::held(number), asked: Arc::default() }
+    }
+
+    async fn read(&self, cache: &Cache<String, u64>, keys: &[String]) -> Vec<u64> {
+        let table = self.clone();
+        let load = move |keys: Vec<String>| {
+            let (table, wanted) = (table.clone(), keys.len());
+            table.asked.lock().unwrap().push(keys);
+            async move { Ok(vec![table.origin.read().await?; wanted]) }
+        };
+        let values = cache.get_many_with(keys, load).await.unwrap();
+        values.into_iter().map(|value| *value.expect("every key has a number")).collect()
+    }
+
+    /// The keys of each call so far, sorted.
+    fn asked(&self) -> Vec<Vec<String>> {
+        let mut asked = self.asked.lock().unwrap().clone();
+        asked.iter_mut().for_each(|keys| keys.sort());
+        asked
+    }
+}
+
+fn revalidating() -> Policy {
+    Policy::ttl(Duration::from_secs(10)).jitter(0.0).stale_while_revalidate(LONG)
+}
+
+fn sorted(mut keys: Vec<String>) -> Vec<String> {
+    keys.sort();
+    keys
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_batch_finds_stale_is_loaded_anew_behind_it_with_one_call() {
+    for (backend, soft, near) in Backend::ALL.into_iter().flat_map(|backend| {
+        [(false, true), (false, false), (true, true)].map(|(soft, near)| (backend, soft, near))
+    }) {
+        let setup = Setup::new(backend);
+        // Without copies of its own, in Redis; in process the near tier is all there is.
+        let policy = if near || backend == Backend::Memory {
+            revalidating()
+        } else {
+            revalidating().near_ttl(Duration::ZERO)
+        };
+        let cache = setup.node(policy).await;
+        let (table, keys) = (Table::held(1), keys("stale"));
+        table.origin.let_go(1);
+        table.read(&cache, &keys).await;
+        table.origin.write(2);
+        if soft {
+            cache.expire(&keys.iter().collect::<Vec<_>>()).await.unwrap();
+        } else {
+            setup.clock.advance(Duration::from_secs(15));
+        }
+        let context = format!("{backend:?}, expired: {soft}, copies: {near}");
+        for _ in 0..3 {
+            assert_eq!(table.read(&cache, &keys).await, [1; 40], "{context}: nobody waits");
+        }
+        table.origin.until_reading(2).await;
+        table.origin.let_go(1);
+        eventually("the refresh has landed", SOON, || async { table.read(&cache, &keys).await == [2; 40] })
+            .await;
+        assert_eq!(table.asked()[1..], [sorted(keys)], "{context}: one call for all");
+        assert!(cache.stats().refreshes >= 40, "{context}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_waits_for_what_is_missing_and_not_for_the_refresh_of_what_is_stale() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let cache = setup.node(revalidating()).await;
+        let (table, keys) = (Table::held(1), keys("mixed"));
+        table.origin.let_go(1);
+        table.read(&cache, &keys[..30]).await;
+        setup.clock.advance(Duration::from_secs(15));
+        let missing = Table::held(2);
+        missing.origin.let_go(1);
+        let (held, first) = (table.clone(), keys[0].clone());
+        let load = move |keys: Vec<String>| {
+            let of = if keys.contains(&first) { held.clone() } else { missing.clone() };
+            async move { Ok(vec![of.origin.read().await?; keys.len()]) }
+        };
+        let values = timeout(SOON, cache.get_many_with(&keys, load)).await.expect("nobody waits").unwrap();
+        let values: Vec<u64> = values.into_iter().map(|value| *value.unwrap()).collect();
+        assert_eq!(values, [[1; 30].as_slice(), &[2; 10]].concat(), "{backend:?}");
+        table.origin.until_reading(2).await;
+        table.origin.let_go(1);
+        cache.close().await;
+        assert_eq!(cache.stats().refreshes, 30, "{backend:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_nodes_find_stale_in_batches_is_loaded_anew_by_one_of_them() {
+    for backend in Backend::SHARED {
+        let setup = Setup::new(backend);
+        let (a, b) = (setup.node(revalidating()).await, setup.node(revalidating()).await);
+        let (table, keys) = (Table::held(1), keys("two"));
+        table.origin.let_go(1);
+        table.read(&a, &keys).await;
+        table.read(&b, &keys).await;
+        table.origin.write(2);
+        setup.clock.advance(Duration::from_secs(15));
+        assert_eq!(table.read(&a, &keys).await, [1; 40]);
+        table.origin.until_reading(2).await;
+        assert_eq!(table.read(&b, &keys).await, [1; 40], "{backend:?}: nobody waits");
+        b.close().await;
+        assert_eq!(table.origin.reads(), 2, "{backend:?}: the other one is at it");
+        table.origin.let_go(1);
+        for node in [&a, &b] {
+            eventually("it is fresh", SOON, || async { table.read(node, &keys).await == [2; 40] }).await;
+        }
+        assert_eq!(table.asked()[1..], [sorted(keys)], "{backend:?}: one call for all");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_of_a_batch_that_fails_is_not_tried_by_every_reader() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let cache = setup.node(revalidating()).await;
+        let keys = keys("failing");
+        cache.get_many_with(&keys, numbers).await.unwrap();
+        setup.clock.advance(Duration::from_secs(15));
+        let calls = Arc::new(AtomicUsize::new(0));
+        let begun = Instant::now();
+        eventually("half of the first pause is over", SOON, || async {
+            let called = calls.clone();
+            let load = move |_| {
+                called.fetch_add(1, SeqCst);
+                async { broken() }
+            };
+            cache.get_many_with(&keys, load).await.expect("what is stale serves");
+            calls.load(SeqCst) > 0 && begun.elapsed() > Duration::from_millis(500)
+        })
+        .await;
+        let most = 1 + begun.elapsed().as_secs() as usize;
+        assert!((1..=most).contains(&calls.load(SeqCst)), "{backend:?}: {calls:?} in {:?}", begun.elapsed());
     }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, hash::Hash, sync::Arc};
 
 use futures_util::future::join_all;
+use tokio::time::sleep;
 
 use crate::{
     Error, ErrorKind, Result,
@@ -10,8 +11,10 @@ use crate::{
         MissReason, Policy, Read,
         batch::{BatchLoader, Passenger},
         entry::{Lease, Lifetime},
-        fetch::while_renewing,
+        fetch::{REFRESH_PAUSE, while_renewing},
+        flight::Leader,
         inner::Inner,
+        near::NearEntry,
         route::Route,
         shared::{Filled, Shared},
         stats::Counter,
@@ -22,11 +25,18 @@ use crate::{
 /// One key of a batch whose value is here.
 struct Arrival<K: Hash + Eq, V> {
     passenger: Passenger<K, V>,
-    key: K,
     value: Option<Arc<V>>,
     life: Option<Lifetime>,
     answer: Result<Read<V>>,
     stowage: Stowage<V>,
+}
+
+/// One flight of a batch at its end.
+pub(super) struct Landing<K: Hash + Eq, V> {
+    pub(super) leader: Leader<K, V>,
+    pub(super) answer: Result<Read<V>>,
+    /// What the near tier may keep, unless an invalidation came.
+    pub(super) keep: Option<NearEntry<V>>,
 }
 
 impl<K, V> Inner<K, V>
@@ -34,6 +44,24 @@ where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
+    /// Lands these flights. A refresh that came to nothing stays registered for a moment, so that a failing source is not
+    /// asked again by every reader.
+    pub(super) async fn land_all(&self, landings: Vec<Landing<K, V>>) {
+        let comes_to_nothing =
+            |landing: &Landing<K, V>| landing.keep.is_none() && landing.leader.is_refresh();
+        let (idle, landings): (Vec<_>, Vec<_>) = landings.into_iter().partition(comes_to_nothing);
+        for Landing { leader, answer, keep } in landings {
+            let key = leader.key().clone();
+            leader.land(answer, || self.keep_near(&key, keep));
+        }
+        if !idle.is_empty() {
+            sleep(REFRESH_PAUSE).await;
+        }
+        for Landing { leader, answer, .. } in idle {
+            leader.land(answer, || {});
+        }
+    }
+
     /// One call of the source for all passengers; the shards are filled at the same time.
     pub(super) async fn load_many(
         &self,
@@ -114,7 +142,7 @@ where
         };
         let mut filled = filled.into_iter();
         let (mut landings, mut purged) = (Vec::with_capacity(arrivals.len()), Vec::new());
-        for Arrival { passenger, key, value, life, answer, stowage } in arrivals {
+        for Arrival { passenger, value, life, answer, stowage } in arrivals {
             let keep = match (stowage, life) {
                 (Stowage::Near(keep), _) => keep,
                 (Stowage::Shared(envelope), Some(life)) => {
@@ -126,14 +154,12 @@ where
                 }
                 (Stowage::Shared(_), None) => None,
             };
-            landings.push((passenger.leader, key, answer, keep));
+            landings.push(Landing { leader: passenger.leader, answer, keep });
         }
         // Before the landing: who reads these keys next would wait for their leases.
         let purged: Vec<&str> = purged.iter().map(String::as_str).collect();
         self.find_out_purge(Route::Home, &purged, lease).await;
-        for (leader, key, answer, keep) in landings {
-            leader.land(answer, || self.keep_near(&key, keep));
-        }
+        self.land_all(landings).await;
     }
 
     /// What is to be stored of one value, and where.
@@ -169,7 +195,7 @@ where
             self.remember(&key, MissReason::TooLarge);
         }
         let stowage = stowage.unwrap_or(Stowage::Near(None));
-        Arrival { passenger, key, value, life, answer, stowage }
+        Arrival { passenger, value, life, answer, stowage }
     }
 
     /// Sends the fills of one shard and the leases that came to nothing, and asks for the tags that are new to this node.
@@ -211,10 +237,11 @@ where
             // They run out by themselves.
             self.stats.count(Counter::SharedErrors);
         }
-        for passenger in passengers {
+        let turned_back = passengers.into_iter().map(|passenger| {
             let spare = passenger.spare.as_ref().and_then(|(spare, served)| self.spare_read(spare, *served));
             let answer = spare.ok_or_else(|| error.clone());
-            passenger.leader.land(answer, || {});
-        }
+            Landing { leader: passenger.leader, answer, keep: None }
+        });
+        self.land_all(turned_back.collect()).await;
     }
 }

@@ -2,9 +2,10 @@
 //! shard.
 
 mod land;
+mod refresh;
 mod shared;
 
-use std::{collections::BTreeMap, fmt, hash::Hash, sync::Arc};
+use std::{collections::BTreeMap, fmt, hash::Hash, mem, sync::Arc};
 
 use futures_util::future::join_all;
 use rand::Rng;
@@ -27,7 +28,8 @@ use crate::{
     dice::dice,
 };
 
-/// A loader of several keys, in their order. Called again only for keys that another node was loading and gave up.
+/// A loader of several keys, in their order. Called once for those that are missing, once for those that are stale, and again
+/// only for keys that another node was loading and gave up.
 pub(crate) type BatchLoader<K, V> = Arc<dyn Fn(Vec<K>) -> LoadFuture<Vec<Option<V>>> + Send + Sync>;
 
 /// One key of a batch that this node leads.
@@ -64,7 +66,8 @@ impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
 
 /// What one look at Redis made of a passenger.
 enum Next<K: Hash + Eq, V> {
-    Landed,
+    /// With its refresh, if it landed with something past its soft expiry.
+    Landed(Option<Passenger<K, V>>),
     Load(Passenger<K, V>),
     Wait(Passenger<K, V>),
 }
@@ -82,10 +85,12 @@ where
     V: Send + Sync + 'static,
 {
     /// Flies all passengers home: those that Redis has, those that must be loaded, together, and in further rounds those
-    /// that another node is loading.
+    /// that another node is loading. What Redis has is refreshed behind them if it is stale, along with `stale`, the refreshes
+    /// of what the near tier had.
     pub(crate) async fn fly_many(
         self: Arc<Self>,
         mut passengers: Vec<Passenger<K, V>>,
+        mut stale: Vec<Passenger<K, V>>,
         policy: Policy,
         load: BatchLoader<K, V>,
     ) {
@@ -96,11 +101,16 @@ where
             let (mut to_load, mut waiting) = (Vec::new(), Vec::new());
             for next in self.look_many(passengers, &lease).await {
                 match next {
-                    Next::Landed => {}
+                    Next::Landed(refresh) => stale.extend(refresh),
                     Next::Load(passenger) => to_load.push(passenger),
                     Next::Wait(passenger) if last => to_load.push(passenger),
                     Next::Wait(passenger) => waiting.push(passenger),
                 }
+            }
+            if !stale.is_empty() {
+                // A task of its own: nobody who waits for what is missing waits for this.
+                let stale = mem::take(&mut stale);
+                self.tasks.spawn(self.clone().refresh_many(stale, policy.clone(), load.clone()));
             }
             if !to_load.is_empty() {
                 self.load_many(to_load, &lease, &policy, &load).await;
@@ -126,8 +136,7 @@ where
             }
             match self.still_pending(shared, &passenger.text, passenger.basis).await {
                 Ok(Some(entry)) => {
-                    self.land_shared(passenger, entry);
-                    nexts.push(Next::Landed);
+                    nexts.push(self.land_shared(passenger, entry));
                     continue;
                 }
                 Ok(None) => passenger.reason = MissReason::Invalidated,
@@ -228,7 +237,9 @@ where
                 let known = envelope.tags.iter().all(|tag| self.coherence.tag(shard, *tag).is_some());
                 match self.entry_at_hand(&envelope, passenger.basis) {
                     // Whatever was heard meanwhile: the source has nothing newer.
-                    Some(entry) if envelope.is_pending() => return self.land_shared(passenger, entry),
+                    Some(entry) if envelope.is_pending() => {
+                        return Settled::Next(self.land_shared(passenger, entry));
+                    }
                     Some(entry) if after_clear && entry.is_current(&self.coherence) => Some(entry),
                     None if known => None,
                     _ => {
@@ -239,21 +250,21 @@ where
             }
         };
         let now_ms = self.clock.monotonic_ms();
-        match entry {
-            Some(entry)
-                if matches!(
-                    entry.terms.life.at_age(entry.age_ms(now_ms)),
-                    Freshness::Fresh | Freshness::Stale
-                ) =>
-            {
-                return self.land_shared(passenger, entry);
+        let freshness = entry.as_ref().map(|entry| entry.terms.life.at_age(entry.age_ms(now_ms)));
+        match (entry, freshness) {
+            (Some(entry), Some(Freshness::Fresh)) => {
+                return Settled::Next(self.land_shared(passenger, entry));
             }
-            Some(entry) => {
+            // A refresh is there to replace it.
+            (Some(entry), Some(Freshness::Stale)) if !passenger.leader.is_refresh() => {
+                return Settled::Next(self.land_shared(passenger, entry));
+            }
+            (Some(entry), _) => {
                 passenger.reason = MissReason::Expired;
                 passenger.spare = Some((entry, Served::Shared));
                 passenger.offer_spare(&self.policy);
             }
-            None => {
+            (None, _) => {
                 self.stats.count(Counter::Corrupt);
                 passenger.reason = MissReason::Corrupt;
             }
@@ -261,11 +272,12 @@ where
         Settled::Replace(passenger)
     }
 
-    fn land_shared(&self, passenger: Passenger<K, V>, entry: NearEntry<V>) -> Settled<K, V> {
+    fn land_shared(&self, passenger: Passenger<K, V>, entry: NearEntry<V>) -> Next<K, V> {
         let key = passenger.leader.key().clone();
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
+        let refresh = if read.stale { self.begin_refresh(&key) } else { None };
         passenger.leader.land(Ok(read), || self.keep_near(&key, Some(entry)));
-        Settled::Next(Next::Landed)
+        Next::Landed(refresh)
     }
 
     /// Takes the leases beside the slots of one shard whose values are no good. One round trip if there are any.

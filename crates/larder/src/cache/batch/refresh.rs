@@ -1,0 +1,64 @@
+//! Behind the readers of a batch: what it found past its soft expiry is loaded anew, together.
+
+use std::{fmt, hash::Hash, sync::Arc};
+
+use crate::{
+    Error, ErrorKind,
+    cache::{
+        MissReason, Policy,
+        batch::{BatchLoader, Next, Passenger, land::Landing},
+        entry::Lease,
+        inner::{Inner, NearLook},
+        route::Route,
+        stats::Counter,
+    },
+};
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// [`refresh`](Self::refresh) of several keys with one call of the source: the same lease beside each slot among all nodes,
+    /// and the same pause after what came to nothing.
+    pub(super) async fn refresh_many(
+        self: Arc<Self>,
+        passengers: Vec<Passenger<K, V>>,
+        policy: Policy,
+        load: BatchLoader<K, V>,
+    ) {
+        let lease = Lease::random();
+        let (mut to_load, mut left_to_others) = (Vec::new(), Vec::new());
+        for next in self.look_many(passengers, &lease).await {
+            match next {
+                // Another node was faster.
+                Next::Landed(_) => {}
+                Next::Load(passenger) if !passenger.blocked => to_load.push(passenger),
+                Next::Load(passenger) | Next::Wait(passenger) => {
+                    let answer = Err(Error::new(ErrorKind::Lost, "another node is at this key"));
+                    left_to_others.push(Landing { leader: passenger.leader, answer, keep: None });
+                }
+            }
+        }
+        let loading = async {
+            if !to_load.is_empty() {
+                self.load_many(to_load, &lease, &policy, &load).await;
+            }
+        };
+        tokio::join!(loading, self.land_all(left_to_others));
+    }
+
+    /// Begins the refresh of a key, before the batch that found it stale has its answer: so whoever reads the same keys after
+    /// that begins no other. `None` if the key is being refreshed, or has been since the batch looked.
+    pub(crate) fn begin_refresh(&self, key: &K) -> Option<Passenger<K, V>> {
+        let text = key.to_string();
+        let basis = self.basis(Route::Home, &text);
+        let leader = self.flights.begin_refresh(key, basis, self.clock.monotonic_ms())?;
+        if let NearLook::Fresh(_) = self.look_near(key) {
+            leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
+            return None;
+        }
+        self.stats.count(Counter::Refreshes);
+        Some(Passenger::new(leader, text, basis, MissReason::Expired, None))
+    }
+}
