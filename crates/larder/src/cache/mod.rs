@@ -341,17 +341,22 @@ where
     /// Writes `value` to the cache's sink and then invalidates `key` (write-around): the next read loads it.
     ///
     /// With [write-through](CacheBuilder::write_through) the value that was written is left in the cache, as by
-    /// [`put_with`](Self::put_with): two round trips. With [write-behind](WriteBehind) Redis acknowledges the write, every node reads it from then on, and the sink gets it
-    /// a moment later. Cost: one round trip.
+    /// [`put_with`](Self::put_with): two round trips. With [write-behind](WriteBehind) Redis acknowledges the write, every
+    /// node reads it from then on, and the sink gets it a moment later. Cost: one round trip.
     ///
     /// # Errors
-    /// What the sink returned, and then nothing was invalidated; or as [`invalidate`](Self::invalidate), and then the
-    /// write was done. `ErrorKind::Config` if the cache was built without a sink.
+    /// What the sink returned. The key was invalidated all the same, since the write may have been done, unless the sink
+    /// refused it: `Invalid`, `Conflict`, `Config`, `TooLarge` and `Full` say that nothing was written. Or as
+    /// [`invalidate`](Self::invalidate), and then the write was done. `ErrorKind::Config` if the cache was built without a sink.
     ///
     /// With write-behind: `ErrorKind::Unavailable`, and nothing was written; `ErrorKind::Timeout` if that is not known, or if
     /// the backlog is full and the sink does not take it in time; `ErrorKind::Full` if the backlog is twice its size;
     /// `ErrorKind::Config` if Redis may evict what it has acknowledged; `ErrorKind::TooLarge` for a value past
     /// `max_entry_bytes`.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the sink's call is dropped where it stands, and the key is invalidated behind: the write may
+    /// have been done. With write-behind the write may be carried out.
     pub async fn put(&self, key: &K, value: &V) -> Result<()> {
         if let Some(behind) = &self.inner.behind {
             return self.inner.put_behind(behind, key, Some(value)).await;
@@ -359,13 +364,16 @@ where
         if self.inner.writes_through {
             return self.inner.put_through(key, Some(value)).await;
         }
-        self.inner.sink()?.put(key, value).await?;
-        self.invalidate(key).await.map(drop)
+        let sink = self.inner.sink()?;
+        self.write_around(&[key], sink.put(key, value)).await?.1.map(drop)
     }
 
     /// Removes `key` from the cache's sink and then invalidates it.
     ///
     /// # Errors
+    /// As [`put`](Self::put).
+    ///
+    /// # Cancel safety
     /// As [`put`](Self::put).
     pub async fn remove(&self, key: &K) -> Result<()> {
         if let Some(behind) = &self.inner.behind {
@@ -374,8 +382,8 @@ where
         if self.inner.writes_through {
             return self.inner.put_through(key, None).await;
         }
-        self.inner.sink()?.remove(key).await?;
-        self.invalidate(key).await.map(drop)
+        let sink = self.inner.sink()?;
+        self.write_around(&[key], sink.remove(key)).await?.1.map(drop)
     }
 
     /// Makes every tier forget `key`. Call it after the write it is for has been committed.

@@ -18,6 +18,10 @@ impl Collection {
     /// # Errors
     /// `ErrorKind::Conflict` if the id is taken; `ErrorKind::Invalid` naming `_id` if it is missing or of another kind, and, if
     /// the schema declares fields, naming what does not keep to it, see [`Schema::check`](crate::document::Schema::check).
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the document may be inserted, and what was cached of its id, such as that there is none, is
+    /// forgotten all the same.
     pub async fn insert(&self, document: Document) -> Result<Inserted> {
         let (id, raw) = self.checked(&document)?;
         let document = Arc::new(StoredDocument::new(raw.clone())?);
@@ -28,9 +32,7 @@ impl Collection {
         if self.writes_through {
             Box::pin(self.through(&id, insert, |()| left_by(&document))).await?;
         } else {
-            let written = insert.await;
-            self.forget(&[&id], touched(&written)).await;
-            written?;
+            self.around(&[&id], insert).await?;
         }
         Ok(Inserted { id, document })
     }
@@ -40,6 +42,9 @@ impl Collection {
     ///
     /// # Errors
     /// Only for trouble with the database as a whole; some documents may have been inserted then.
+    ///
+    /// # Cancel safety
+    /// As [`insert`](Self::insert).
     pub async fn insert_many(&self, documents: &[Document]) -> Result<Vec<Result<Id>>> {
         self.insert_identified(documents.iter().map(|document| self.checked(document))).await
     }
@@ -52,6 +57,9 @@ impl Collection {
     ///
     /// # Errors
     /// As [`insert_many`](Self::insert_many).
+    ///
+    /// # Cancel safety
+    /// As [`insert`](Self::insert).
     pub async fn insert_many_raw(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<Id>>> {
         self.insert_identified(documents.into_iter().map(|document| self.checked_raw(document))).await
     }
@@ -82,9 +90,9 @@ impl Collection {
     ) -> Result<Vec<Result<Id>>> {
         let (ids, sound) = apart(documents);
         let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
-        let written = self.store().insert_many(sound).await;
-        self.forget(&known.iter().collect::<Vec<_>>(), touched(&written)).await;
-        Ok(together(ids, written?))
+        let known: Vec<&Id> = known.iter().collect();
+        let written = self.around(&known, self.store().insert_many(sound)).await?;
+        Ok(together(ids, written))
     }
 
     /// Replaces the document `id`.
@@ -232,12 +240,12 @@ impl Collection {
         Ok(written)
     }
 
-    /// Invalidates after a write. That Redis could not be told is no failure of the write: the cache keeps what it owes,
-    /// and counts it.
-    async fn forget(&self, ids: &[&Id], touched: bool) {
-        if touched {
-            self.noted(self.cache().invalidate_many(ids).await.map(drop));
-        }
+    /// Writes, and invalidates the documents unless the database refused. As in [`guarded`](Self::guarded), Redis has no say in
+    /// whether the write is done.
+    async fn around<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
+        let (written, invalidated) = self.cache().write_around(ids, write).await?;
+        self.noted(invalidated.map(drop));
+        Ok(written)
     }
 
     fn noted(&self, told: Result<()>) {
@@ -281,12 +289,4 @@ fn together(ids: Vec<Result<Id>>, written: Vec<Result<()>>) -> Vec<Result<Id>> {
     let mut written = written.into_iter();
     let outcome = |id: Result<Id>| id.and_then(|id| written.next().unwrap_or(Ok(())).map(|()| id));
     ids.into_iter().map(outcome).collect()
-}
-
-/// Whether a write may have changed something: it did, or nobody knows.
-fn touched<T>(written: &Result<T>) -> bool {
-    match written {
-        Ok(_) => true,
-        Err(error) => matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Unavailable),
-    }
 }

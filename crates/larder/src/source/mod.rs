@@ -67,7 +67,8 @@ pub struct Write<K, V> {
 /// Where writes go: puts and removes values in the system that must keep them.
 ///
 /// An `Ok` means that the write is durable as the system behind it promises. Both calls must be safe to repeat: after a
-/// time-out the outcome is unknown and the caller may try again.
+/// time-out the outcome is unknown and the caller may try again. An error of the kinds `Invalid`, `Conflict`, `Config`,
+/// `TooLarge` or `Full` says that nothing was written; after any other the write counts as one that may have been done.
 pub trait Sink<K, V>: Send + Sync + 'static {
     /// Stores `value` under `key`, replacing what was there.
     fn put(&self, key: &K, value: &V) -> impl Future<Output = Result<()>> + Send;

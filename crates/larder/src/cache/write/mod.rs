@@ -4,8 +4,9 @@
 //! the first of several to be done does not end the protection of the others; one that dies is forgotten when the block runs
 //! out. A *guarded write* leaves nothing in the slot. A *write-through* leaves the value that it wrote, if the block held its
 //! token and no other from the beginning to the end. Two writers at once leave nothing: whose write came last in the database
-//! only the database knows.
+//! only the database knows. A *write-around* has no block: the key is owed while the database is written, and invalidated after.
 
+mod around;
 mod guard;
 mod shared;
 mod through;

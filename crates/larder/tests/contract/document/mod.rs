@@ -3,6 +3,7 @@
 mod aggregates;
 mod backend;
 mod finds;
+mod inserts;
 mod partials;
 mod tags;
 mod through;

@@ -1,0 +1,77 @@
+//! Write-around: write, and then invalidate.
+
+use std::{fmt, future::Future, hash::Hash, sync::Arc};
+
+use crate::{
+    Cache, ErrorKind, Result,
+    cache::{Token, inner::Inner, invalidate::Owed, stats::Counter, write::guard::Forgetting},
+};
+
+impl<K, V> Cache<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// Runs a write to the database and then invalidates the keys that it touches, in one round trip for each shard, unless
+    /// the database refused it. Returns what `write` returned, and what the invalidation after it did.
+    ///
+    /// # Errors
+    /// What `write` returned.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, `write` is dropped where it stands, and the keys are invalidated behind.
+    pub(crate) async fn write_around<T>(
+        &self,
+        keys: &[&K],
+        write: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Result<Vec<Token>>)> {
+        self.inner.write_around(keys, write).await
+    }
+}
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    async fn write_around<T>(
+        self: &Arc<Self>,
+        keys: &[&K],
+        write: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Result<Vec<Token>>)> {
+        if self.shared.is_none() {
+            let mut forgetting = Forgetting { inner: self, keys };
+            let written = write.await;
+            if may_be_done(&written) {
+                self.stats.count_many(Counter::Invalidated, keys.len());
+            } else {
+                forgetting.keys = &[];
+            }
+            return Ok((written?, Ok(Vec::new())));
+        }
+        // The write may be done before it says so: from here on the keys are owed, also if the caller goes away.
+        let mut owed = Owed { inner: self, debts: self.debts_of(keys) };
+        let written = write.await;
+        // Nothing was touched, or the invalidation owes them itself from its first step on.
+        owed.debts.clear();
+        drop(owed);
+        if !may_be_done(&written) {
+            return Ok((written?, Ok(Vec::new())));
+        }
+        let invalidated = self.invalidate(keys).await;
+        Ok((written?, invalidated))
+    }
+}
+
+/// Whether a write may have changed something: it did, or nobody knows. Only what the database refuses for a reason of the
+/// write's own it has surely left alone.
+fn may_be_done<T>(written: &Result<T>) -> bool {
+    !matches!(
+        written.as_ref().map_err(crate::Error::kind),
+        Err(ErrorKind::Invalid
+            | ErrorKind::Conflict
+            | ErrorKind::Config
+            | ErrorKind::TooLarge
+            | ErrorKind::Full)
+    )
+}
