@@ -29,7 +29,7 @@ use crate::{
 /// The pause before a refresh that failed, or that another node is doing, is tried again.
 pub(crate) const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 /// The first and the longest pause between two looks at another node's lease, should nobody tell that it is done.
-const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
+pub(crate) const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
 /// How often a value is looked at again because its key was invalidated meanwhile, before it is loaded anew.
 const SECOND_LOOKS: u32 = 2;

@@ -4,12 +4,12 @@
 mod land;
 mod refresh;
 mod shared;
+mod wait;
 
-use std::{collections::BTreeMap, fmt, hash::Hash, mem, sync::Arc};
+use std::{collections::BTreeMap, fmt, hash::Hash, sync::Arc};
 
 use futures_util::future::join_all;
-use rand::Rng;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::{
     Result,
@@ -25,7 +25,6 @@ use crate::{
         shared::{Lookup, Shared},
         stats::Counter,
     },
-    dice::dice,
 };
 
 /// A loader of several keys, in their order. Called once for those that are missing, once for those that are stale, and again
@@ -43,6 +42,8 @@ pub(crate) struct Passenger<K: Hash + Eq, V> {
     leased: bool,
     /// Whether a write is under way, so that nothing may be kept.
     blocked: bool,
+    /// Whether another node is at it, and is to tell when it is done.
+    waits: bool,
 }
 
 impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
@@ -53,7 +54,7 @@ impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
         reason: MissReason,
         spare: Option<Spare<V>>,
     ) -> Self {
-        Self { leader, text, basis, reason, spare, leased: false, blocked: false }
+        Self { leader, text, basis, reason, spare, leased: false, blocked: false, waits: false }
     }
 
     /// Shows the flight's readers what stale value there is, if they have a soft deadline.
@@ -62,6 +63,13 @@ impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
             self.leader.offer(spare);
         }
     }
+}
+
+/// What all passengers of a batch have in common.
+struct Trip<K, V> {
+    policy: Policy,
+    load: BatchLoader<K, V>,
+    lease: Lease,
 }
 
 /// What one look at Redis made of a passenger.
@@ -89,39 +97,48 @@ where
     /// of what the near tier had.
     pub(crate) async fn fly_many(
         self: Arc<Self>,
-        mut passengers: Vec<Passenger<K, V>>,
-        mut stale: Vec<Passenger<K, V>>,
+        passengers: Vec<Passenger<K, V>>,
+        stale: Vec<Passenger<K, V>>,
         policy: Policy,
         load: BatchLoader<K, V>,
     ) {
-        let lease = Lease::random();
         let give_up = Instant::now() + policy.load_deadline;
-        loop {
-            let last = Instant::now() >= give_up;
-            let (mut to_load, mut waiting) = (Vec::new(), Vec::new());
-            for next in self.look_many(passengers, &lease).await {
-                match next {
-                    Next::Landed(refresh) => stale.extend(refresh),
-                    Next::Load(passenger) => to_load.push(passenger),
-                    Next::Wait(passenger) if last => to_load.push(passenger),
-                    Next::Wait(passenger) => waiting.push(passenger),
-                }
-            }
-            if !stale.is_empty() {
-                // A task of its own: nobody who waits for what is missing waits for this.
-                let stale = mem::take(&mut stale);
-                self.tasks.spawn(self.clone().refresh_many(stale, policy.clone(), load.clone()));
-            }
-            if !to_load.is_empty() {
-                self.load_many(to_load, &lease, &policy, &load).await;
-            }
-            if waiting.is_empty() {
-                return;
-            }
-            passengers = waiting;
-            let pause_ms = dice().random_range(3..12);
-            sleep(std::time::Duration::from_millis(pause_ms)).await;
+        let trip = Trip { policy, load, lease: Lease::random() };
+        let waiting = self.go_round(passengers, stale, &trip, false).await;
+        // Without a Redis nobody waits for another node.
+        if let Some(shared) = &self.shared
+            && !waiting.is_empty()
+        {
+            // Boxed: few batches find another node at it, and every one has room for this.
+            Box::pin(self.wait_for_other_nodes(shared, waiting, &trip, give_up)).await;
         }
+    }
+
+    /// Looks once and loads what is missing. Returns whom other nodes are loading; in the last round nobody waits for them.
+    async fn go_round(
+        self: &Arc<Self>,
+        passengers: Vec<Passenger<K, V>>,
+        mut stale: Vec<Passenger<K, V>>,
+        Trip { policy, load, lease }: &Trip<K, V>,
+        is_last: bool,
+    ) -> Vec<Passenger<K, V>> {
+        let (mut to_load, mut waiting) = (Vec::new(), Vec::new());
+        for next in self.look_many(passengers, lease).await {
+            match next {
+                Next::Landed(refresh) => stale.extend(refresh),
+                Next::Load(passenger) => to_load.push(passenger),
+                Next::Wait(passenger) if is_last => to_load.push(passenger),
+                Next::Wait(passenger) => waiting.push(passenger),
+            }
+        }
+        if !stale.is_empty() {
+            // A task of its own: nobody who waits for what is missing waits for this.
+            self.tasks.spawn(self.clone().refresh_many(stale, policy.clone(), load.clone()));
+        }
+        if !to_load.is_empty() {
+            self.load_many(to_load, lease, policy, load).await;
+        }
+        waiting
     }
 
     /// Looks all passengers up, shard by shard, all shards at the same time.
@@ -200,7 +217,9 @@ where
             passenger.basis = self.stand(Route::Home, &passenger.text).await?;
         }
         let texts: Vec<&str> = passengers.iter().map(|passenger| passenger.text.as_str()).collect();
-        let found = shared.lookup_many(&texts, lease).await?;
+        let waiting: Vec<&str> =
+            passengers.iter().filter(|passenger| passenger.waits).map(|passenger| &*passenger.text).collect();
+        let found = shared.lookup_many(&texts, &waiting, lease).await?;
         if let Some(first) = texts.first() {
             self.recheck(Route::Home, first).await?;
         }

@@ -18,14 +18,23 @@ use crate::{
 const WRITE_BYTES: usize = 1 << 20;
 
 impl Shared {
-    /// [`lookup`](Shared::lookup) of several keys of one shard.
-    pub(crate) async fn lookup_many(&self, keys: &[&str], lease: &Lease) -> Result<Vec<Result<Lookup>>> {
+    /// [`lookup`](Shared::lookup) of several keys of one shard; of those in `waiting`, too, whoever fills them later, or gives
+    /// their leases back, tells all nodes.
+    pub(crate) async fn lookup_many(
+        &self,
+        keys: &[&str],
+        waiting: &[&str],
+        lease: &Lease,
+    ) -> Result<Vec<Result<Lookup>>> {
         let slots = keys.iter().map(|key| self.slot(key)).collect::<Result<Vec<_>>>()?;
         let Some(first) = slots.first() else { return Ok(Vec::new()) };
-        let commands = slots.iter().map(|slot| lookup_command(slot, lease)).collect();
+        let mut commands = waiting.iter().map(|key| self.note_command(key)).collect::<Result<Vec<_>>>()?;
+        commands.extend(slots.iter().map(|slot| lookup_command(slot, lease)));
         let replies = self.redis().pipeline(first, commands).await?;
         Ok(replies
             .into_iter()
+            // Without its note this node finds out by looking again.
+            .skip(waiting.len())
             .map(|reply| match reply {
                 Ok(value) => self.found(value, lease),
                 Err(error) if is_wrong_type(&error) => Ok(Lookup::Corrupt),

@@ -13,7 +13,7 @@ use crate::{
 };
 
 const LONG: Duration = Duration::from_secs(600);
-const REDIS_DEADLINE: Duration = Duration::from_millis(60);
+pub(super) const REDIS_DEADLINE: Duration = Duration::from_millis(60);
 
 /// Tells the time of the simulation.
 struct SimulatedClock(World);
