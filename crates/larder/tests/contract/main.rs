@@ -11,6 +11,7 @@ mod coherence;
 mod conditional;
 mod deadlines;
 mod document;
+mod dropped;
 mod epochs;
 mod expire;
 mod failover;

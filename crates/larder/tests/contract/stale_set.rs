@@ -135,33 +135,6 @@ async fn a_load_outlives_the_caller_that_began_it() {
     }
 }
 
-/// Dropping the caller at any of its first polls must leave neither a lease nor a waiter behind.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_caller_dropped_at_any_poll_leaves_nothing_behind() {
-    for backend in Backend::ALL {
-        for polls in 0..4 {
-            let setup = Setup::new(backend);
-            let (a, b) = (setup.node(lasting()).await, setup.node(lasting()).await);
-            let origin = Origin::open(1);
-            {
-                let mut read = Box::pin(a.get_with(KEY, origin.loader()));
-                for _ in 0..polls {
-                    if futures_util::poll!(&mut read).is_ready() {
-                        break;
-                    }
-                    tokio::task::yield_now().await;
-                }
-            }
-            let other = tokio::time::timeout(Duration::from_secs(2), b.get_with(KEY, origin.loader())).await;
-            assert!(
-                other.is_ok(),
-                "{backend:?}: after {polls} polls another node waits for a lease nobody has"
-            );
-            assert_eq!(a.get_with(KEY, origin.loader()).await.unwrap().as_deref(), Some(&1));
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_whose_lease_ran_out_stores_nothing() {
     for backend in Backend::SHARED {
