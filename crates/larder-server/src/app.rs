@@ -19,6 +19,7 @@ use crate::{
     auth::Gate,
     claim::{Claim, claim},
     config::{CollectionConfig, Config, Limits, MongoSettings, RedisSettings, WriteMode},
+    purge::Running,
     resource::Resource,
     routes::BodyRoom,
     telemetry::Telemetry,
@@ -43,6 +44,8 @@ pub(crate) struct App {
     pub telemetry: Telemetry,
     /// What all bodies together may take.
     pub body_room: BodyRoom,
+    /// Purges that may outlive their requests.
+    pub purges: Running,
     stopping: AtomicBool,
     _claim: Option<Claim>,
     uses_mongo: bool,
@@ -89,6 +92,7 @@ impl App {
             resources,
             telemetry: Telemetry::new(config.limits.max_in_flight),
             body_room: BodyRoom::new(config.limits.max_body_memory_bytes),
+            purges: Running::default(),
             stopping: AtomicBool::new(false),
             _claim: claim,
             uses_mongo: config.mongo.url.is_some(),
@@ -105,9 +109,12 @@ impl App {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
-    /// Lets another node watch, and waits for the loads and fills under way, so that none is cut off in the middle; at most
-    /// `patience` each.
+    /// Waits for the purges under way, lets another node watch, and waits for the loads and fills under way, so that none is cut
+    /// off in the middle; at most `patience` each.
     pub(crate) async fn close(&self, patience: Duration) {
+        if !self.purges.close(patience).await {
+            tracing::warn!("A purge was cut off at the end: some may be purged; order it again.");
+        }
         if let Some(watch) = &self.watch
             && timeout(patience, watch.stop()).await.is_err()
         {

@@ -45,22 +45,16 @@ async fn purge(config: &Config, args: &PurgeArgs) -> Result<String> {
     }
     let ids =
         args.keys.iter().map(|key| declared.schema.id_type().parse(key)).collect::<Result<Vec<Id>>>()?;
-    let ids: Vec<&Id> = ids.iter().collect();
     let cache = open_cache(config, declared).await?;
-    let purge = Purge {
-        ids: &ids,
-        tags: &args.tags,
-        pattern: args.pattern.as_deref(),
-        all: args.all,
-        soft: args.soft,
-    };
+    let purge =
+        Purge { ids, tags: args.tags.clone(), pattern: args.pattern.clone(), all: args.all, soft: args.soft };
     let purged = purge.carry_out(&cache).await?;
     cache.close().await;
     Ok(describe(&purge, &purged, &declared.name))
 }
 
 /// A line for each thing that was ordered.
-fn describe(purge: &Purge<'_>, purged: &Purged, collection: &str) -> String {
+fn describe(purge: &Purge, purged: &Purged, collection: &str) -> String {
     let made = if purge.soft { ", made stale" } else { "" };
     let counts = [
         (!purge.ids.is_empty()).then(|| format!("keys     {}", purge.ids.len())),

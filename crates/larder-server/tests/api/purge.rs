@@ -1,7 +1,14 @@
 //! `POST /v1/_purge` and `larder purge`.
 
-use larder_testkit::{eventually, mongo, redis};
+use std::time::Duration;
+
+use larder_testkit::{
+    eventually, mongo,
+    proxy::{Fault, Proxy},
+    redis,
+};
 use serde_json::json;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     Larder, assert_problem,
@@ -122,6 +129,92 @@ async fn a_soft_purge_serves_the_stale_document_while_it_is_loaded_anew() {
             assert_problem(&refused, 400, Some("mode"));
         }
     }
+}
+
+/// A server whose requests may take less time than a purge of three documents does over the proxy before its Redis.
+async fn hurried() -> (Larder, Proxy, redis::Server) {
+    let server = redis::Server::start(&redis::Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let config = config("hurried").replace(
+        "[cache]",
+        "redis.deadline = \"5s\"\nlimits.request_deadline = \"150ms\"\nlimits.drain = \"10s\"\n[cache]",
+    );
+    let larder =
+        Larder::start_with(&config, &["--redis", &format!("redis://127.0.0.1:{}", proxy.port())]).await;
+    (larder, proxy, server)
+}
+
+/// Each round trip takes so long, and a purge of a pattern has four at least: fills are refused, the keys found, destroyed, and
+/// fills refused again.
+const TRIP: Duration = Duration::from_millis(60);
+const HURRIED: &str = r#"{"collection":"items","pattern":"a:*"}"#;
+const ENDED: &str = "A purge that its request did not wait for has ended";
+
+async fn warm_alone(larder: &Larder, proxy: &Proxy) {
+    proxy.set(Fault::Pass);
+    for id in ["a:1", "a:2", "b:1"] {
+        eventually("it is cached in Redis", PATIENCE, || async {
+            larder.put(&format!("/v1/items/{id}"), "{}").await;
+            larder.get(&format!("/v1/items/{id}")).await;
+            let explained = larder.get(&format!("/v1/_explain/items/{id}")).await;
+            explained.status == 200 && explained.json()["shared"]["state"] == "document"
+        })
+        .await;
+    }
+    proxy.set(Fault::Delay(TRIP));
+}
+
+async fn gone(larder: &Larder, proxy: &Proxy) {
+    eventually("the purge has come to its end", PATIENCE, || async { larder.output().contains(ENDED) }).await;
+    proxy.set(Fault::Pass);
+    for (id, is_left) in [("a:1", false), ("a:2", false), ("b:1", true)] {
+        eventually("what was named is gone, and nothing else", PATIENCE, || async {
+            let explained = larder.get(&format!("/v1/_explain/items/{id}")).await;
+            explained.status == 200 && (explained.json()["shared"]["state"] == "document") == is_left
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_purge_that_takes_longer_than_a_request_goes_on_and_says_so() {
+    let (larder, proxy, _server) = hurried().await;
+    warm_alone(&larder, &proxy).await;
+    let accepted = larder.post("/v1/_purge", HURRIED).await;
+    assert_eq!(accepted.status, 202, "{accepted:?}");
+    let (said, tokens) = (accepted.json(), accepted.header("x-larder-token"));
+    assert_eq!((&said["collection"], &said["matched"], tokens), (&json!("items"), &json!(null), None));
+    gone(&larder, &proxy).await;
+}
+
+#[tokio::test]
+async fn a_purge_comes_to_its_end_though_its_client_went_away() {
+    let (larder, proxy, _server) = hurried().await;
+    warm_alone(&larder, &proxy).await;
+    let mut client =
+        TcpStream::connect(larder.url().trim_start_matches("http://")).await.expect("the server listens");
+    let request = format!(
+        "POST /v1/_purge HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{HURRIED}",
+        HURRIED.len()
+    );
+    client.write_all(request.as_bytes()).await.expect("the server reads");
+    eventually("the request is at work, or was a moment ago", PATIENCE, || async {
+        larder.get("/v1/_stats").await.json()["totals"]["in_flight"] == 2 || larder.output().contains(ENDED)
+    })
+    .await;
+    drop(client);
+    gone(&larder, &proxy).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stops_waits_for_a_purge() {
+    let (larder, proxy, _server) = hurried().await;
+    warm_alone(&larder, &proxy).await;
+    assert_eq!(larder.post("/v1/_purge", HURRIED).await.status, 202);
+    larder.signal("TERM");
+    assert_eq!(larder.exit_code().await, 0, "{}", larder.output());
+    let said = larder.output();
+    assert!(said.contains(ENDED), "{said}");
 }
 
 #[tokio::test]

@@ -158,11 +158,7 @@ where
                 What::Clear => calls.push((*shard, Action::Clear, Change::Clear)),
             }
         }
-        for (shard, texts) in &keys {
-            for texts in texts.chunks(KEYS_PER_SCRIPT / shared.kinds().len()) {
-                calls.push((*shard, Action::Unlink(texts), keys_change(texts)));
-            }
-        }
+        calls.extend(unlinks(shared, &keys));
         let calls = calls.into_iter().map(async |(shard, action, change)| {
             let acted = self.act(shared, shard, action, change).await;
             let left = if acted.is_ok() { Vec::new() } else { action.debts(shard) };
@@ -170,6 +166,17 @@ where
         });
         let (tokens, left): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().unzip();
         Sent { tokens: tokens.into_iter().collect(), left: left.into_iter().flatten().collect() }
+    }
+
+    /// Destroys what these keys have in these shards, all shards at the same time. Nothing is kept if Redis does not answer.
+    pub(crate) async fn unlink_shared(
+        &self,
+        shared: &Shared,
+        shards: &BTreeMap<u16, Vec<String>>,
+    ) -> Result<Vec<Token>> {
+        let calls = unlinks(shared, shards);
+        let calls = calls.map(|(shard, action, change)| self.act(shared, shard, action, change));
+        join_all(calls).await.into_iter().collect()
     }
 
     /// Carries out one numbered invalidation, here and in Redis.
@@ -303,6 +310,18 @@ where
             );
         }
     }
+}
+
+/// The scripts that destroy these keys of these shards.
+fn unlinks<'a>(
+    shared: &Shared,
+    shards: &'a BTreeMap<u16, Vec<String>>,
+) -> impl Iterator<Item = (u16, Action<'a>, Change)> {
+    let keys_per_script = KEYS_PER_SCRIPT / shared.kinds().len();
+    shards.iter().flat_map(move |(shard, texts)| {
+        let scripts = texts.chunks(keys_per_script);
+        scripts.map(|texts| (*shard, Action::Unlink(texts), keys_change(texts)))
+    })
 }
 
 pub(crate) fn keys_change(texts: &[String]) -> Change {

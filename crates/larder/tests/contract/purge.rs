@@ -1,17 +1,18 @@
 //! Purges by pattern: in a cluster whose slots are on the move, and without Redis.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bson::doc;
 use larder::{
     Cache, Error, ErrorKind,
     cache::{ReadOptions, Served, TierState},
     document::{Database, Id, IdType, Schema},
-    redis::Redis,
+    redis::{Breaker, Redis, RedisConfig},
 };
 use larder_testkit::{
     eventually,
-    redis::{Cluster, Reply, Server},
+    proxy::{Fault, Proxy},
+    redis::{Cluster, Options, Reply, Server},
 };
 use tokio::task::block_in_place;
 
@@ -171,6 +172,35 @@ async fn a_pattern_is_not_said_to_be_purged_while_a_shard_is_at_two_places() {
     cache.invalidate_pattern("k*").await.unwrap();
     for server in cluster.primaries() {
         assert_eq!(slots_of(server), [""; 0]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shards_of_one_step_are_purged_at_the_same_time() {
+    const TRIP: Duration = Duration::from_millis(150);
+    let server = Server::start(&Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let url = format!("redis://127.0.0.1:{}", proxy.port());
+    let patience = Duration::from_secs(5);
+    let config = RedisConfig::new(url).deadline(patience).breaker(Breaker::default().slow_call(patience));
+    let redis = Redis::connect(config).await.unwrap();
+    let policy = lasting().stale_if_error(Duration::from_secs(60));
+    let builder = Cache::<String, u64>::builder(NAME).policy(policy).redis(&redis);
+    let cache = builder.tags(|_, _| vec!["tag".to_owned()]).build().unwrap();
+    let origin = Origin::open(1);
+    for way in ["a hard purge", "a soft purge of a tag", "a soft purge"] {
+        proxy.set(Fault::Pass);
+        fill(&cache, &origin).await;
+        proxy.set(Fault::Delay(TRIP));
+        let begun = Instant::now();
+        let purged = match way {
+            "a hard purge" => cache.invalidate_pattern("k*").await,
+            "a soft purge" => cache.expire_pattern("k*").await,
+            _ => cache.expire_tags(&["tag"]).await,
+        };
+        assert_eq!(purged.unwrap(), KEYS as u64, "{way}");
+        // Sixteen shards one after the other take longer than that for their keys alone.
+        assert!(begun.elapsed() < TRIP * 16, "{way} took {:?}", begun.elapsed());
     }
 }
 

@@ -200,9 +200,10 @@ pub(super) fn insert_purge(paths: &mut Map<String, Value>, app: &App, role: Role
         },
     });
     let done = report("What was purged.", &counts, &["X-Larder-Token"]);
+    let goes_on = report("The purge takes longer than a request may, and goes on.", &counts, &[]);
     let operation = json!({
         "operationId": "purge", "summary": "Make the cache forget documents", "tags": ["larder"],
-        "requestBody": body("application/json", &order), "responses": with_errors(&[("200", done)]),
+        "requestBody": body("application/json", &order), "responses": with_errors(&[("200", done), ("202", goes_on)]),
     });
     paths.insert("/v1/_purge".to_owned(), json!({ "post": operation }));
 }

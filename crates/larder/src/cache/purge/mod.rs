@@ -24,7 +24,6 @@ use crate::{
         coherence::tag_hash,
         event::Change,
         inner::Inner,
-        invalidate::keys_change,
         shared::{Action, Shared},
         stats::Counter,
     },
@@ -252,12 +251,7 @@ where
         let purged = by_shard.values().flatten().collect::<BTreeSet<_>>().len() as u64;
         match purge.manner {
             Manner::Soft => self.expire_shared(shared, &by_shard).await.map(|_| purged),
-            Manner::Hard => {
-                for (shard, texts) in by_shard {
-                    self.act(shared, shard, Action::Unlink(&texts), keys_change(&texts)).await?;
-                }
-                Ok(purged)
-            }
+            Manner::Hard => self.unlink_shared(shared, &by_shard).await.map(|_| purged),
         }
     }
 }

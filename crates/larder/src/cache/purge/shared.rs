@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use crate::{
     Result,
@@ -50,20 +51,25 @@ impl Shared {
         Ok(self.redis().walks(&absent)?.into_iter().map(ground).collect())
     }
 
-    /// Leaves those texts whose slots in their shard hold a value with one of these tags. Reads the head of each slot: one
-    /// round trip for each shard.
+    /// Leaves those texts whose slots in their shard hold a value with one of these tags. Reads the head of each slot, all shards at
+    /// the same time.
     pub(super) async fn retain_tagged(
         &self,
         by_shard: &mut BTreeMap<u16, Vec<String>>,
         tags: &[u64],
     ) -> Result<()> {
-        for (shard, texts) in by_shard.iter_mut() {
-            let heads = self.slot_heads(*shard, texts, TAGS_END).await?;
-            let is_tagged = |head: &Bytes| tags_of(head).iter().any(|tag| tags.contains(tag));
-            let mut tagged = heads.chunks(self.kinds().len()).map(|kinds| kinds.iter().any(is_tagged));
-            texts.retain(|_| tagged.next().unwrap_or(false));
-        }
+        let retained =
+            by_shard.iter_mut().map(|(shard, texts)| self.retain_tagged_of_shard(*shard, texts, tags));
+        join_all(retained).await.into_iter().collect::<Result<()>>()?;
         by_shard.retain(|_, texts| !texts.is_empty());
+        Ok(())
+    }
+
+    async fn retain_tagged_of_shard(&self, shard: u16, texts: &mut Vec<String>, tags: &[u64]) -> Result<()> {
+        let heads = self.slot_heads(shard, texts, TAGS_END).await?;
+        let is_tagged = |head: &Bytes| tags_of(head).iter().any(|tag| tags.contains(tag));
+        let mut tagged = heads.chunks(self.kinds().len()).map(|kinds| kinds.iter().any(is_tagged));
+        texts.retain(|_| tagged.next().unwrap_or(false));
         Ok(())
     }
 

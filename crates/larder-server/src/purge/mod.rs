@@ -1,20 +1,24 @@
 //! What a purge does to a collection, whoever orders it: a request or a command.
 
+mod running;
+
 use larder::{
     Result,
     cache::Token,
     document::{Collection, Id, MAX_IDS},
 };
 
+pub(crate) use self::running::Running;
+
 /// What every id matches.
 const EVERYTHING: &str = "*";
 
 /// What is to be forgotten.
 #[derive(Debug)]
-pub(crate) struct Purge<'a> {
-    pub ids: &'a [&'a Id],
-    pub tags: &'a [String],
-    pub pattern: Option<&'a str>,
+pub(crate) struct Purge {
+    pub ids: Vec<Id>,
+    pub tags: Vec<String>,
+    pub pattern: Option<String>,
     pub all: bool,
     /// What is cached becomes stale instead of going.
     pub soft: bool,
@@ -29,7 +33,12 @@ pub(crate) struct Purged {
     pub tokens: Vec<Token>,
 }
 
-impl Purge<'_> {
+impl Purge {
+    /// Whether it has to look through all keys that are cached, and so takes the longer the more there are.
+    pub(crate) fn is_search(&self) -> bool {
+        self.pattern.is_some() || self.soft && (self.all || !self.tags.is_empty())
+    }
+
     /// Purges, in the order of the fields.
     ///
     /// # Errors
@@ -42,11 +51,11 @@ impl Purge<'_> {
     async fn soften(&self, collection: &Collection) -> Result<Purged> {
         let mut tokens = Vec::new();
         for ids in self.ids.chunks(MAX_IDS) {
-            tokens.extend(collection.expire(ids).await?);
+            tokens.extend(collection.expire(&ids.iter().collect::<Vec<_>>()).await?);
         }
         let tags: Vec<&str> = self.tags.iter().map(String::as_str).collect();
         collection.expire_tags(&tags).await?;
-        let matched = match self.pattern {
+        let matched = match &self.pattern {
             Some(pattern) => Some(collection.expire_pattern(pattern).await?),
             None => None,
         };
@@ -59,12 +68,12 @@ impl Purge<'_> {
     async fn destroy(&self, collection: &Collection) -> Result<Purged> {
         let mut tokens = Vec::new();
         for ids in self.ids.chunks(MAX_IDS) {
-            tokens.extend(collection.invalidate_many(ids).await?);
+            tokens.extend(collection.invalidate_many(&ids.iter().collect::<Vec<_>>()).await?);
         }
-        for tag in self.tags {
+        for tag in &self.tags {
             tokens.extend(collection.invalidate_tag(tag).await?);
         }
-        let matched = match self.pattern {
+        let matched = match &self.pattern {
             Some(pattern) => Some(collection.invalidate_pattern(pattern).await?),
             None => None,
         };
