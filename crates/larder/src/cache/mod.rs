@@ -101,13 +101,14 @@ pub use self::{
     hit_rate::{HitLevel, HitRate, HitRateAlarm, HitRateRules},
     hot::HotKey,
     policy::{MAX_LIFETIME, Policy},
+    purge::MAX_PATTERN_BYTES,
     read::{MissReason, Read, ReadMode, ReadOptions, Served},
     stats::CacheStats,
     tenant::{MAX_TENANT_BYTES, Tenant, TenantKey},
     token::Token,
 };
 use self::{batch::BatchLoader, coherence::tag_hash, confirm::unconditional, fetch::Loader, inner::Inner};
-pub(crate) use self::{builder::FAILOVER_WINDOW, part::Part};
+pub(crate) use self::{builder::FAILOVER_WINDOW, part::Part, purge::Manner};
 use crate::{Error, ErrorKind, Result};
 
 /// A cache of values `V` by keys `K`. Cheap to clone; all clones are one cache.

@@ -2,7 +2,7 @@
 
 use crate::{
     Error, ErrorKind, Result,
-    cache::Token,
+    cache::{Manner, Token},
     document::{Collection, Id, MAX_IDS},
 };
 
@@ -40,7 +40,7 @@ impl Collection {
     /// # Errors
     /// As [`Cache::invalidate_pattern`](crate::Cache::invalidate_pattern).
     pub async fn invalidate_pattern(&self, pattern: &str) -> Result<u64> {
-        self.partials.iter().for_each(|partial| partial.forget_matching(pattern));
+        self.forget_parts(pattern, Manner::Hard)?;
         self.cache().invalidate_pattern(pattern).await
     }
 
@@ -50,7 +50,7 @@ impl Collection {
     /// # Errors
     /// As [`Cache::expire_pattern`](crate::Cache::expire_pattern).
     pub async fn expire_pattern(&self, pattern: &str) -> Result<u64> {
-        self.partials.iter().for_each(|partial| partial.forget_matching(pattern));
+        self.forget_parts(pattern, Manner::Soft)?;
         self.cache().expire_pattern(pattern).await
     }
 
@@ -60,7 +60,9 @@ impl Collection {
     /// # Errors
     /// As [`Cache::expire_tags`](crate::Cache::expire_tags).
     pub async fn expire_tags(&self, tags: &[&str]) -> Result<u64> {
-        self.partials.iter().for_each(|partial| partial.forget_matching("*"));
+        if !tags.is_empty() {
+            self.forget_parts("*", Manner::Soft)?;
+        }
         self.cache().expire_tags(tags).await
     }
 
@@ -75,6 +77,13 @@ impl Collection {
     /// Whether a read of this document would look at the token; of several tokens, this finds the one to read with.
     pub fn concerns(&self, id: &Id, token: &Token) -> bool {
         self.cache().concerns(id, token)
+    }
+
+    /// Forgets this process's copies of the parts of documents, unless the purge that it is done for would be refused.
+    fn forget_parts(&self, pattern: &str, manner: Manner) -> Result<()> {
+        self.cache().check_purge(pattern, manner)?;
+        self.partials.iter().for_each(|partial| partial.forget_matching(pattern));
+        Ok(())
     }
 
     fn check_ids(&self, ids: &[&Id]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bson::doc;
 use larder::{
     Cache, Error, ErrorKind,
-    cache::{ReadOptions, Served, TierState},
+    cache::{MAX_PATTERN_BYTES, ReadOptions, Served, TierState},
     document::{Database, Id, IdType, Schema},
     redis::{Breaker, Redis, RedisConfig},
 };
@@ -275,6 +275,28 @@ async fn without_redis_a_pattern_takes_the_parts_of_documents_along() {
             assert_eq!(read.served == Served::Source, is_loaded, "{one}, softly: {softly}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_is_refused_forgets_nothing() {
+    let database = Database::sqlite_in_memory().await.unwrap();
+    let schema = Schema::new("things", IdType::Int).strict(false);
+    let things = database.collection(schema).policy(lasting()).partial("card", &["name"]).build().unwrap();
+    things.insert(doc! { "_id": 1_i64, "name": "cup" }).await.unwrap();
+    let card = async || things.read_partial("card", &Id::Int(1), &ReadOptions::default()).await.unwrap();
+    card().await;
+    let long = "*".repeat(MAX_PATTERN_BYTES + 1);
+    for (refused, field) in [
+        (things.invalidate_pattern(&long).await, "pattern"),
+        (things.expire_pattern(&long).await, "pattern"),
+        (things.expire_pattern("*").await, "policy"),
+        (things.expire_tags(&["tag"]).await, "policy"),
+    ] {
+        assert_eq!(refused.unwrap_err().field(), Some(field));
+        assert_eq!(card().await.served, Served::Near, "{field}");
+    }
+    assert_eq!(things.expire_tags(&[]).await.unwrap(), 0);
+    assert_eq!(card().await.served, Served::Near, "without tags nothing is done");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! What a purge is to forget, as the body says it.
 
 use hyper::StatusCode;
-use larder::document::MAX_IDS;
+use larder::{cache::MAX_PATTERN_BYTES, document::MAX_IDS};
 use serde_json::{Map, Value};
 
 use crate::{config::find_nearest, routes::Refusal};
@@ -41,7 +41,7 @@ pub(in crate::routes) fn read(body: &[u8]) -> Result<Order, Refusal> {
             "collection" => order.collection = text("collection", value)?,
             "keys" => order.keys = texts("keys", MAX_IDS, value, key)?,
             "tags" => order.tags = texts("tags", MAX_TAGS, value, tag)?,
-            "pattern" => order.pattern = Some(text("pattern", value)?),
+            "pattern" => order.pattern = Some(pattern(value)?),
             "all" => {
                 order.all =
                     value.as_bool().ok_or_else(|| Refusal::invalid("all", "must be true or false"))?;
@@ -83,6 +83,13 @@ fn text(field: &str, value: Value) -> Result<String, Refusal> {
     match value {
         Value::String(text) => Ok(text),
         _ => Err(Refusal::invalid(field, "must be text")),
+    }
+}
+
+fn pattern(value: Value) -> Result<String, Refusal> {
+    match text("pattern", value)? {
+        pattern if (1..=MAX_PATTERN_BYTES).contains(&pattern.len()) => Ok(pattern),
+        _ => Err(Refusal::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes"))),
     }
 }
 
@@ -143,6 +150,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         let many = format!(r#"{{"collection":"c","keys":[{}0]}}"#, "0,".repeat(MAX_IDS));
+        let long =
+            format!(r#"{{"collection":"c","keys":["a"],"pattern":"{}"}}"#, "*".repeat(MAX_PATTERN_BYTES + 1));
         for (body, status, field) in [
             ("[]", 400, None),
             ("{", 400, None),
@@ -155,6 +164,8 @@ mod tests {
             (r#"{"collection":"c","patern":"a"}"#, 400, Some("patern")),
             (r#"{"collection":"c","all":"yes"}"#, 400, Some("all")),
             (r#"{"collection":"c","all":true,"mode":"warm"}"#, 400, Some("mode")),
+            (r#"{"collection":"c","keys":["a"],"pattern":""}"#, 400, Some("pattern")),
+            (&long, 400, Some("pattern")),
             (&many, 413, Some("keys")),
         ] {
             let refusal = read(body.as_bytes()).unwrap_err();

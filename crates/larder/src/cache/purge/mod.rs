@@ -29,8 +29,8 @@ use crate::{
     },
 };
 
-/// The most bytes a pattern may have.
-const MAX_PATTERN_BYTES: usize = 512;
+/// The most bytes that the pattern of a purge may have.
+pub const MAX_PATTERN_BYTES: usize = 512;
 /// How often shards that were on the move are gone through, and the first and the longest pause before that is done again: some
 /// four seconds in all.
 const ROUNDS: usize = 20;
@@ -47,7 +47,7 @@ pub(crate) struct Purge<'a> {
 
 /// What becomes of what is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+pub(crate) enum Manner {
     /// It goes.
     Hard,
     /// It is made stale where it lies.
@@ -136,6 +136,14 @@ where
             false => self.inner.purge(Purge { pattern: "*", tags: &tags, manner: Manner::Soft }).await,
         }
     }
+
+    /// Refuses what a purge would be refused for, for those who have something to do before it.
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` at `pattern` or `policy`, as [`expire_pattern`](Self::expire_pattern) says.
+    pub(crate) fn check_purge(&self, pattern: &str, manner: Manner) -> Result<()> {
+        self.inner.check_purge(pattern, manner)
+    }
 }
 
 impl<K, V> Inner<K, V>
@@ -149,12 +157,7 @@ where
     /// have been made of a value that was evicted before it was found.
     async fn purge(self: &Arc<Self>, purge: Purge<'_>) -> Result<u64> {
         let Purge { pattern, tags, manner } = purge;
-        if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
-            return Err(Error::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes")));
-        }
-        if manner == Manner::Soft {
-            self.require_stale_windows()?;
-        }
+        self.check_purge(pattern, manner)?;
         let purged = match &self.shared {
             None if !tags.is_empty() => self.expire_near_tagged(tags),
             None => self.purge_near(pattern, manner),
@@ -167,6 +170,16 @@ where
         };
         self.stats.count_many(Counter::Invalidated, purged as usize);
         Ok(purged)
+    }
+
+    fn check_purge(&self, pattern: &str, manner: Manner) -> Result<()> {
+        if pattern.is_empty() || pattern.len() > MAX_PATTERN_BYTES {
+            return Err(Error::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes")));
+        }
+        match manner {
+            Manner::Hard => Ok(()),
+            Manner::Soft => self.require_stale_windows(),
+        }
     }
 
     async fn refuse_fills(&self, shared: &Shared) -> Result<()> {
