@@ -8,20 +8,21 @@ mod arithmetic;
 mod evaluate;
 mod expression;
 mod group;
+mod held;
 mod project;
 mod query;
 mod run;
 mod stage;
 
+#[cfg(test)]
+pub(crate) use self::held::MAX_HELD_BYTES;
 pub(crate) use self::{
+    held::Held,
     run::{Flow, Run},
     stage::{Stage, read_stages},
 };
 
 use crate::{Error, ErrorKind};
-
-/// What a pipeline may hold in memory at once: documents waiting to be sorted, groups and their arrays.
-pub(crate) const MAX_HELD_BYTES: usize = 100 * 1024 * 1024;
 
 /// How deep expressions and filters may be nested.
 const MAX_EXPRESSION_DEPTH: u32 = 16;

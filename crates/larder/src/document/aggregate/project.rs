@@ -2,7 +2,7 @@
 
 use bson::{Bson, Document, RawDocumentBuf};
 
-use super::{config, evaluate, expression::Expression};
+use super::{config, evaluate, expression::Expression, run::Flow};
 use crate::{
     Result,
     document::{
@@ -243,30 +243,41 @@ impl Unwind {
         Ok(Self { path: Path::new(super::expression::field_path(path)?), preserve, index })
     }
 
-    /// The documents that come out of one.
-    pub(super) fn apply(&self, row: &RawDocumentBuf) -> Result<Vec<RawDocumentBuf>> {
+    /// Makes the documents that come out of one, and has each taken before the next is made, until there are enough.
+    pub(super) fn apply(
+        &self,
+        row: &RawDocumentBuf,
+        mut take: impl FnMut(RawDocumentBuf) -> Result<Flow>,
+    ) -> Result<Flow> {
         let path: Vec<String> = self.path.parts().iter().map(|part| part.to_string()).collect();
+        let mut document = parse(row)?;
         let items = match evaluate::field(row.as_bytes(), &self.path)? {
             Some(Bson::Array(items)) if !items.is_empty() => items,
             Some(Bson::Array(_)) => {
-                let mut document = parse(row)?;
                 exclude(&mut document, &path);
-                return self.preserved(document);
+                return self.preserved(document, take);
             }
-            None | Some(Bson::Null | Bson::Undefined) => return self.preserved(parse(row)?),
-            Some(_) => return self.indexed(parse(row)?, Bson::Null).map(|row| vec![row]),
+            None | Some(Bson::Null | Bson::Undefined) => return self.preserved(document, take),
+            Some(_) => return take(self.indexed(document, Bson::Null)?),
         };
-        let mut rows = Vec::with_capacity(items.len());
+        // So that not every copy has the whole array first.
+        set(&mut document, &path, Bson::Null);
         for (index, item) in items.into_iter().enumerate() {
-            let mut document = parse(row)?;
+            let mut document = document.clone();
             set(&mut document, &path, item);
-            rows.push(self.indexed(document, Bson::Int64(index as i64))?);
+            if take(self.indexed(document, Bson::Int64(index as i64))?)? == Flow::Enough {
+                return Ok(Flow::Enough);
+            }
         }
-        Ok(rows)
+        Ok(Flow::More)
     }
 
-    fn preserved(&self, document: Document) -> Result<Vec<RawDocumentBuf>> {
-        if self.preserve { Ok(vec![self.indexed(document, Bson::Null)?]) } else { Ok(Vec::new()) }
+    fn preserved(
+        &self,
+        document: Document,
+        mut take: impl FnMut(RawDocumentBuf) -> Result<Flow>,
+    ) -> Result<Flow> {
+        if self.preserve { take(self.indexed(document, Bson::Null)?) } else { Ok(Flow::More) }
     }
 
     fn indexed(&self, mut document: Document, index: Bson) -> Result<RawDocumentBuf> {

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, time::Instant};
 use bson::{Bson, Document, RawDocumentBuf};
 
 use super::{
-    MAX_HELD_BYTES,
+    Held,
     group::{Group, Groups},
     project::{Reshape, Unwind},
     stage::Stage,
@@ -50,7 +50,7 @@ enum Step {
 struct Output {
     rows: Vec<RawDocumentBuf>,
     most: usize,
-    held_bytes: usize,
+    held: Held,
     pushes: u64,
     deadline: Option<Instant>,
 }
@@ -80,7 +80,7 @@ impl Run {
                 Stage::Count(field) => Step::Count { field, count: 0 },
             });
         }
-        Ok(Self { steps, out: Output { rows: Vec::new(), most, held_bytes: 0, pushes: 0, deadline } })
+        Ok(Self { steps, out: Output { rows: Vec::new(), most, held: Held::default(), pushes: 0, deadline } })
     }
 
     /// Takes one document in.
@@ -145,13 +145,13 @@ fn push(steps: &mut [Step], row: RawDocumentBuf, out: &mut Output) -> Result<Flo
                 Ok(key)
             };
             let key = keys.iter().map(key).collect::<Result<Vec<_>>>()?;
-            out.hold(row.as_bytes().len() + key.iter().map(Vec::len).sum::<usize>())?;
+            out.held.add(row.as_bytes().len() + key.iter().map(Vec::len).sum::<usize>())?;
             rows.push((key, row));
             if let Some(most) = *most
                 && rows.len() > 2 * most + 64
             {
                 *rows = sorted(std::mem::take(rows), Some(most));
-                out.held_bytes = rows.iter().map(|(_, row)| row.as_bytes().len()).sum();
+                out.held.set(rows.iter().map(|(_, row)| row.as_bytes().len()).sum());
             }
         }
         Step::Limit(0) => return Ok(Flow::Enough),
@@ -165,15 +165,15 @@ fn push(steps: &mut [Step], row: RawDocumentBuf, out: &mut Output) -> Result<Flo
         Step::Skip(left) => *left -= 1,
         Step::Reshape(reshape) => return push(rest, reshape.apply(&row)?, out),
         Step::Unwind(unwind) => {
-            for row in unwind.apply(&row)? {
-                if push(rest, row, out)? == Flow::Enough {
-                    return Ok(Flow::Enough);
-                }
-            }
+            return unwind.apply(&row, |row| {
+                // One document may become a great many, each as large as itself.
+                out.require_time()?;
+                push(rest, row, out)
+            });
         }
         Step::Group { spec, groups } => {
             let held = groups.take(spec, row.as_bytes())?;
-            out.hold(held)?;
+            out.held.add(held)?;
         }
         Step::Count { count, .. } => *count += 1,
     }
@@ -192,26 +192,18 @@ fn sorted(
 
 impl Output {
     fn answer(&mut self, row: RawDocumentBuf) -> Result<Flow> {
-        self.hold(row.as_bytes().len())?;
+        self.held.add(row.as_bytes().len())?;
         self.rows.push(row);
         Ok(if self.rows.len() < self.most { Flow::More } else { Flow::Enough })
     }
 
-    fn hold(&mut self, bytes: usize) -> Result<()> {
-        self.held_bytes += bytes;
-        if self.held_bytes > MAX_HELD_BYTES {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                "the pipeline holds too much at once; match or limit more",
-            ));
-        }
-        Ok(())
-    }
-
     fn check_deadline(&mut self) -> Result<()> {
         self.pushes += 1;
-        let due = self.pushes.is_multiple_of(ROWS_BETWEEN_DEADLINE_CHECKS);
-        if due && self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+        if self.pushes.is_multiple_of(ROWS_BETWEEN_DEADLINE_CHECKS) { self.require_time() } else { Ok(()) }
+    }
+
+    fn require_time(&self) -> Result<()> {
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return Err(Error::new(ErrorKind::Timeout, "the pipeline passed its deadline"));
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! Each stage and expression of an aggregation, on documents in memory.
 
+use std::time::Instant;
+
 use bson::{Bson, Document, RawDocumentBuf, doc};
 
 use super::{Run, read_stages, run::Flow};
@@ -274,4 +276,13 @@ mod binding {
         assert_eq!(declared(vec![]).kind(), ErrorKind::Config);
         assert_eq!(declared(vec![variable("s", FieldType::Any, None)]).kind(), ErrorKind::Config);
     }
+}
+
+#[test]
+fn a_document_with_many_elements_is_unwound_within_the_deadline() {
+    let stages = read_stages(&[doc! { "$unwind": "$n" }]).unwrap();
+    let mut run = Run::new(stages, 1_000, Some(Instant::now())).unwrap();
+    let numbers: Vec<Bson> = (0..100).map(Bson::Int32).collect();
+    let document = RawDocumentBuf::try_from(&doc! { "_id": 1, "n": numbers }).unwrap();
+    assert_eq!(run.push(document).unwrap_err().kind(), ErrorKind::Timeout);
 }

@@ -10,6 +10,7 @@ use crate::{
     Result,
     document::{
         Filter, Find, Id, Page,
+        aggregate::Held,
         find::{Filling, order_of},
     },
 };
@@ -90,8 +91,18 @@ impl MongoCollection {
         self.call(async { count.await }).await
     }
 
-    /// Runs a pipeline within memory, and returns at most `limit` documents.
+    /// Runs a pipeline within memory, and returns at most `limit` documents, and no more bytes than SQLite's may hold.
     pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
+        self.aggregate_beside(stages, limit, Held::default()).await
+    }
+
+    /// The same for a pipeline that holds something already.
+    pub(super) async fn aggregate_beside(
+        &self,
+        stages: &[Document],
+        limit: u32,
+        mut held: Held,
+    ) -> Result<Vec<RawDocumentBuf>> {
         let bounded = stages.iter().cloned().chain([doc! { "$limit": i64::from(limit) }]);
         let aggregate = self
             .driver()
@@ -100,7 +111,20 @@ impl MongoCollection {
             .allow_disk_use(false)
             .batch_size(limit)
             .with_type::<RawDocumentBuf>();
-        self.call(async { collect(aggregate.await?).await }).await
+        let mut documents = Vec::new();
+        self.call(async {
+            let mut cursor = aggregate.await?;
+            while cursor.advance().await? {
+                let document = cursor.current();
+                if let Err(too_large) = held.add(document.as_bytes().len()) {
+                    return Ok(Err(too_large));
+                }
+                documents.push(document.to_owned());
+            }
+            Ok(Ok(()))
+        })
+        .await??;
+        Ok(documents)
     }
 }
 

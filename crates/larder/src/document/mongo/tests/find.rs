@@ -8,9 +8,14 @@ use super::{
     facts::{is_sound_order, keep_sound},
     fill,
 };
-use crate::document::{
-    Filter, Find, Id, SortKey,
-    sqlite::tests::{document, filter, model, schema, sort, walk},
+use crate::{
+    ErrorKind,
+    document::{
+        Filter, Find, Id, SortKey,
+        aggregate::{Held, MAX_HELD_BYTES},
+        sqlite::tests::{document, filter, model, schema, sort, walk},
+        store::Store,
+    },
 };
 
 fn with_ids(documents: Vec<Document>) -> Vec<Document> {
@@ -103,4 +108,19 @@ async fn every_type_comes_back_as_it_was_stored() {
     fill(&collection, std::slice::from_ref(&all)).await;
     let found = collection.get(&Id::Int(0)).await.unwrap().unwrap();
     assert_eq!(found.as_bytes(), all.to_vec().unwrap());
+}
+
+#[tokio::test]
+async fn the_answer_of_a_pipeline_is_bounded_by_its_bytes() {
+    let collection = collection(schema()).await;
+    fill(&collection, &with_ids(vec![doc! { "n": 1 }, doc! { "n": 2 }])).await;
+    let Store::Mongo(collection) = collection else { panic!("it is MongoDB's") };
+    let all = collection.aggregate(&[], 10).await.unwrap();
+    let bytes: usize = all.iter().map(|document| document.as_bytes().len()).sum();
+    for (room, is_enough) in [(bytes, true), (bytes - 1, false)] {
+        let mut held = Held::default();
+        held.add(MAX_HELD_BYTES - room).unwrap();
+        let kind = collection.aggregate_beside(&[], 10, held).await.map_err(|error| error.kind());
+        assert_eq!(kind.map(|documents| documents.len()), is_enough.then_some(2).ok_or(ErrorKind::TooLarge));
+    }
 }
