@@ -3,7 +3,7 @@
 use bson::Document;
 use hyper::{StatusCode, body::Incoming, http::request::Parts};
 use larder::document::Id;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 
 use crate::{
     app::App,
@@ -12,6 +12,7 @@ use crate::{
         Answer, Refusal,
         body::{self, BodyLimit, MediaType},
         call::Call,
+        elements::{Fault, elements},
         fresh, input,
     },
 };
@@ -31,15 +32,14 @@ pub(crate) async fn insert(
     let call = Call::enter(app, head, name, Verb::Create)?;
     let media_type = MediaType::of(&head.headers, &[MediaType::Json, MediaType::Lines])?;
     let body = body::read(app, &head.headers, incoming, BodyLimit::Bulk).await?;
-    let texts = match media_type {
-        MediaType::Lines => lines(&body),
-        MediaType::Json | MediaType::MergePatch => elements(&body)?,
+    let most = app.limits.max_bulk_items as usize;
+    let cut = match media_type {
+        MediaType::Lines => lines(&body, most),
+        MediaType::Json | MediaType::MergePatch => {
+            elements(&body, most).map(|texts| texts.into_iter().map(str::as_bytes).collect())
+        }
     };
-    if texts.len() > app.limits.max_bulk_items as usize {
-        let most = app.limits.max_bulk_items;
-        let detail = format!("at most {most} documents at once (limits.max_bulk_items); send them in parts");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with_field("body"));
-    }
+    let texts: Vec<&[u8]> = cut.map_err(|fault| refuse(&fault, most))?;
 
     // What cannot be read is answered in its place; the rest goes to the database together.
     let mut outcomes: Vec<Option<Value>> = Vec::with_capacity(texts.len());
@@ -91,17 +91,24 @@ fn id_json(id: &Id) -> Value {
     }
 }
 
-/// Lines that are not empty.
-fn lines(body: &[u8]) -> Vec<&[u8]> {
-    body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty()).collect()
+/// Lines that are not empty, at most so many.
+fn lines(body: &[u8], most: usize) -> Result<Vec<&[u8]>, Fault> {
+    let lines = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let lines: Vec<&[u8]> = lines.take(most.saturating_add(1)).collect();
+    if lines.len() > most { Err(Fault::TooMany) } else { Ok(lines) }
 }
 
-/// The elements of an array, unread.
-fn elements(body: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
-    let elements: Vec<&RawValue> = serde_json::from_slice(body).map_err(|error| {
-        let refusal =
-            Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", format!("must be a JSON array: {error}"));
-        refusal.with_position(error.line(), error.column())
-    })?;
-    Ok(elements.into_iter().map(|element| element.get().as_bytes()).collect())
+fn refuse(fault: &Fault, most: usize) -> Refusal {
+    match fault {
+        Fault::TooMany => {
+            let detail =
+                format!("at most {most} documents at once (limits.max_bulk_items); send them in parts");
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with_field("body")
+        }
+        Fault::Syntax(error) => {
+            let detail = format!("must be a JSON array: {error}");
+            let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", detail);
+            refusal.with_position(error.line(), error.column())
+        }
+    }
 }

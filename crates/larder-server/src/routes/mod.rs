@@ -12,6 +12,7 @@ mod cache_status;
 mod call;
 mod conditional;
 mod create;
+mod elements;
 mod explain;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

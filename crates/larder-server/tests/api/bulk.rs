@@ -45,6 +45,8 @@ async fn what_cannot_be_cut_into_documents_is_refused_whole() {
     let many = larder.post("/v1/items/bulk", &format!("[{}]", four.join(","))).await;
     assert_problem(&many, 413, Some("body"));
     assert!(many.text().contains("at most 3 documents at once (limits.max_bulk_items)"), "{many:?}");
+    // What comes behind the one too many is not looked at.
+    assert_problem(&larder.post("/v1/items/bulk", "[{},{},{},{},").await, 413, Some("body"));
     assert_eq!(larder.get("/v1/items").await.json()["items"].as_array().map(Vec::len), Some(0));
 }
 

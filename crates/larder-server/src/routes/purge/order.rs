@@ -1,10 +1,19 @@
 //! What a purge is to forget, as the body says it.
 
+use std::fmt;
+
 use hyper::StatusCode;
 use larder::{cache::MAX_PATTERN_BYTES, document::MAX_IDS};
-use serde_json::{Map, Value};
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde_json::{Number, value::RawValue};
 
-use crate::{config::find_nearest, routes::Refusal};
+use crate::{
+    config::find_nearest,
+    routes::{
+        Refusal,
+        elements::{Fault, elements},
+    },
+};
 
 /// The most tags that one request may name, and the most bytes that one may have.
 const MAX_TAGS: usize = 100;
@@ -25,39 +34,75 @@ pub(in crate::routes) struct Order {
     pub(in crate::routes) soft: bool,
 }
 
-/// Reads a body.
+/// Reads a body, member by member: what is wrong is refused before what comes behind it is looked at.
 ///
 /// # Errors
 /// 400 naming the member that is wrong, 413 for too many keys or tags.
 pub(in crate::routes) fn read(body: &[u8]) -> Result<Order, Refusal> {
-    let members: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
+    let mut reading = Reading::default();
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let read = deserializer.deserialize_map(&mut reading).and_then(|()| deserializer.end());
+    if let Some(refusal) = reading.refusal {
+        return Err(refusal);
+    }
+    read.map_err(|error| {
         let detail = format!("must be a JSON object: {error}");
         Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", detail)
             .with_position(error.line(), error.column())
     })?;
-    let mut order = Order::default();
-    for (name, value) in members {
-        match name.as_str() {
-            "collection" => order.collection = text("collection", value)?,
-            "keys" => order.keys = texts("keys", MAX_IDS, value, key)?,
-            "tags" => order.tags = texts("tags", MAX_TAGS, value, tag)?,
-            "pattern" => order.pattern = Some(pattern(value)?),
+    check(&reading.order)?;
+    Ok(reading.order)
+}
+
+/// What was read of a body so far.
+#[derive(Default)]
+struct Reading {
+    order: Order,
+    refusal: Option<Refusal>,
+}
+
+impl<'de> Visitor<'de> for &mut Reading {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(name) = members.next_key::<String>()? {
+            let value = members.next_value::<&'de RawValue>()?;
+            if let Err(refusal) = self.order.take(&name, value.get()) {
+                self.refusal = Some(refusal);
+                return Err(A::Error::custom("refused"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Order {
+    /// Takes a member in, whose value is still JSON.
+    fn take(&mut self, name: &str, value: &str) -> Result<(), Refusal> {
+        match name {
+            "collection" => self.collection = text("collection", value)?,
+            "keys" => self.keys = texts("keys", MAX_IDS, value, key)?,
+            "tags" => self.tags = texts("tags", MAX_TAGS, value, tag)?,
+            "pattern" => self.pattern = Some(pattern(value)?),
             "all" => {
-                order.all =
-                    value.as_bool().ok_or_else(|| Refusal::invalid("all", "must be true or false"))?;
+                self.all = serde_json::from_str(value)
+                    .map_err(|_| Refusal::invalid("all", "must be true or false"))?;
             }
             "mode" => {
-                order.soft = match value.as_str() {
+                self.soft = match text("mode", value).ok().as_deref() {
                     Some("hard") => false,
                     Some("soft") => true,
                     _ => return Err(Refusal::invalid("mode", "must be \"hard\" or \"soft\"")),
                 };
             }
-            _ => return Err(unknown(&name)),
+            _ => return Err(unknown(name)),
         }
+        Ok(())
     }
-    check(&order)?;
-    Ok(order)
 }
 
 fn check(order: &Order) -> Result<(), Refusal> {
@@ -79,14 +124,11 @@ fn unknown(name: &str) -> Refusal {
     Refusal::invalid(name.chars().take(64).collect::<String>(), detail)
 }
 
-fn text(field: &str, value: Value) -> Result<String, Refusal> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => Err(Refusal::invalid(field, "must be text")),
-    }
+fn text(field: &str, value: &str) -> Result<String, Refusal> {
+    serde_json::from_str(value).map_err(|_| Refusal::invalid(field, "must be text"))
 }
 
-fn pattern(value: Value) -> Result<String, Refusal> {
+fn pattern(value: &str) -> Result<String, Refusal> {
     match text("pattern", value)? {
         pattern if (1..=MAX_PATTERN_BYTES).contains(&pattern.len()) => Ok(pattern),
         _ => Err(Refusal::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes"))),
@@ -96,31 +138,32 @@ fn pattern(value: Value) -> Result<String, Refusal> {
 fn texts(
     field: &str,
     most: usize,
-    value: Value,
-    read: fn(Value) -> Result<String, String>,
+    value: &str,
+    read: fn(&str) -> Result<String, String>,
 ) -> Result<Vec<String>, Refusal> {
-    let Value::Array(items) = value else { return Err(Refusal::invalid(field, "must be a list")) };
-    if items.len() > most {
-        let detail = format!("at most {most} at once; send them in parts");
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with_field(field));
-    }
+    let items = elements(value.as_bytes(), most).map_err(|fault| match fault {
+        Fault::Syntax(_) => Refusal::invalid(field, "must be a list"),
+        Fault::TooMany => {
+            let detail = format!("at most {most} at once; send them in parts");
+            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail).with_field(field)
+        }
+    })?;
     let read =
         |(index, item)| read(item).map_err(|wrong| Refusal::invalid(format!("{field}[{index}]"), wrong));
     items.into_iter().enumerate().map(read).collect()
 }
 
 /// The id of a document in its URL form; for an integer the number itself will do.
-fn key(value: Value) -> Result<String, String> {
-    match value {
-        Value::String(text) => Ok(text),
-        Value::Number(number) => Ok(number.to_string()),
-        _ => Err("must be an id as it stands in URLs".to_owned()),
-    }
+fn key(value: &str) -> Result<String, String> {
+    let number = || serde_json::from_str::<Number>(value).map(|number| number.to_string());
+    serde_json::from_str(value)
+        .or_else(|_| number())
+        .map_err(|_| "must be an id as it stands in URLs".to_owned())
 }
 
-fn tag(value: Value) -> Result<String, String> {
-    match value {
-        Value::String(tag) if (1..=MAX_TAG_BYTES).contains(&tag.len()) => Ok(tag),
+fn tag(value: &str) -> Result<String, String> {
+    match serde_json::from_str::<String>(value) {
+        Ok(tag) if (1..=MAX_TAG_BYTES).contains(&tag.len()) => Ok(tag),
         _ => Err(format!("must be text of 1 to {MAX_TAG_BYTES} bytes")),
     }
 }
@@ -167,6 +210,7 @@ mod tests {
             (r#"{"collection":"c","keys":["a"],"pattern":""}"#, 400, Some("pattern")),
             (&long, 400, Some("pattern")),
             (&many, 413, Some("keys")),
+            (r#"{"patern":"a", and no end"#, 400, Some("patern")),
         ] {
             let refusal = read(body.as_bytes()).unwrap_err();
             let problem = refusal.to_json();

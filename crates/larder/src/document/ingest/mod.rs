@@ -63,19 +63,6 @@ impl Schema {
         MergePatch::new(bson::deserialize_from_slice(&bytes).map_err(|_| Malformed)?)
     }
 
-    /// Reads the items of a JSON array one by one. A bad item leaves the others alone.
-    ///
-    /// # Errors
-    /// `ErrorKind::Invalid` if the text is not an array, `ErrorKind::TooLarge` if it has more than `most` items.
-    pub fn read_list(&self, json: &[u8], most: usize) -> Result<Vec<Result<RawDocumentBuf>>> {
-        let items: Vec<&serde_json::value::RawValue> =
-            serde_json::from_slice(json).map_err(|error| syntax(&error))?;
-        if items.len() > most {
-            return Err(Error::new(ErrorKind::TooLarge, format!("more than {most} items")));
-        }
-        Ok(items.iter().map(|item| self.read_raw(item.get().as_bytes())).collect())
-    }
-
     /// Checks a typed document against the declaration: the same rules as for [`Schema::read_raw`], nothing converted.
     ///
     /// # Errors
