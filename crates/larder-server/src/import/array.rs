@@ -138,6 +138,24 @@ impl Cut {
     }
 }
 
+/// An element, or what was taken for one, as a line: a break and the space behind it become one space, but for those inside of a
+/// string, where valid JSON has none.
+pub(super) fn one_line(text: &[u8]) -> Vec<u8> {
+    let (mut line, mut cut, mut after_break) = (Vec::with_capacity(text.len()), Cut::default(), false);
+    for &byte in text {
+        let is_break = !cut.in_string && matches!(byte, b'\n' | b'\r');
+        if is_break && !after_break {
+            line.push(b' ');
+        }
+        after_break = is_break || after_break && byte.is_ascii_whitespace();
+        if !after_break {
+            cut.ends_before(byte);
+            line.push(byte);
+        }
+    }
+    line
+}
+
 fn skip_space(input: &mut impl BufRead) -> io::Result<()> {
     loop {
         let piece = input.fill_buf()?;
@@ -178,6 +196,18 @@ mod tests {
         );
         assert!(texts("[]").is_empty());
         assert_eq!(texts("[{},]"), ["{}"]);
+    }
+
+    #[test]
+    fn an_element_becomes_one_line_and_its_strings_stay() {
+        for (text, line) in [
+            ("{\r\n    \"a\": 1,\n\n    \"b\": 2\n}", r#"{ "a": 1, "b": 2 }"#),
+            (r#"{ "a":  "\\",  "b": "\"  " }"#, r#"{ "a":  "\\",  "b": "\"  " }"#),
+            ("[1,\n\"a\nb\"]", "[1, \"a\nb\"]"),
+            ("oops\n  again", "oops again"),
+        ] {
+            assert_eq!(String::from_utf8(one_line(text.as_bytes())).unwrap(), line);
+        }
     }
 
     #[test]

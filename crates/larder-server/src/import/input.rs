@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{args::ImportArgs, format::Format};
+use super::{args::ImportArgs, format::Format, rejects};
 
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -50,8 +50,9 @@ impl Input {
         let position = Arc::new(AtomicU64::new(0));
         let counted = Counted { source, position: Arc::clone(&position) };
         let mut reader = BufReader::with_capacity(BUFFER_BYTES, counted);
-        let is_rejects = args.file.extension().is_some_and(|extension| extension == "rejects");
-        let name = if is_rejects { args.file.with_extension("") } else { args.file.clone() };
+        let origin = rejects::origin(&args.file);
+        let is_rejects = origin.is_some();
+        let name = origin.unwrap_or_else(|| args.file.clone());
         // Looked at in any case: it also takes a byte order mark away.
         let seen = match Format::of_content(&mut reader)? {
             // A reject file begins with a reason, and keeps elements of an array one below the other.

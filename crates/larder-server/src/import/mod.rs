@@ -69,7 +69,7 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
     let mut progress = Progress::new(input.length, input.position.clone());
     let schema = collection.schema().clone();
     let records = parse::records(input, &schema).map_err(|error| unreadable(args, error))?;
-    let noun = records.noun();
+    let (noun, is_array) = (records.noun(), records.is_array());
     let mut rejects = Rejects::new(args.rejects_path(), records.header());
     let (sender, mut batches) = mpsc::channel(WAITING);
     let size = args.batch as usize;
@@ -84,6 +84,7 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
         for (Parsed { number, text, .. }, reason) in outcomes.rejected {
             let place = format!("{noun} {number}");
             progress.rejected(&place, &reason);
+            let text = if is_array { array::one_line(&text) } else { text };
             rejects.keep(&place, &reason, &text).map_err(|error| not_kept(&rejects, error))?;
         }
         imported += outcomes.written;

@@ -99,6 +99,11 @@ impl<R: BufRead> Records<R> {
         }
     }
 
+    /// Whether its records may go over several lines which a reader of lines would not put together again.
+    pub(super) fn is_array(&self) -> bool {
+        matches!(self, Self::Elements(_))
+    }
+
     /// What a record is called in messages.
     pub(super) fn noun(&self) -> &'static str {
         match self {

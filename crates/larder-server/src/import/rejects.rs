@@ -2,11 +2,15 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
-    path::PathBuf,
+    io::{self, BufWriter, ErrorKind, Write},
+    path::{Path, PathBuf},
 };
 
-/// Made when the first document is rejected, so that a clean import leaves no file.
+/// How many reject files of one input there may be.
+const MAX_FILES: u32 = 10_000;
+
+/// Made when the first document is rejected, so that a clean import leaves no file. A file that is there already may have been mended
+/// by hand and not been imported yet: the new one then has a number.
 #[derive(Debug)]
 pub(super) struct Rejects {
     path: PathBuf,
@@ -27,7 +31,7 @@ impl Rejects {
     }
 
     /// Where they are kept.
-    pub(super) fn path(&self) -> &std::path::Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -39,7 +43,7 @@ impl Rejects {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let mut file = BufWriter::new(File::create(&self.path)?);
+                let mut file = BufWriter::new(self.create()?);
                 if let Some(header) = &self.header {
                     file.write_all(header)?;
                     file.write_all(b"\n")?;
@@ -54,6 +58,23 @@ impl Rejects {
         file.write_all(b"\n")
     }
 
+    fn create(&mut self) -> io::Result<File> {
+        if self.path.metadata().is_ok_and(|there| !there.is_file()) {
+            // A pipe, or a device.
+            return File::create(&self.path);
+        }
+        let first = self.path.clone();
+        for number in 2..=MAX_FILES {
+            match File::create_new(&self.path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    self.path = numbered(&first, number)
+                }
+                created => return created,
+            }
+        }
+        Err(ErrorKind::AlreadyExists.into())
+    }
+
     /// Writes what is still in memory.
     ///
     /// # Errors
@@ -61,4 +82,28 @@ impl Rejects {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), Write::flush)
     }
+}
+
+/// `things.csv.2.rejects` for `things.csv.rejects`.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    let mut extension = number.to_string();
+    if let Some(old) = path.extension() {
+        extension = format!("{extension}.{}", old.display());
+    }
+    path.with_extension(extension)
+}
+
+/// The name of the input that a reject file is of, if it is one by its name; also of a numbered one, or one of a reject file.
+pub(super) fn origin(path: &Path) -> Option<PathBuf> {
+    let mut name = path.to_owned();
+    let is = |name: &Path, what: fn(&str) -> bool| {
+        name.extension().and_then(|extension| extension.to_str()).is_some_and(what)
+    };
+    while is(&name, |extension| extension == "rejects") {
+        name.set_extension("");
+        if is(&name, |extension| extension.parse::<u32>().is_ok()) {
+            name.set_extension("");
+        }
+    }
+    (name != path).then_some(name)
 }

@@ -109,6 +109,46 @@ async fn a_mended_reject_file_can_be_imported() {
 }
 
 #[tokio::test]
+async fn a_rejected_element_over_several_lines_can_be_mended_and_imported() {
+    let content =
+        "[\n  {\n    \"_id\": 1,\n    \"name\": \"a\"\n  },\n  {\n    \"_id\": 2,\n    \"name\": 7\n  }\n]\n";
+    let (things, outcome, rejects) = check("things.json", content).await;
+    assert_eq!((outcome.imported, outcome.rejected), (1, 1));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.json.rejects");
+    fs::write(&file, rejects.replace('7', "\"mended\"")).unwrap();
+    let outcome = run(&args(&file), &things).await.unwrap();
+    assert_eq!((outcome.imported, outcome.rejected), (1, 0), "{rejects}");
+}
+
+#[tokio::test]
+async fn a_reject_file_is_never_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let things = things().await;
+    fs::write(path("things.csv"), "_id,name\n1,a\n2,\n").unwrap();
+    let outcome = run(&args(&path("things.csv")), &things).await.unwrap();
+    assert_eq!((outcome.rejected, &outcome.rejects), (1, &path("things.csv.rejects")));
+    fs::write(path("things.csv.rejects"), "_id,name\n2,mended\n").unwrap();
+    // The first document is there by now, and the second one is as it was.
+    for number in [2, 3] {
+        let outcome = run(&args(&path("things.csv")), &things).await.unwrap();
+        assert_eq!((outcome.rejected, outcome.rejects), (2, path(&format!("things.csv.{number}.rejects"))));
+    }
+    assert_eq!(fs::read_to_string(path("things.csv.rejects")).unwrap(), "_id,name\n2,mended\n");
+    let outcome = run(&args(&path("things.csv.rejects")), &things).await.unwrap();
+    assert_eq!((outcome.imported, outcome.rejected), (1, 0));
+    // A numbered one is a table as well, and so is what is rejected of it.
+    let numbered = fs::read_to_string(path("things.csv.2.rejects")).unwrap();
+    fs::write(path("things.csv.2.rejects"), numbered.replace("1,a", "3,c")).unwrap();
+    let outcome = run(&args(&path("things.csv.2.rejects")), &things).await.unwrap();
+    assert_eq!((outcome.imported, outcome.rejected), (1, 1));
+    fs::write(path("things.csv.2.rejects.rejects"), "_id,name\n4,d\n").unwrap();
+    let outcome = run(&args(&path("things.csv.2.rejects.rejects")), &things).await.unwrap();
+    assert_eq!((outcome.imported, outcome.rejected), (1, 0));
+}
+
+#[tokio::test]
 async fn a_column_that_is_not_declared_stops_the_import_before_it_begins() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("things.csv");
