@@ -257,6 +257,8 @@ pub(crate) struct Expired {
     pub(crate) header: Vec<u8>,
     /// For how long it may be served from now on.
     pub(crate) keep_ms: u64,
+    /// Whether an entry stands there, and one that was not made stale before: only such a one counts.
+    pub(crate) is_first: bool,
 }
 
 impl Expired {
@@ -266,8 +268,11 @@ impl Expired {
         let age_ms = envelope.age_ms(now_unix_ms);
         let life = envelope.life.expired_at(age_ms);
         let keep_ms = life.keep_ms().saturating_sub(age_ms);
-        if envelope.payload.is_none() || envelope.is_pending() || keep_ms == 0 {
+        if envelope.is_pending() {
             return Self::default();
+        }
+        if envelope.payload.is_none() || keep_ms == 0 {
+            return Self { is_first: true, ..Self::default() };
         }
         let mut header = slot[..FIXED_BYTES].to_vec();
         header[12..16].copy_from_slice(&life.fresh_ms.to_le_bytes());
@@ -275,7 +280,7 @@ impl Expired {
         header[20..24].copy_from_slice(&life.error_ms.to_le_bytes());
         let checksum = checksum(&header[..CHECKSUM_AT], &slot[FIXED_BYTES..]);
         header[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
-        Self { begins: slot[..FIXED_BYTES].to_vec(), header, keep_ms }
+        Self { begins: slot[..FIXED_BYTES].to_vec(), header, keep_ms, is_first: life != envelope.life }
     }
 }
 

@@ -108,6 +108,11 @@ impl<V> NearEntry<V> {
         self.terms.stamp = stamp;
     }
 
+    /// Whether [`expire`](Self::expire) made it stale.
+    pub(crate) fn was_expired(&self) -> bool {
+        self.terms.life.fresh_ms == 0
+    }
+
     /// What may be done with this copy now. Past its near bound it is only a fallback: another node may know better.
     pub(crate) fn freshness(&self, now_ms: u64) -> Freshness {
         let age_ms = self.age_ms(now_ms);

@@ -44,8 +44,8 @@ impl Collection {
         self.cache().invalidate_pattern(pattern).await
     }
 
-    /// Makes every cached document whose id, as text, matches a glob stale instead, and returns how many that were. `"*"` makes
-    /// all of them stale.
+    /// Makes every cached document whose id, as text, matches a glob stale instead, and returns how many that were: each once,
+    /// whatever parts of it are cached, and none that was stale by an earlier purge. `"*"` makes all of them stale.
     ///
     /// # Errors
     /// As [`Cache::expire_pattern`](crate::Cache::expire_pattern).

@@ -278,6 +278,44 @@ async fn without_redis_a_pattern_takes_the_parts_of_documents_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_soft_purge_counts_each_key_that_had_an_entry_once() {
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let policy = lasting().stale_if_error(Duration::from_secs(60));
+        let database = Database::sqlite_in_memory().await.unwrap();
+        let builder = database.collection(Schema::new(&setup.name, IdType::Int).strict(false));
+        let builder = builder.policy(policy.clone()).partial("card", &["name"]).partial("price", &["price"]);
+        let things = match backend.connect().await {
+            Some(redis) => builder.redis(&redis).build().unwrap(),
+            None => builder.build().unwrap(),
+        };
+        let id = Id::Int(1);
+        things.insert(doc! { "_id": 1_i64, "name": "cup", "price": 2 }).await.unwrap();
+        for part in ["card", "price"] {
+            things.read_partial(part, &id, &ReadOptions::default()).await.unwrap();
+        }
+        things.get(&id).await.unwrap();
+        assert_eq!(things.expire_pattern("*").await.unwrap(), 1, "{backend:?}: the document and two parts");
+        assert_eq!(things.expire_pattern("*").await.unwrap(), 0, "{backend:?}: it was stale already");
+
+        let cache = setup.node(policy).await;
+        let slow = Origin::held(1);
+        let reader = tokio::spawn({
+            let (cache, load) = (cache.clone(), slow.loader());
+            async move { cache.get_with("k", load).await }
+        });
+        slow.until_reading(1).await;
+        assert_eq!(
+            cache.expire_pattern("*").await.unwrap(),
+            0,
+            "{backend:?}: the lease of a load is no entry"
+        );
+        slow.let_go(1);
+        reader.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_purge_that_is_refused_forgets_nothing() {
     let database = Database::sqlite_in_memory().await.unwrap();
     let schema = Schema::new("things", IdType::Int).strict(false);

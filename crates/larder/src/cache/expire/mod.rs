@@ -21,6 +21,13 @@ use crate::{
 /// Keys that one script makes stale at most: their values are read whole for it, since a checksum covers them.
 const KEYS_PER_SCRIPT: usize = 64;
 
+/// What came of making some keys of a shard stale.
+pub(crate) struct Softened<'a> {
+    token: Token,
+    /// Those that had an entry there which was not made stale before.
+    pub(crate) texts: Vec<&'a str>,
+}
+
 impl<K, V> Inner<K, V>
 where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
@@ -50,6 +57,7 @@ where
         // If Redis cannot be told, nobody knows what it has: then the keys are owed as any others.
         let mut owed = Owed { inner: self, debts: self.debts_of(keys) };
         let sent = self.expire_shared(shared, &shards).await;
+        let sent = sent.map(|some| some.into_iter().map(|softened| softened.token).collect());
         if sent.is_ok() {
             owed.debts.clear();
         }
@@ -69,11 +77,12 @@ where
         Ok(())
     }
 
-    pub(crate) async fn expire_shared(
+    /// Makes stale what these keys have in these shards, all at the same time.
+    pub(crate) async fn expire_shared<'a>(
         &self,
         shared: &Shared,
-        shards: &BTreeMap<u16, Vec<String>>,
-    ) -> Result<Vec<Token>> {
+        shards: &'a BTreeMap<u16, Vec<String>>,
+    ) -> Result<Vec<Softened<'a>>> {
         let steps = shards.iter().flat_map(|(shard, texts)| {
             texts
                 .chunks(KEYS_PER_SCRIPT / shared.kinds().len())
@@ -82,12 +91,21 @@ where
         join_all(steps).await.into_iter().collect()
     }
 
-    async fn expire_some(&self, shared: &Shared, shard: u16, texts: &[String]) -> Result<Token> {
+    async fn expire_some<'a>(
+        &self,
+        shared: &Shared,
+        shard: u16,
+        texts: &'a [String],
+    ) -> Result<Softened<'a>> {
         let now_unix_ms = self.clock.unix_ms();
         let slots = shared.raw_slots(shard, texts).await?;
         let expired: Vec<Expired> =
             slots.iter().map(|slot| Expired::of(slot, shared.max_bytes(), now_unix_ms)).collect();
-        self.act(shared, shard, Action::Expire(texts, &expired), keys_change(texts)).await
+        let token = self.act(shared, shard, Action::Expire(texts, &expired), keys_change(texts)).await?;
+        let kinds = expired.chunks(shared.kinds().len());
+        let is_first = |(_, kinds): &(&String, &[Expired])| kinds.iter().any(|slot| slot.is_first);
+        let texts = texts.iter().zip(kinds).filter(is_first).map(|(text, _)| text.as_str()).collect();
+        Ok(Softened { token, texts })
     }
 
     pub(crate) fn expire_near<Q>(&self, keys: &[&Q])

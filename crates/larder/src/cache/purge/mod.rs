@@ -63,7 +63,7 @@ where
     /// steps, so it costs with the number of keys in Redis; a tag costs nothing of the kind. No load that began before
     /// fills a matching key after. Shards that a cluster moves meanwhile are looked through again, where they are then.
     ///
-    /// Returns how many entries were destroyed. Without Redis these are the copies of this process, and the key of each of them is
+    /// Returns how many keys had something destroyed, be it the lease of a load under way. Without Redis these are the copies of this process, and the key of each of them is
     /// looked at.
     ///
     /// The glob is as in Redis: `*`, `?`, `[a-z]`, `[^a]`, and `\\` before what is to be taken by the letter.
@@ -92,6 +92,8 @@ where
     /// [`expire`](Self::expire) does with single keys: readers have the stale value while one of them has it loaded anew. `"*"` makes
     /// everything stale. No load that began before makes a matching key fresh again.
     ///
+    /// Returns how many keys had an entry that is stale by this purge: one that an earlier purge made stale does not count again.
+    ///
     /// Cost: what `invalidate_pattern` costs, and a reading of each value that is found.
     ///
     /// # Errors
@@ -104,7 +106,8 @@ where
     }
 
     /// Makes every entry with one of these tags stale where it lies, as [`expire`](Self::expire) does with single keys, and returns
-    /// how many that were. No load that began before makes one of them fresh again.
+    /// how many keys that were, as [`expire_pattern`](Self::expire_pattern) counts them. No load that began before makes one of them
+    /// fresh again.
     ///
     /// Unlike [`invalidate_tag`](Self::invalidate_tag) it has to find the entries: it looks through all keys, as
     /// [`expire_pattern`](Self::expire_pattern) does, and reads the tags of each. Every node forgets its near copies for it, the
@@ -213,7 +216,7 @@ where
         Err(Error::new(ErrorKind::Unavailable, message))
     }
 
-    /// Goes through one server. Returns how many matching keys of the shards that are left it had, and of which shards it
+    /// Goes through one server. Returns how many matching keys of the shards that are left were purged, and of which shards it
     /// had every key all the while.
     async fn purge_ground(
         &self,
@@ -261,10 +264,18 @@ where
         if !purge.tags.is_empty() {
             shared.retain_tagged(&mut by_shard, purge.tags).await?;
         }
-        let purged = by_shard.values().flatten().collect::<BTreeSet<_>>().len() as u64;
         match purge.manner {
-            Manner::Soft => self.expire_shared(shared, &by_shard).await.map(|_| purged),
-            Manner::Hard => self.unlink_shared(shared, &by_shard).await.map(|_| purged),
+            Manner::Soft => {
+                // What is found stays, and may be found once more, as another kind or in another shard: it counts the first time.
+                let softened = self.expire_shared(shared, &by_shard).await?;
+                let texts: BTreeSet<&str> =
+                    softened.iter().flat_map(|some| some.texts.iter().copied()).collect();
+                Ok(texts.len() as u64)
+            }
+            Manner::Hard => {
+                self.unlink_shared(shared, &by_shard).await?;
+                Ok(by_shard.values().flatten().collect::<BTreeSet<_>>().len() as u64)
+            }
         }
     }
 }

@@ -16,7 +16,10 @@ where
         let mut purged = 0;
         for key in self.matching(pattern) {
             let held = self.near.as_ref().and_then(|near| near.get(&key));
-            purged += u64::from(held.is_some_and(|entry: NearEntry<V>| entry.is_current(&self.coherence)));
+            let counts = |entry: NearEntry<V>| {
+                entry.is_current(&self.coherence) && !(manner == Manner::Soft && entry.was_expired())
+            };
+            purged += u64::from(held.is_some_and(counts));
             match manner {
                 Manner::Hard => self.forget_near(&[&key]),
                 Manner::Soft => self.expire_near(&[&key]),
@@ -32,8 +35,9 @@ where
             self.flights.ground(&key, || {});
         }
         let cells: Vec<_> = tags.iter().map(|tag| self.coherence.watch_tag(0, *tag)).collect();
-        let is_one =
-            |(_, entry): &(K, NearEntry<V>)| entry.has_tag(&cells) && entry.is_current(&self.coherence);
+        let is_one = |(_, entry): &(K, NearEntry<V>)| {
+            entry.has_tag(&cells) && entry.is_current(&self.coherence) && !entry.was_expired()
+        };
         let tagged: Vec<K> =
             self.near.iter().flat_map(|near| near.all()).filter(is_one).map(|(key, _)| key).collect();
         tagged.iter().for_each(|key| self.expire_near(&[key]));
