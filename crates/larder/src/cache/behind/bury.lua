@@ -6,11 +6,11 @@
 -- ARGV[1] node  ARGV[2] fence  ARGV[3] how many dead letters there may be  ARGV[4] the key's text  ARGV[5] the letter
 -- ARGV[6] its version  ARGV[7..] the versions of the key's operations that it replaces
 -- Returns 1 done; 0 somebody else owns the shard; 2 there are too many dead letters
--- Cost    O(operations), five calls of Redis and one for each operation        Clock  none
+-- Cost    O(operations), six calls of Redis and one for each operation        Clock  none
 -- Retry   safe: the same letter again
 local owner, stream, dead, pending = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key = ARGV[4]
-local held = redis.call('HMGET', owner, 'node', 'fence')
+local held = redis.call('HMGET', owner, 'node', 'fence', 'steps')
 if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then
   return 0
 end
@@ -21,6 +21,7 @@ if redis.call('HGET', pending, key) == ARGV[6] then
   end
   redis.call('HSET', dead, key, ARGV[5])
 end
+redis.call('HSET', owner, 'steps', string.format('%.0f', tonumber(held[3] or 0) + 1))
 for i = 7, #ARGV do
   redis.call('XDEL', stream, ARGV[i] .. '-0')
 end

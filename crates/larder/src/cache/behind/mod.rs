@@ -28,6 +28,7 @@ mod op;
 mod put;
 mod settings;
 mod shared;
+mod sweep;
 mod wake;
 mod worker;
 

@@ -16,10 +16,11 @@ local seq_key, epoch_key, log_key, channel = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local event, count = ARGV[4], tonumber(ARGV[5])
 local PENDING = string.rep('\255', 8)
 
-local held = redis.call('HMGET', owner, 'node', 'fence')
+local held = redis.call('HMGET', owner, 'node', 'fence', 'steps')
 if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then
   return 0
 end
+redis.call('HSET', owner, 'steps', string.format('%.0f', tonumber(held[3] or 0) + 1))
 
 local lost = false
 for i = 0, count - 1 do

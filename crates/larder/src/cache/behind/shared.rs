@@ -9,7 +9,10 @@ use bytes::Bytes;
 use crate::{
     Result,
     cache::{
-        behind::op::{Letter, Op},
+        behind::{
+            op::{Letter, Op},
+            sweep::Place,
+        },
         coherence::Position,
         shared::{Shared, new_epoch, node_text, number_of, position_of, text_of, unexpected},
     },
@@ -37,7 +40,18 @@ pub(crate) enum Claim {
     Nothing,
     /// Another node is the owner, for so long unless it goes on.
     Held(Duration),
-    Owned(Fence, Vec<Op>),
+    Owned(Batch),
+}
+
+/// What an owner was given.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) fence: Fence,
+    pub(crate) ops: Vec<Op>,
+    /// How many steps the shard's owners have taken, this one included.
+    pub(crate) steps: u64,
+    /// How many operations there are, if these are the oldest; `None` if they are those from the owner's place on.
+    pub(crate) all: Option<u64>,
 }
 
 /// An acknowledged write.
@@ -134,23 +148,23 @@ impl Ledger {
         }))
     }
 
-    /// Asks for the shard and its oldest operations.
-    pub(crate) async fn claim(&self, shard: u16, lease: Duration, most: usize) -> Result<Claim> {
+    /// Asks for the shard and its operations from `place` on, or the oldest if that is not to be had.
+    pub(crate) async fn claim(
+        &self,
+        shard: u16,
+        lease: Duration,
+        most: usize,
+        place: Place,
+    ) -> Result<Claim> {
         let keys = self.keys(shard, ["wb:own", "wb"]);
         let (node, lease, most) = (node_text(self.node), lease.as_millis().to_string(), most.to_string());
-        let args = [node.as_bytes(), lease.as_bytes(), most.as_bytes()];
+        let (from, steps) = (place.from.to_string(), place.steps.to_string());
+        let args = [node.as_bytes(), lease.as_bytes(), most.as_bytes(), from.as_bytes(), steps.as_bytes()];
         let Value::Array(parts) = self.eval(&CLAIM, &keys, &args).await? else { return Err(unexpected()) };
-        let mut parts = parts.into_iter();
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(Value::Int(0)), ..) => Ok(Claim::Nothing),
-            (Some(Value::Int(1)), Some(Value::Int(ms)), _) => {
-                Ok(Claim::Held(Duration::from_millis(ms.max(0) as u64)))
-            }
-            (Some(Value::Int(2)), Some(fence), Some(Value::Array(entries))) => {
-                let fence = text_of(&fence).ok_or_else(unexpected)?.to_vec();
-                let ops = entries.into_iter().map(op_of).collect::<Result<_>>()?;
-                Ok(Claim::Owned(Fence(fence), ops))
-            }
+        match &parts[..] {
+            [Value::Int(0)] => Ok(Claim::Nothing),
+            [Value::Int(1), Value::Int(ms)] => Ok(Claim::Held(Duration::from_millis((*ms).max(0) as u64))),
+            [Value::Int(2), ..] => batch_of(parts).map(Claim::Owned),
             _ => Err(unexpected()),
         }
     }
@@ -334,6 +348,19 @@ fn touched(reply: &Value) -> Result<Touched> {
         Value::Int(2) => Ok(Touched::Superseded),
         _ => Err(unexpected()),
     }
+}
+
+/// `[2, fence, operations, steps, how many there are]`
+fn batch_of(parts: Vec<Value>) -> Result<Batch> {
+    let Ok([_, fence, Value::Array(entries), steps, Value::Int(all)]) = <[Value; 5]>::try_from(parts) else {
+        return Err(unexpected());
+    };
+    Ok(Batch {
+        fence: Fence(text_of(&fence).ok_or_else(unexpected)?.to_vec()),
+        ops: entries.into_iter().map(op_of).collect::<Result<_>>()?,
+        steps: number_of(&steps).ok_or_else(unexpected)?,
+        all: u64::try_from(all).ok().filter(|all| *all > 0),
+    })
 }
 
 /// `["<version>-0", ["k", key, "e", slot]]`

@@ -17,7 +17,8 @@ use crate::{
         behind::{
             Behind, NOBODY,
             op::{Letter, Work, coalesce},
-            shared::{Buried, Claim, Fence, Settled},
+            shared::{Batch, Buried, Claim, Fence, Settled},
+            sweep::Sweep,
         },
         codec::SharedCodec,
         coherence::Position,
@@ -68,9 +69,47 @@ struct Trouble {
 #[derive(Default)]
 struct Desk {
     troubles: HashMap<String, Trouble>,
+    sweep: Sweep,
     fence: Option<Fence>,
     /// By how many halvings the next batch is smaller than it may be: large values take their time.
     halvings: u32,
+}
+
+impl Desk {
+    fn take(&mut self, batch: &Batch) {
+        self.halvings = self.halvings.saturating_sub(1);
+        if self.fence.as_ref() != Some(&batch.fence) {
+            self.troubles.clear();
+            self.fence = Some(batch.fence.clone());
+        }
+        match batch.all {
+            Some(all) => self.sweep = Sweep::begin(all, batch.steps),
+            None => self.sweep.given(batch.steps),
+        }
+    }
+
+    /// What is to be carried out now; the rest is left behind.
+    fn due_of(&mut self, mut works: Vec<Work>) -> Vec<Work> {
+        let now = Instant::now();
+        works.retain(|Work { last, .. }| match self.troubles.get(&last.key) {
+            _ if self.sweep.has_left(&last.key) => false,
+            Some(trouble) if trouble.not_before > now => {
+                self.sweep.leave(last.key.clone(), trouble.not_before);
+                false
+            }
+            _ => true,
+        });
+        works
+    }
+
+    /// Leaves those of the keys behind that the sink did not take.
+    fn leave_refused(&mut self, keys: Vec<String>) {
+        for key in keys {
+            if let Some(trouble) = self.troubles.get(&key) {
+                self.sweep.leave(key, trouble.not_before);
+            }
+        }
+    }
 }
 
 impl<K, V> Worker<K, V>
@@ -103,11 +142,16 @@ where
         let settings = &self.behind.core.settings;
         let most = (settings.max_batch >> desk.halvings).max(1);
         let claimed = Instant::now();
+        if desk.sweep.is_over(claimed) {
+            desk.sweep = Sweep::default();
+        }
         let at = self.behind.core.coherence.position(shard);
-        let (fence, ops) = match self.behind.core.ledger.claim(shard, settings.lease, most).await {
-            Ok(Claim::Owned(fence, ops)) => (fence, ops),
+        let place = desk.sweep.place();
+        let batch = match self.behind.core.ledger.claim(shard, settings.lease, most, place).await {
+            Ok(Claim::Owned(batch)) => batch,
             Ok(Claim::Nothing) => {
                 desk.troubles.clear();
+                desk.sweep = Sweep::default();
                 return Round::Done;
             }
             Ok(Claim::Held(left)) => return Round::Later(left),
@@ -117,19 +161,13 @@ where
             }
             Err(_) => return Round::Later(IDLE),
         };
-        if desk.fence.as_ref() != Some(&fence) {
-            desk.troubles.clear();
-            desk.fence = Some(fence.clone());
-        }
-        let is_full = ops.len() == most;
-        desk.halvings = desk.halvings.saturating_sub(1);
-        let now = Instant::now();
-        let (due, waiting): (Vec<Work>, Vec<Work>) = coalesce(ops).into_iter().partition(|work| {
-            desk.troubles.get(&work.last.key).is_none_or(|trouble| trouble.not_before <= now)
-        });
-        let until = claimed + settings.lease;
-        let worked = !due.is_empty();
-        if worked {
+        desk.take(&batch);
+        let Batch { fence, ops, .. } = batch;
+        let (operations, last, is_full) = (ops.len(), ops.last().map(|op| op.version), ops.len() == most);
+        let due = desk.due_of(coalesce(ops));
+        if !due.is_empty() {
+            let keys: Vec<String> = due.iter().map(|work| work.last.key.clone()).collect();
+            let until = claimed + settings.lease;
             let carried_out = tokio::select! {
                 // The lease first: a process that was frozen must notice before it goes on.
                 biased;
@@ -137,7 +175,7 @@ where
                 done = self.carry_out(shard, &fence, due, desk, at) => Some(done),
             };
             match carried_out {
-                Some(Ok(true)) => {}
+                Some(Ok(true)) => desk.leave_refused(keys),
                 Some(Err(error)) => {
                     tracing::debug!(shard, %error, "Operations that were carried out could not be struck off.");
                     return Round::Later(settings.retry_pause.0);
@@ -145,16 +183,15 @@ where
                 Some(Ok(false)) | None => {
                     self.behind.core.counts.fenced.fetch_add(1, Relaxed);
                     tracing::warn!(shard, "Another node has become the owner of the writes of this shard.");
-                    desk.fence = None;
+                    *desk = Desk { halvings: desk.halvings, ..Desk::default() };
                     return Round::Later(settings.retry_pause.0);
                 }
             }
         }
-        let first_due = desk.troubles.values().map(|trouble| trouble.not_before).min();
-        match first_due {
-            None if is_full => Round::More,
+        desk.sweep.go_on(operations, last, is_full);
+        match desk.sweep.first_due() {
+            _ if is_full => Round::More,
             None => Round::Done,
-            Some(_) if is_full && worked && waiting.is_empty() => Round::More,
             // Other keys go on meanwhile.
             Some(due) => Round::Retry(due.saturating_duration_since(Instant::now())),
         }
@@ -224,7 +261,14 @@ where
                 }
             }
         }
-        self.settle(shard, fence, &done, at).await
+        if done.is_empty() {
+            return Ok(true);
+        }
+        let settled = self.settle(shard, fence, &done, at).await?;
+        if settled {
+            desk.sweep.strike();
+        }
+        Ok(settled)
     }
 
     fn write_of(&self, work: &Work) -> Result<Write<K, V>> {
@@ -291,6 +335,7 @@ where
             let buried =
                 core.ledger.bury(shard, fence, &key, &letter, &work.versions, core.settings.backlog).await?;
             if buried == Buried::Done {
+                desk.sweep.strike();
                 tracing::error!(key, version = letter.version, %error, "A write that was acknowledged is a dead letter now.");
                 desk.troubles.remove(&key);
                 core.counts.buried.fetch_add(1, Relaxed);
@@ -307,9 +352,6 @@ where
 
     /// Strikes off what the sink has taken; false if another node has become the owner.
     async fn settle(&self, shard: u16, fence: &Fence, done: &[Work], at: Position) -> Result<bool> {
-        if done.is_empty() {
-            return Ok(true);
-        }
         let core = &self.behind.core;
         let mut keys = Vec::with_capacity(done.len());
         let mut texts = Vec::with_capacity(done.len());

@@ -7,6 +7,7 @@ mod durability;
 mod faults;
 mod mongo;
 mod table;
+mod waiting;
 
 use std::{num::NonZeroU16, time::Duration};
 

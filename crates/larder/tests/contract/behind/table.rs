@@ -1,7 +1,7 @@
 //! A database that can be slow, away, or choosy.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -23,9 +23,9 @@ struct Inner {
     rows: Mutex<BTreeMap<String, u64>>,
     held: watch::Sender<bool>,
     away: AtomicBool,
-    refused: Mutex<HashSet<String>>,
+    refused: Mutex<HashMap<String, ErrorKind>>,
     begun: AtomicU64,
-    writes: AtomicU64,
+    written: Mutex<Vec<(String, Option<u64>)>>,
 }
 
 impl Table {
@@ -36,7 +36,7 @@ impl Table {
             away: AtomicBool::new(false),
             refused: Mutex::default(),
             begun: AtomicU64::new(0),
-            writes: AtomicU64::new(0),
+            written: Mutex::default(),
         }))
     }
 
@@ -54,7 +54,12 @@ impl Table {
     }
 
     pub(crate) fn refuse(&self, key: &str) {
-        self.0.refused.lock().insert(key.to_owned());
+        self.0.refused.lock().insert(key.to_owned(), ErrorKind::Source);
+    }
+
+    /// The part of the table that has this key is away.
+    pub(crate) fn lose(&self, key: &str) {
+        self.0.refused.lock().insert(key.to_owned(), ErrorKind::Unavailable);
     }
 
     pub(crate) fn accept(&self, key: &str) {
@@ -76,7 +81,13 @@ impl Table {
 
     /// How many writes were carried out.
     pub(crate) fn writes(&self) -> u64 {
-        self.0.writes.load(SeqCst)
+        self.0.written.lock().len() as u64
+    }
+
+    /// What was written to a key, one after another.
+    pub(crate) fn written(&self, key: &str) -> Vec<Option<u64>> {
+        let written = self.0.written.lock();
+        written.iter().filter(|(of, _)| of == key).map(|(_, value)| *value).collect()
     }
 
     async fn write(&self, key: &str, value: Option<u64>) -> Result<()> {
@@ -86,10 +97,10 @@ impl Table {
         if self.0.away.load(SeqCst) {
             return Err(Error::new(ErrorKind::Unavailable, "the table is away"));
         }
-        if self.0.refused.lock().contains(key) {
-            return Err(Error::new(ErrorKind::Source, "the table does not take this"));
+        if let Some(kind) = self.0.refused.lock().get(key) {
+            return Err(Error::new(*kind, "the table does not take this"));
         }
-        self.0.writes.fetch_add(1, SeqCst);
+        self.0.written.lock().push((key.to_owned(), value));
         match value {
             Some(value) => self.0.rows.lock().insert(key.to_owned(), value),
             None => self.0.rows.lock().remove(key),
