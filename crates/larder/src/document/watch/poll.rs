@@ -2,9 +2,14 @@
 //!
 //! A document is found by its declared field alone, so one that was deleted is not, nor one that was changed without the
 //! field. Each round asks from a while before the latest time it has seen, because a write may show after others that name
-//! a later time. What was found in that while is remembered, so that it is not invalidated again and again.
+//! a later time. What was found in that while is remembered, so that it is not invalidated again and again. Once the latest time
+//! has been known for as long, nothing can show before it any more, and rounds ask from behind it.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::Duration,
+};
 
 use bson::{Bson, DateTime, RawDocument};
 use tokio::time::{Instant, sleep_until};
@@ -17,14 +22,22 @@ use super::{
 };
 use crate::{
     Clock, Error, ErrorKind, Result, SystemClock,
-    document::{CompareOp, Direction, Filter, Find, Id, IdType, Position, SortKey, store::Store},
+    document::{CompareOp, Direction, Filter, Find, IdType, Position, SortKey, store::Store},
 };
 
-/// How much later than others a write may show that names an earlier time.
-const OVERLAP_MS: i64 = 10_000;
 const PAGE: u32 = 500;
-/// Past this many documents within the overlap they are invalidated more than once.
-const MOST_REMEMBERED: usize = 20_000;
+
+/// How far back a poll looks, and how much of that it remembers.
+#[derive(Clone, Copy, Debug)]
+struct Reach {
+    /// How much later than others a write may show that names an earlier time.
+    overlap: Duration,
+    /// Documents past so many are invalidated in each round until the overlap is behind them.
+    most_remembered: usize,
+}
+
+/// Of 100,000 documents a hash each, twice: some megabytes.
+const REACH: Reach = Reach { overlap: Duration::from_secs(10), most_remembered: 100_000 };
 
 /// How a collection is polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +51,20 @@ pub(super) struct Polling {
 pub(super) struct PollFeed {
     store: Store,
     polling: Polling,
+    reach: Reach,
     /// Everything up to here was seen, the overlap apart.
     seen_ms: i64,
+    /// Since when that is known.
+    seen_since: Instant,
+    /// Up to here nothing can show any more.
+    settled_ms: i64,
     /// What this round has found last, and where it goes on.
     round: Option<(i64, Position)>,
+    round_began: Instant,
     next_round: Instant,
-    remembered: HashMap<Id, i64>,
+    /// What the last round has found, and what this one has: hashes of documents and their times.
+    known: HashSet<u64>,
+    found: HashSet<u64>,
 }
 
 impl PollFeed {
@@ -57,8 +78,20 @@ impl PollFeed {
             Some(token) => ms_of(token)?,
             None => newest(&store, &polling.field).await?.min(now_ms()),
         };
-        let next_round = Instant::now();
-        Ok(Self { store, polling, seen_ms, round: None, next_round, remembered: HashMap::new() })
+        let now = Instant::now();
+        Ok(Self {
+            store,
+            polling,
+            reach: REACH,
+            seen_ms,
+            seen_since: now,
+            settled_ms: i64::MIN,
+            round: None,
+            round_began: now,
+            next_round: now,
+            known: HashSet::new(),
+            found: HashSet::new(),
+        })
     }
 
     /// Where it stands.
@@ -73,6 +106,7 @@ impl PollFeed {
     pub(super) async fn next(&mut self) -> Result<Batch, Trouble> {
         if self.round.is_none() {
             sleep_until(self.next_round).await;
+            self.round_began = Instant::now();
         }
         let page = self.store.find(&self.question()).await?;
         let mut batch = Batch::default();
@@ -92,7 +126,7 @@ impl PollFeed {
 
     fn question(&self) -> Find {
         let field = self.polling.field.clone();
-        let from = Bson::DateTime(DateTime::from_millis(self.seen_ms.saturating_sub(OVERLAP_MS)));
+        let from = Bson::DateTime(DateTime::from_millis(self.reaches_back_to_ms()));
         Find {
             filter: Filter::Compare { path: field.clone(), op: CompareOp::Gte, value: from },
             sort: vec![SortKey { path: field.clone(), direction: Direction::Ascending }],
@@ -103,6 +137,11 @@ impl PollFeed {
         }
     }
 
+    fn reaches_back_to_ms(&self) -> i64 {
+        let overlap_ms = i64::try_from(self.reach.overlap.as_millis()).unwrap_or(i64::MAX);
+        self.seen_ms.saturating_sub(overlap_ms).max(self.settled_ms.saturating_add(1))
+    }
+
     /// Notes a document, unless it is known to have been changed then.
     fn note(&mut self, document: &RawDocument, at_ms: i64, batch: &mut Batch) {
         let id_type: IdType = self.store.schema().id_type();
@@ -110,7 +149,14 @@ impl PollFeed {
             batch.foreign += 1;
             return;
         };
-        if self.remembered.insert(id.clone(), at_ms) != Some(at_ms) {
+        let mut hasher = DefaultHasher::new();
+        (&id, at_ms).hash(&mut hasher);
+        let hash = hasher.finish();
+        let is_new = !self.found.contains(&hash) && !self.known.contains(&hash);
+        if self.found.len() < self.reach.most_remembered {
+            self.found.insert(hash);
+        }
+        if is_new {
             let at_unix_ms = u64::try_from(at_ms).ok();
             batch.add(Change { kind: ChangeKind::Polled, id: Some(id), at_unix_ms });
         }
@@ -118,12 +164,13 @@ impl PollFeed {
 
     fn end_round(&mut self, latest_ms: i64) {
         // A date from the future must not hide what is changed until then.
-        self.seen_ms = self.seen_ms.max(latest_ms.min(now_ms()));
-        let from_ms = self.seen_ms - OVERLAP_MS;
-        self.remembered.retain(|_, at_ms| *at_ms >= from_ms);
-        if self.remembered.len() > MOST_REMEMBERED {
-            self.remembered.clear();
+        let seen_ms = self.seen_ms.max(latest_ms.min(now_ms()));
+        if seen_ms > self.seen_ms {
+            (self.seen_ms, self.seen_since) = (seen_ms, Instant::now());
+        } else if self.round_began >= self.seen_since + self.reach.overlap {
+            self.settled_ms = seen_ms;
         }
+        self.known = std::mem::take(&mut self.found);
         self.next_round = Instant::now() + self.polling.interval;
     }
 }
@@ -157,4 +204,91 @@ fn ms_of(token: &ResumeToken) -> Result<i64, Trouble> {
     text.and_then(|text| text.parse().ok()).ok_or_else(|| {
         Trouble::HistoryLost(Error::new(ErrorKind::Corrupt, "the resume token is of another kind"))
     })
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use bson::{Document, doc};
+
+    use super::*;
+    use crate::document::{Database, Expect, Field, FieldType, Id, Schema};
+
+    const REMEMBERED: usize = 100;
+    const OVERLAP: Duration = Duration::from_millis(400);
+
+    struct Polled {
+        store: Store,
+        feed: PollFeed,
+    }
+
+    impl Polled {
+        async fn new() -> Self {
+            let database = Database::sqlite_in_memory().await.unwrap();
+            let changed_at = Field::new("at", FieldType::Date).filterable().sortable();
+            let store = database.store(Schema::new("things", IdType::Int).field(changed_at).into()).unwrap();
+            let polling = Polling { field: "at".into(), interval: Duration::from_millis(1) };
+            let mut feed = PollFeed::open(store.clone(), polling, None).await.unwrap();
+            feed.reach = Reach { overlap: OVERLAP, most_remembered: REMEMBERED };
+            Self { store, feed }
+        }
+
+        async fn write(&self, ids: std::ops::Range<i64>, at_ms: i64) {
+            for id in ids {
+                let document: Document = doc! { "_id": id, "at": DateTime::from_millis(at_ms) };
+                self.store.replace(&Id::Int(id), document, &Expect::Any, true).await.unwrap();
+            }
+        }
+
+        /// Whom a whole round finds changed.
+        async fn round(&mut self) -> Vec<Id> {
+            let mut changed = Vec::new();
+            loop {
+                let batch = self.feed.next().await.unwrap();
+                changed.extend(batch.changes.into_iter().filter_map(|change| change.id));
+                if self.feed.round.is_none() {
+                    return changed;
+                }
+            }
+        }
+
+        /// Rounds until nothing is read any more.
+        async fn settle(&mut self) {
+            let until = Instant::now() + Duration::from_secs(20);
+            while !self.feed.known.is_empty() || self.feed.settled_ms < self.feed.seen_ms {
+                assert!(Instant::now() < until, "the same documents are read again and again");
+                self.round().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn more_of_one_moment_than_is_remembered_is_invalidated_until_the_overlap_is_behind_it_and_then_no_more()
+     {
+        let mut polled = Polled::new().await;
+        let moment = now_ms();
+        let many = 3 * REMEMBERED as i64;
+        polled.write(0..many, moment).await;
+        assert_eq!(polled.round().await.len() as i64, many, "all, whatever is remembered");
+        assert!(polled.round().await.len() <= many as usize - REMEMBERED, "the remembered ones only once");
+        assert_eq!(polled.feed.known.len(), REMEMBERED);
+        polled.settle().await;
+        for _ in 0..3 {
+            assert_eq!(polled.round().await, []);
+        }
+        polled.write(0..1, moment + 1).await;
+        assert_eq!(polled.round().await, [Id::Int(0)], "a change after that is seen, alone");
+    }
+
+    #[tokio::test]
+    async fn what_shows_late_is_seen_within_the_overlap_of_the_latest_time() {
+        let mut polled = Polled::new().await;
+        let early = now_ms() - 60_000;
+        polled.write(0..1, early).await;
+        polled.settle().await;
+        polled.write(1..2, early + 10_000).await;
+        assert_eq!(polled.round().await, [Id::Int(1)]);
+        polled.write(2..3, early + 9_999).await;
+        assert_eq!(polled.round().await, [Id::Int(2)], "although a later time was seen");
+        assert_eq!(polled.round().await, [], "once");
+    }
 }
