@@ -4,7 +4,8 @@ use std::{
     collections::BTreeMap,
     env,
     io::{BufRead, BufReader, Write as _},
-    process::{Child, Command, Stdio},
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, ExitStatus, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -13,7 +14,10 @@ use std::{
 };
 
 use larder::{
-    Cache, Error, ErrorKind, Result, cache::WriteBehind, redis::Redis, source::Sink, source::Write,
+    Cache, Error, ErrorKind, Result,
+    cache::{Replayed, WriteBehind},
+    redis::Redis,
+    source::{Sink, Write},
 };
 use larder_testkit::{
     eventually,
@@ -26,12 +30,17 @@ use crate::setup::{Backend, Setup, lasting};
 
 const JOB: &str = "LARDER_TEST_CRASH_JOB";
 const KEYS: u64 = 5;
+const CHOOSY: &str = "choosy";
+const SIGABRT: i32 = 6;
+const SIGKILL: i32 = 9;
 
 /// A hash in Redis, and beside each row its version, removed rows included. Kills its own process when it is told to.
 struct Rows {
     url: String,
     name: String,
     dies: Option<(Step, u64)>,
+    /// Whether it takes everything, or refuses some values for good.
+    choosy: bool,
     applied: AtomicU64,
     /// Rung when a process that is to freeze has written all it will write.
     written: Arc<Notify>,
@@ -53,8 +62,9 @@ const UPSERT: &str = "if tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0) < t
                       else redis.call('HINCRBY', KEYS[2], 'late', 1) end return 1";
 
 impl Rows {
+    /// At the nth batch, or the first one after it that comes to this step.
     fn die_at(&self, step: Step, nth: u64) {
-        if self.dies == Some((step, nth)) {
+        if self.dies.is_some_and(|(at, first)| at == step && nth >= first) {
             // As hard as SIGKILL: nothing is flushed, nothing is dropped.
             std::process::abort();
         }
@@ -93,6 +103,10 @@ impl Sink<String, u64> for Rows {
             if at > 0 {
                 self.die_at(Step::Between, nth);
             }
+            if self.choosy && is_refused(write.value) {
+                outcomes.push(Err(Error::new(ErrorKind::Source, "the rows do not take this")));
+                continue;
+            }
             let value = write.value.map_or_else(String::new, |value| value.to_string());
             outcomes.push(self.upsert(&write.key, &value, write.version));
         }
@@ -101,20 +115,23 @@ impl Sink<String, u64> for Rows {
     }
 }
 
-async fn writer(url: &str, name: &str, dies: Option<(Step, u64)>) -> Cache<String, u64> {
-    writer_ringing(url, name, dies, Arc::default()).await
+/// The rows of one test, which never end a process.
+fn lasting_rows(url: &str, name: &str) -> Rows {
+    let (applied, written) = (AtomicU64::new(0), Arc::default());
+    Rows { url: url.into(), name: name.into(), dies: None, choosy: false, applied, written }
 }
 
-async fn writer_ringing(
-    url: &str,
-    name: &str,
-    dies: Option<(Step, u64)>,
-    written: Arc<Notify>,
-) -> Cache<String, u64> {
-    let redis = Redis::connect(url).await.unwrap();
-    let rows = Rows { url: url.into(), name: name.into(), dies, applied: AtomicU64::new(0), written };
+async fn writer(url: &str, name: &str) -> Cache<String, u64> {
+    writer_to(lasting_rows(url, name)).await
+}
+
+async fn writer_to(rows: Rows) -> Cache<String, u64> {
+    let redis = Redis::connect(&*rows.url).await.unwrap();
+    let name = rows.name.clone();
     let settings =
         WriteBehind::default().max_delay(Duration::from_millis(3)).lease(Duration::from_millis(400));
+    // What is refused is a dead letter at once: soon there is a later write.
+    let settings = if rows.choosy { settings.attempts(1) } else { settings };
     let builder = Cache::builder(name).policy(lasting()).redis(&redis).sink(rows);
     // One shard, so that batches have several keys.
     builder.shards(std::num::NonZeroU16::MIN).write_behind(settings).build().unwrap()
@@ -125,8 +142,8 @@ async fn writer_ringing(
 async fn a_writer_for_the_crash_tests() {
     let Ok(job) = env::var(JOB) else { return };
     let mut words = job.split(' ');
-    let mut word = || words.next().expect("a job has five words").to_owned();
-    let (url, name, first, step, nth) = (word(), word(), word(), word(), word());
+    let mut word = || words.next().expect("a job has six words").to_owned();
+    let (url, name, first, step, nth, sink) = (word(), word(), word(), word(), word(), word());
     let first: u64 = first.parse().unwrap();
     let step = match &*step {
         "before" => Some(Step::Before),
@@ -137,14 +154,25 @@ async fn a_writer_for_the_crash_tests() {
     };
     let written = Arc::new(Notify::new());
     let dies = step.map(|step| (step, nth.parse().unwrap()));
-    let cache = writer_ringing(&url, &name, dies, written.clone()).await;
-    let most = if step == Some(Step::Freeze) { 2 * KEYS } else { 3_000 };
-    for n in first..first + most {
+    let choosy = sink == CHOOSY;
+    let rows = Rows { dies, choosy, written: written.clone(), ..lasting_rows(&url, &name) };
+    let cache = writer_to(rows).await;
+    let end = match step {
+        None => first + 3_000,
+        Some(Step::Freeze) => first + 2 * KEYS,
+        // It dies, or the test that started it does: then nobody hears what it says.
+        Some(_) => u64::MAX,
+    };
+    for n in first..end {
         let key = (n % KEYS).to_string();
         say(&format!("tries {n}"));
         let put = if is_removal(n) { cache.remove(&key).await } else { cache.put(&key, &n).await };
         put.unwrap();
         say(&format!("acked {n}"));
+        if choosy {
+            // Otherwise the next write to the key would take the place of most that are refused.
+            cache.behind().unwrap().flush().await.unwrap();
+        }
     }
     // If nobody has killed it by now, it is to freeze, or the test that started it has gone.
     written.notify_one();
@@ -165,10 +193,15 @@ fn is_removal(n: u64) -> bool {
     n % 7 == 3
 }
 
-fn child(url: &str, name: &str, first: u64, step: &str, nth: u64) -> Child {
+/// What the rows of a job refuse if they are choosy.
+fn is_refused(value: Option<u64>) -> bool {
+    value.is_some_and(|n| n % 4 == 1)
+}
+
+fn child(url: &str, name: &str, first: u64, step: &str, nth: u64, sink: &str) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["behind::crash::a_writer_for_the_crash_tests", "--exact", "--nocapture"])
-        .env(JOB, format!("{url} {name} {first} {step} {nth}"))
+        .env(JOB, format!("{url} {name} {first} {step} {nth} {sink}"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -205,16 +238,36 @@ struct History {
     acked: u64,
     /// For each key what its row may be: the last acknowledged write, and those after it of which nothing is known.
     possible: BTreeMap<u64, Vec<Option<u64>>>,
+    /// Whether the processes' rows refuse some values.
+    choosy: bool,
+    /// How many dead letters were found.
+    letters: usize,
 }
 
 impl History {
-    /// Lets a process write until it has had `most` acknowledgements or died, and kills it.
-    fn run(&mut self, url: &str, name: &str, step: &str, nth: u64, most: usize) {
-        let mut child = child(url, name, self.next, step, nth);
+    /// Lets a process write until it has had `most` acknowledgements, and kills it.
+    fn run_until_killed(&mut self, url: &str, name: &str, most: u64) {
+        let ended = self.follow(url, name, ("-", 0), Some(most));
+        assert_eq!(ended.signal(), Some(SIGKILL), "{ended}");
+    }
+
+    /// Lets a process write until it ends itself at a step.
+    fn run_until_it_dies(&mut self, url: &str, name: &str, step: &str, nth: u64) {
+        let ended = self.follow(url, name, (step, nth), None);
+        assert_eq!(
+            ended.signal(),
+            Some(SIGABRT),
+            "{step} {nth}: it did not come to where it was to die: {ended}"
+        );
+    }
+
+    /// Notes what a process says until its end, or until it has had `most` acknowledgements and is killed.
+    fn follow(&mut self, url: &str, name: &str, (step, nth): (&str, u64), most: Option<u64>) -> ExitStatus {
+        let sink = if self.choosy { CHOOSY } else { "-" };
+        let mut child = child(url, name, self.next, step, nth, sink);
         let output = child.stdout.take().unwrap();
-        let child = Killed(child);
+        let mut child = Killed(child);
         let (first, mut acked) = (self.next, 0);
-        let mut child = Some(child);
         for line in BufReader::new(output).lines().map_while(std::io::Result::ok) {
             let Some((what, n)) = line.split_once(' ') else { continue };
             let Ok(n) = n.parse::<u64>() else { continue };
@@ -230,21 +283,33 @@ impl History {
                 _ => continue,
             }
             self.next = n + 1;
-            if acked >= most {
-                // SIGKILL. What it had written until then is still read.
-                child = None;
+            if most.is_some_and(|most| acked >= most) {
+                // What it had written until then is still read.
+                child.0.kill().unwrap();
             }
         }
-        drop(child);
         // It may have died before it heard of the first acknowledgement.
         assert!(self.next > first, "the process wrote nothing");
+        child.0.wait().unwrap()
     }
 
-    async fn check(&self, url: &str, name: &str) {
-        assert!(self.acked > 0, "nothing was ever acknowledged");
-        let survivor = writer(url, name, None).await;
-        survivor.behind().unwrap().flush().await.unwrap();
-        assert_eq!(survivor.behind().unwrap().dead_letters(1).await.unwrap(), []);
+    async fn check(&mut self, url: &str, name: &str) {
+        let survivor = writer(url, name).await;
+        let behind = survivor.behind().unwrap();
+        behind.flush().await.unwrap();
+        let letters = behind.dead_letters(KEYS as usize).await.unwrap();
+        assert!(self.choosy || letters.is_empty(), "{letters:?}");
+        self.letters += letters.len();
+        for letter in letters {
+            let read =
+                survivor.get_with(&*letter.key, || async { Ok(None) }).await.unwrap().as_deref().copied();
+            assert!(is_refused(read), "{letter:?} stands for what was refused, and {read:?} is read");
+            // What is in the letter must be what the row may be.
+            assert_eq!(behind.replay(&letter.key).await.unwrap(), Replayed::Pending);
+        }
+        behind.flush().await.unwrap();
+        // Otherwise its workers would take part in what comes next.
+        survivor.close().await;
         for (key, possible) in &self.possible {
             let row = row(url, name, *key);
             assert!(possible.contains(&row), "{key} is {row:?} and may be one of {possible:?}");
@@ -257,14 +322,14 @@ impl History {
 async fn a_process_frozen_past_its_lease_does_not_undo_what_another_has_written() {
     for url in urls() {
         let name = Setup::new(Backend::Redis).name;
-        let mut frozen = Killed(child(&url, &name, 0, "freeze", 0));
+        let mut frozen = Killed(child(&url, &name, 0, "freeze", 0, "-"));
         let state = format!("/proc/{}/stat", frozen.0.id());
         eventually("it stands still", Duration::from_secs(20), || async {
             std::fs::read_to_string(&state).is_ok_and(|state| state.contains(") T "))
         })
         .await;
 
-        let survivor = writer(&url, &name, None).await;
+        let survivor = writer(&url, &name).await;
         for n in 0..KEYS {
             survivor.put(&n.to_string(), &(100 + n)).await.unwrap();
         }
@@ -286,12 +351,13 @@ async fn a_process_killed_while_it_writes_loses_nothing_that_was_acknowledged() 
         let name = Setup::new(Backend::Redis).name;
         let mut history = History::default();
         for round in 0..10 {
-            history.run(&url, &name, "-", 0, 1 + round * 17 % 60);
+            history.run_until_killed(&url, &name, 1 + round * 17 % 60);
             if round % 3 == 0 {
                 history.check(&url, &name).await;
             }
         }
         history.check(&url, &name).await;
+        assert!(history.acked > 0, "nothing was ever acknowledged");
     }
 }
 
@@ -302,9 +368,31 @@ async fn a_process_that_dies_at_any_step_of_a_batch_loses_nothing_that_was_ackno
         let mut history = History::default();
         for step in ["before", "between", "after"] {
             for nth in [0, 1, 4] {
-                history.run(&url, &name, step, nth, 2_000);
+                history.run_until_it_dies(&url, &name, step, nth);
                 history.check(&url, &name).await;
             }
         }
+        assert!(history.acked > 0, "nothing was ever acknowledged");
+    }
+}
+
+/// After a refusal and before the letter, or after the letter and before what comes next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_dies_around_a_dead_letter_leaves_a_row_or_a_letter_with_what_was_acknowledged_last() {
+    for url in urls() {
+        let name = Setup::new(Backend::Redis).name;
+        let mut history = History { choosy: true, ..History::default() };
+        for step in ["before", "after"] {
+            for nth in [1, 2, 3, 5, 8] {
+                history.run_until_it_dies(&url, &name, step, nth);
+                history.check(&url, &name).await;
+            }
+        }
+        for round in 0..5 {
+            history.run_until_killed(&url, &name, 5 + round * 17 % 60);
+            history.check(&url, &name).await;
+        }
+        assert!(history.acked > 0, "nothing was ever acknowledged");
+        assert!(history.letters > 0, "nothing was ever refused");
     }
 }
