@@ -5,6 +5,7 @@ mod crash;
 mod dead;
 mod durability;
 mod faults;
+mod limits;
 mod mongo;
 mod table;
 mod waiting;
