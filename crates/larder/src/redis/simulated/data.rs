@@ -82,12 +82,9 @@ impl Data {
             "HLEN" => Value::Int(self.hash(args[0]).len() as i64),
             "HEXISTS" => Value::Int(i64::from(self.hash(args[0]).contains_key(args[1]))),
             "HGET" => bulk(self.hash(args[0]).get(args[1]).cloned()),
-            "HGETALL" => {
-                let fields = self.hash(args[0]).iter();
-                Value::Array(
-                    fields.flat_map(|(name, value)| [name, value].map(|it| bulk(Some(it.clone())))).collect(),
-                )
-            }
+            "HGETALL" => self.fields(args[0]),
+            // All of it in one step.
+            "HSCAN" => Value::Array(vec![bulk(Some(b"0".to_vec())), self.fields(args[0])]),
             "HSET" => {
                 let hash = self.hash(args[0]);
                 let fields = args[1..].chunks(2);
@@ -209,6 +206,14 @@ impl Data {
             Item::Hash(fields) => fields,
             Item::Text(_) | Item::Log(_) => panic!("a key of another type"),
         }
+    }
+
+    /// Names and values in turn.
+    fn fields(&mut self, key: &[u8]) -> Value {
+        let fields = self.hash(key).iter();
+        Value::Array(
+            fields.flat_map(|(name, value)| [name, value].map(|it| bulk(Some(it.clone())))).collect(),
+        )
     }
 
     /// `XADD key [MAXLEN ~ n] id field value …`

@@ -1,7 +1,15 @@
 //! The database of the simulation: it keeps the version of each row, and is reached over a network that is as unkind as the
 //! other one.
 
-use std::{collections::BTreeMap, future::pending, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::sleep;
@@ -22,13 +30,26 @@ pub(super) struct Disk {
     /// How long an owner owns a shard.
     lease: Duration,
     rows: Arc<Mutex<Rows>>,
+    /// Whether it refuses some writes for good.
+    is_choosy: Arc<AtomicBool>,
     /// Owns what is under way.
     tasks: TaskTracker,
 }
 
 impl Disk {
     pub(super) fn new(world: World, lease: Duration) -> Self {
-        Self { world, lease, rows: Arc::default(), tasks: TaskTracker::new() }
+        let is_choosy = Arc::new(AtomicBool::new(true));
+        Self { world, lease, rows: Arc::default(), is_choosy, tasks: TaskTracker::new() }
+    }
+
+    /// From now on it refuses nothing.
+    pub(super) fn accept(&self) {
+        self.is_choosy.store(false, Relaxed);
+    }
+
+    /// A write that is handed in again has another version, and another chance.
+    fn refuses(&self, write: &Write<String, u64>) -> bool {
+        self.is_choosy.load(Relaxed) && (write.version / 1_000).is_multiple_of(6)
     }
 
     pub(super) fn row(&self, key: &str) -> Option<u64> {
@@ -42,8 +63,8 @@ impl Disk {
     }
 
     /// Has the writes carried out after a while, whoever waits for it.
-    fn send(&self, writes: &[Write<String, u64>], late: Duration) -> impl Future {
-        let (rows, writes) = (self.rows.clone(), writes.to_vec());
+    fn send(&self, writes: Vec<Write<String, u64>>, late: Duration) -> impl Future {
+        let rows = self.rows.clone();
         self.tasks.spawn(async move {
             sleep(late).await;
             let mut rows = rows.lock();
@@ -71,17 +92,20 @@ impl Sink<String, u64> for Disk {
         // Now and then the owner, or its way to the database, stands still for longer than it owns the shard.
         let most = if answer == 0 { self.lease * 4 } else { Duration::from_millis(30) };
         let late = self.world.pause(most);
+        let (refused, taken): (Vec<_>, Vec<_>) =
+            writes.iter().cloned().partition(|write| self.refuses(write));
         if answer == 1 {
             // Once more, and perhaps after a later one.
-            drop(self.send(writes, late + self.world.pause(self.lease * 2)));
+            drop(self.send(taken.clone(), late + self.world.pause(self.lease * 2)));
         }
         if answer == 2 {
             return writes.iter().map(|_| Err(Error::new(ErrorKind::Unavailable, "no way there"))).collect();
         }
-        self.send(writes, late).await;
+        self.send(taken, late).await;
         if answer == 3 {
             pending::<()>().await;
         }
-        writes.iter().map(|_| Ok(())).collect()
+        let refusal = || Err(Error::new(ErrorKind::Source, "it is not taken"));
+        writes.iter().map(|write| if refused.contains(write) { refusal() } else { Ok(()) }).collect()
     }
 }

@@ -1,5 +1,5 @@
 //! Write-behind in simulated time: nodes crash, owners are paused past their lease, and the database is told late, twice, or
-//! without an answer. What was acknowledged is there in the end, and nobody reads behind it meanwhile.
+//! without an answer, and refuses some writes, which are handed in again or given up. What was acknowledged is there in the end, and nobody reads behind it meanwhile.
 
 mod disk;
 mod promises;
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Cache,
-    cache::{Consistency, MissReason, ReadOptions, Served, WriteBehind},
+    cache::{Behind, Consistency, MissReason, ReadOptions, Served, WriteBehind},
     redis::simulated::{Fault, World},
 };
 
@@ -29,7 +29,7 @@ pub(super) const FAULTS: [Fault; 5] =
     [Fault::Silence, Fault::LostReplies, Fault::LostMessages, Fault::Cut, Fault::Freeze];
 const LEASE: Duration = Duration::from_millis(300);
 /// In simulated time, with nothing in the way.
-const FLUSHED_WITHIN: Duration = Duration::from_secs(60);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The world, and what all nodes have in common there.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ pub(super) fn history(seed: u64, faults: &[Fault]) -> Result<u64, String> {
 impl Scene {
     fn cache(&self, node: usize) -> Cache<String, u64> {
         let settings = WriteBehind::default().lease(LEASE).apply_deadline(LEASE * 4).max_batch(3).backlog(8);
-        let settings = settings.max_delay(Duration::from_millis(10));
+        let settings = settings.max_delay(Duration::from_millis(10)).attempts(2);
         let settings = settings.retry_pause(Duration::from_millis(5), Duration::from_millis(50));
         let builder = builder_of(&self.world, node, self.consistency).sink(self.disk.clone());
         builder.write_behind(settings).build().expect("the settings are sound")
@@ -79,6 +79,7 @@ impl Scene {
     /// A new process in the place of this node. It ends, wherever it is, when what is returned is dropped.
     fn start(&self, node: usize) -> JoinSet<()> {
         let (cache, mut tasks) = (self.cache(node), JoinSet::new());
+        tasks.spawn(self.clone().replay_on_and_on(cache.clone()));
         for _ in 0..2 {
             tasks.spawn(self.clone().read_on_and_on(node, cache.clone()));
             tasks.spawn(self.clone().write_on_and_on(node, cache.clone()));
@@ -98,6 +99,16 @@ impl Scene {
             if put.is_ok() {
                 self.promises.acknowledged(key, node);
             }
+        }
+    }
+
+    /// Hands in again what was refused, whatever is written meanwhile.
+    async fn replay_on_and_on(self, cache: Cache<String, u64>) {
+        let behind = cache.behind().expect("it writes behind");
+        loop {
+            sleep(self.world.pause(Duration::from_millis(60))).await;
+            // Only what was acknowledged is promised: whether this was, nobody asks.
+            let _ = behind.replay(&name(self.world.pick(KEYS))).await;
         }
     }
 
@@ -130,16 +141,18 @@ impl Scene {
         sleep(Duration::from_secs(2)).await;
         let caches: Vec<_> = (0..NODES).map(|node| self.cache(node)).collect();
         let behind = caches[0].behind().expect("it writes behind").clone();
-        let flushed = async {
-            while behind.flush().await.is_err() {
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        timeout(FLUSHED_WITHIN, flushed).await.map_err(|_| "the sink never had everything".to_owned())?;
+        // Otherwise what finds no room among the dead letters would be tried for ever.
+        self.disk.accept();
+        flushed(&behind).await?;
+        sleep(BOUND * 2).await;
+        let given_up = self.decide(&caches[0]).await?;
+        flushed(&behind).await?;
         sleep(BOUND * 2).await;
         for key in 0..KEYS {
             let found = self.disk.row(&name(key));
-            self.promises.ended_as(key, found)?;
+            if !given_up.contains(&name(key)) {
+                self.promises.ended_as(key, found)?;
+            }
             for (node, cache) in caches.iter().enumerate() {
                 match self.read(key, cache).await {
                     Some((read, from)) if read != found => {
@@ -153,4 +166,43 @@ impl Scene {
         }
         Ok(reads)
     }
+
+    /// Every dead letter holds what was acknowledged last. One half is handed in again; the keys of the other are returned, which are
+    /// given up.
+    async fn decide(&self, cache: &Cache<String, u64>) -> Result<Vec<String>, String> {
+        let behind = cache.behind().expect("it writes behind");
+        let mut given_up = Vec::new();
+        for letter in until_answered(|| behind.dead_letters(KEYS)).await? {
+            let key = (0..KEYS).find(|key| name(*key) == letter.key).ok_or("a letter of no key")?;
+            if let Some((read, _)) = self.read(key, cache).await {
+                self.promises.ended_as(key, read)?;
+            }
+            if self.world.pick(2) == 0 {
+                until_answered(|| behind.replay(&letter.key)).await?;
+            } else {
+                until_answered(|| behind.discard(&letter.key)).await?;
+                given_up.push(letter.key);
+            }
+        }
+        Ok(given_up)
+    }
+}
+
+async fn flushed(behind: &Behind) -> Result<(), String> {
+    until_answered(|| behind.flush()).await
+}
+
+/// Asks again while Redis does not answer.
+async fn until_answered<T, F: Future<Output = crate::Result<T>>>(ask: impl Fn() -> F) -> Result<T, String> {
+    let answered = async {
+        loop {
+            match ask().await {
+                Ok(answer) => return answer,
+                Err(_) => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    timeout(ANSWERED_WITHIN, answered)
+        .await
+        .map_err(|_| "the sink never had everything, or Redis fell silent".to_owned())
 }
