@@ -505,6 +505,8 @@ mod tests {
             tags: vec![3],
         };
         assert_eq!(hex(&envelope), GOLDEN);
+        let bytes = Bytes::from(envelope.encode(None));
+        assert_eq!(Slot::decode(&bytes, MAX_BYTES).unwrap(), Slot::Value(envelope.clone()));
         let life = Lifetime { load_us: 258, ..life };
         assert_eq!(hex(&Envelope { life, ..envelope }), GOLDEN_WITH_LOAD_TIME);
     }

@@ -135,6 +135,27 @@ mod tests {
         ]
     }
 
+    /// Nodes of before and after a deploy read each other's log.
+    #[test]
+    fn the_layout_of_events_does_not_change() {
+        let node = [8, 7, 6, 5, 4, 3, 2, 1];
+        for (change, rest) in [
+            (Change::Keys(vec![2, 3]), &b"K\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0"[..]),
+            (Change::Tag(4), b"T\x04\0\0\0\0\0\0\0"),
+            (Change::Clear, b"C"),
+            (Change::Flush, b"F"),
+        ] {
+            let event = Event { node: 0x0102_0304_0506_0708, change };
+            let bytes = [&node, rest].concat();
+            assert_eq!(event.encode(), bytes, "{event:?}");
+            let message = [&b"00000000000000ff:12:"[..], &bytes].concat();
+            let at = Position { epoch: 255, seq: 12 };
+            assert_eq!(decode_message(&message).unwrap(), Message::Event(at, event));
+        }
+        let told = [&b"w:"[..], &key_hash("a").to_le_bytes()].concat();
+        assert_eq!((filled_message("a"), key_hash("a")), (told, 0xe6c6_32b6_1e96_4e1f));
+    }
+
     proptest! {
         #[test]
         fn events_are_read_back(node: u64, change in change(), seq: u64, epoch in 1_u64..) {

@@ -111,6 +111,21 @@ mod tests {
         })
     }
 
+    /// An acknowledged write may lie among the dead letters for months.
+    #[test]
+    fn the_layout_of_a_letter_does_not_change() {
+        let letter = Letter {
+            version: 1,
+            died_unix_ms: 0x0102_0304_0506,
+            attempts: 5,
+            error: "no".to_owned(),
+            slot: Bytes::from_static(b"slot"),
+        };
+        let bytes = b"\x01\0\0\0\0\0\0\0\x06\x05\x04\x03\x02\x01\0\0\x05\0\0\0\x02\0\0\0noslot";
+        assert_eq!(letter.encode(), bytes);
+        assert_eq!(Letter::decode(&Bytes::from_static(bytes)).unwrap(), letter);
+    }
+
     fn carried_out<'a>(ops: impl Iterator<Item = &'a Op>) -> HashMap<&'a str, &'a Bytes> {
         ops.map(|op| (&*op.key, &op.slot)).collect()
     }

@@ -3,7 +3,10 @@
 use parking_lot::Mutex;
 
 use super::{KEYS, NODES, journal::Journal};
-use crate::{cache::Consistency, redis::simulated::World};
+use crate::{
+    cache::{Consistency, Served},
+    redis::simulated::World,
+};
 
 /// The database of numbers that only grow, and what was acknowledged of them.
 pub(super) struct Checker {
@@ -17,7 +20,8 @@ pub(super) struct Checker {
 struct State {
     numbers: [u64; KEYS],
     acknowledged: Vec<Acknowledged>,
-    reads: u64,
+    near: u64,
+    shared: u64,
     stale: Option<String>,
 }
 
@@ -57,10 +61,11 @@ impl Checker {
     }
 
     /// A read of `key` on `node` that began at `begun_ms` returned `number`.
-    pub(super) fn has_read(&self, key: usize, node: usize, begun_ms: u64, number: u64, from: &str) {
+    pub(super) fn has_read(&self, key: usize, node: usize, begun_ms: u64, number: u64, from: Option<Served>) {
         debug_assert!(node < NODES);
         let mut state = self.state.lock();
-        state.reads += 1;
+        state.near += u64::from(from == Some(Served::Near));
+        state.shared += u64::from(from == Some(Served::Shared));
         let bound_ms = match self.consistency {
             Consistency::Bounded(bound) => bound.as_millis() as u64,
             Consistency::Strict(_) => 0,
@@ -76,7 +81,7 @@ impl Checker {
             && state.stale.is_none()
         {
             let said = format!(
-                "{:?}: node {node} read {number} of {key} from {from}, beginning at {begun_ms} ms; node {} knew of {} at {} ms; before:\n{}",
+                "{:?}: node {node} read {number} of {key} from {from:?}, beginning at {begun_ms} ms; node {} knew of {} at {} ms; before:\n{}",
                 self.consistency, ack.node, ack.number, ack.at_ms, self.journal,
             );
             state.stale = Some(said);
@@ -87,9 +92,9 @@ impl Checker {
         self.state.lock().stale.is_none()
     }
 
-    /// How many reads there were, or the first stale one.
+    /// How many reads each tier has answered, the lesser of the two; or the first stale one. What the source answers shows nothing.
     pub(super) fn verdict(&self) -> Result<u64, String> {
         let mut state = self.state.lock();
-        state.stale.take().map_or(Ok(state.reads), Err)
+        state.stale.take().map_or(Ok(state.near.min(state.shared)), Err)
     }
 }

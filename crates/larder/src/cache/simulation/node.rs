@@ -99,7 +99,7 @@ async fn read_one(
     if let Ok(read) = cache.read_with(&*name(key), &ReadOptions::default(), load).await
         && let Some(number) = &read.value
     {
-        checker.has_read(key, node, begun_ms, **number, &format!("{:?}", read.served));
+        checker.has_read(key, node, begun_ms, **number, Some(read.served));
     }
 }
 
@@ -123,7 +123,7 @@ async fn read_many(
     if let Ok(read) = cache.get_many_with(&keys.map(name), load).await {
         for (key, number) in keys.into_iter().zip(read) {
             let number = number.expect("every key has a number");
-            checker.has_read(key, node, begun_ms, *number, "a batch");
+            checker.has_read(key, node, begun_ms, *number, None);
         }
     }
 }

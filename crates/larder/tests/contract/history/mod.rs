@@ -168,6 +168,8 @@ async fn judge_in(
     let mut tasks = JoinSet::new();
     let asked = |node: &Cache<String, u64>| node.stats().reads() + node.stats().read_errors;
     let before: Vec<u64> = nodes.iter().map(asked).collect();
+    let copies = |node: &Cache<String, u64>| (node.stats().near_hits, node.stats().shared_hits);
+    let copies_before: Vec<(u64, u64)> = nodes.iter().map(copies).collect();
     for (node, cache) in nodes.iter().enumerate() {
         for _ in 0..READERS_ON_EACH_NODE {
             let dice = StdRng::from_rng(&mut dice);
@@ -187,6 +189,11 @@ async fn judge_in(
         let stats = node.stats();
         assert_eq!(asked(node) - before, counted.load(Relaxed), "each read is counted once");
         assert_eq!(stats.misses.iter().sum::<u64>(), stats.source_reads, "each miss has a reason");
+    }
+    for ((near, shared), node) in copies_before.into_iter().zip(nodes) {
+        let (near, shared) = (copies(node).0 - near, copies(node).1 - shared);
+        // What the source answers shows nothing.
+        assert!(near > 20 && shared > 20, "{near} near copies and {shared} of Redis were served");
     }
     let verdict = world.history.verdict();
     assert!(verdict.reads > 200 && verdict.writes > 20, "something must have happened: {verdict:?}");
@@ -268,6 +275,25 @@ async fn nobody_reads_behind_an_acknowledged_invalidation_while_the_network_fail
         };
         check(judge(&nodes, 2, trouble).await, consistency, "network");
     }
+}
+
+/// What the judging is worth: nodes that promise nothing are found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_of_a_node_that_serves_what_is_stale_is_told() {
+    let server = Server::start(&Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let far = format!("redis://127.0.0.1:{}", proxy.port());
+    let nodes =
+        [cache_over(&far, Consistency::Local).await, cache_over(&server.url(), Consistency::Local).await];
+    let trouble = async {
+        lasting(Duration::from_secs(1)).await;
+        proxy.set(Fault::Silent);
+        lasting(BOUND * 2).await;
+        proxy.set(Fault::Pass);
+        lasting(Duration::from_secs(1)).await;
+    };
+    let verdict = judge(&nodes, 5, trouble).await;
+    assert!(verdict.stale_elsewhere > 0 && verdict.oldest_elsewhere > BOUND / 2, "{verdict:?}");
 }
 
 /// A server that comes back with what it had on its disk has forgotten invalidations that it had acknowledged.

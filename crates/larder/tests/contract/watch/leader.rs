@@ -113,8 +113,8 @@ async fn a_leader_that_was_frozen_past_its_lease_cannot_set_the_point_back() {
         until(&new, "all is applied", |stats| stats.invalidated >= 2).await;
         let setup = Setup { backend, ..Setup::new(backend) };
         let fence = || setup.ask(&["HGET", &place.key("cs"), "fence"]);
-        let (fence_before, points) = (fence(), || setup.ask(&["LLEN", &place.key("cs:t")]));
-        let points_before = points();
+        let points = || setup.ask(&["LRANGE", &place.key("cs:t"), "0", "-1"]);
+        let (fence_before, points_before) = (fence(), points());
 
         drop(thaw);
         until(&old.watch, "it has noticed", |stats| stats.replaced == 1).await;
