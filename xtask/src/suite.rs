@@ -77,6 +77,17 @@ fn lint() -> Result<(), String> {
     run("format", cargo(&root()).args(["fmt", "--all", "--check"]))?;
     let arguments = ["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"];
     run("lints", cargo(&root()).args(arguments))?;
+    for features in ["", "mongo", "sqlite"] {
+        let arguments =
+            ["clippy", "--quiet", "-p", "larder", "--no-default-features", "--features", features];
+        let what = format!(
+            "lints of the library with {}",
+            if features.is_empty() { "no features" } else { features }
+        );
+        run(&what, cargo(&root()).args(arguments).args(["--", "-D", "warnings"]))?;
+    }
+    // A workspace of its own, which no test builds.
+    run("benchmarks", cargo(&root().join("bench")).args(["check", "--quiet", "--all-targets"]))?;
     let mut doc = cargo(&root());
     run(
         "documentation",

@@ -34,6 +34,15 @@
 //! | `mongo` | yes | the official MongoDB driver |
 //! | `sqlite` | yes | SQLite, built in |
 
+#![cfg_attr(
+    not(any(feature = "mongo", feature = "sqlite")),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "what collections need of the cache has no database to serve"
+    )
+)]
+
 pub mod cache;
 mod clock;
 mod dice;

@@ -129,6 +129,7 @@ impl Shape {
     }
 
     /// Whether a merge patch by itself takes a required field away from the object that it goes into.
+    #[cfg(feature = "mongo")]
     pub(crate) fn is_missed_by(&self, changes: &Document) -> bool {
         changes.iter().any(|(name, change)| {
             self.fields.get(&**name).is_some_and(|field| match change {
