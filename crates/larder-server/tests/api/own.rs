@@ -208,18 +208,19 @@ async fn a_full_house_is_told_to_come_back() {
     // A body that does not come keeps the one place.
     let half = "POST /v1/items HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     let address = larder.url().trim_start_matches("http://");
-    let keeper = tokio::sync::Mutex::new(None);
+    let keepers = tokio::sync::Mutex::new(Vec::new());
     larder_testkit::eventually("the place is taken", crate::larder::PATIENCE, || async {
-        // A new one each time: it may have come while the question below had the place, and was refused itself.
+        // One more each time: it may have come while the question below had the place, and was refused itself. None goes before the
+        // end, or the place that was seen taken could be that of one that is going.
         let mut stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
         tokio::io::AsyncWriteExt::write_all(&mut stream, half.as_bytes()).await.expect("the server reads");
-        *keeper.lock().await = Some(stream);
+        keepers.lock().await.push(stream);
         let answer = larder.get("/v1/items/1").await;
         answer.status == 503 && answer.header("retry-after") == Some("1")
     })
     .await;
     assert_problem(&larder.get("/v1/items/1").await, 503, None);
-    drop(keeper);
+    drop(keepers);
     larder_testkit::eventually("the place is free again", crate::larder::PATIENCE, || async {
         larder.get("/v1/items/1").await.status == 404
     })
