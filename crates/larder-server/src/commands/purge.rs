@@ -8,9 +8,9 @@ use larder::{
 use crate::{
     app::{open_collection, open_redis},
     cli::{Options, PurgeArgs},
-    commands::{OK, TROUBLE, WRONG, complain, find_collection, load_config, say},
+    commands::{OK, TROUBLE, WRONG, complain, find_collection, load_config, say, terminal::shown},
     config::{CollectionConfig, Config},
-    purge::{Purge, Purged},
+    purge::{Purge, Purged, pattern_fault, tag_fault},
 };
 
 /// Purges, and prints how much that was. Returns 1 if Redis did not acknowledge it, 2 if the order is wrong.
@@ -40,17 +40,32 @@ pub(crate) async fn run(options: &Options, args: &PurgeArgs) -> u8 {
 
 async fn purge(config: &Config, args: &PurgeArgs) -> Result<String> {
     let declared = find_collection(config, &args.collection)?;
-    if args.keys.is_empty() && args.tags.is_empty() && args.pattern.is_none() && !args.all {
-        return Err(Error::invalid("purge", "give --key, --tag, --pattern or --all"));
-    }
-    let ids =
-        args.keys.iter().map(|key| declared.schema.id_type().parse(key)).collect::<Result<Vec<Id>>>()?;
+    let purge = read_order(args, declared)?;
     let cache = open_cache(config, declared).await?;
-    let purge =
-        Purge { ids, tags: args.tags.clone(), pattern: args.pattern.clone(), all: args.all, soft: args.soft };
     let purged = purge.carry_out(&cache).await?;
     cache.close().await;
     Ok(describe(&purge, &purged, &declared.name))
+}
+
+/// Checks all of an order before any of it is carried out.
+fn read_order(args: &PurgeArgs, declared: &CollectionConfig) -> Result<Purge> {
+    let PurgeArgs { collection: _, keys, tags, pattern, all, soft } = args;
+    if keys.is_empty() && tags.is_empty() && pattern.is_none() && !all {
+        return Err(Error::invalid("purge", "give --key, --tag, --pattern or --all"));
+    }
+    let id_type = declared.schema.id_type();
+    let read = |key: &String| {
+        let wrong = |error: Error| Error::invalid("--key", format!("\"{}\" {}", shown(key), error.message()));
+        id_type.parse(key).map_err(wrong)
+    };
+    let ids = keys.iter().map(read).collect::<Result<Vec<Id>>>()?;
+    if let Some(fault) = tags.iter().find_map(|tag| tag_fault(tag)) {
+        return Err(Error::invalid("--tag", fault));
+    }
+    if let Some(fault) = pattern.as_deref().and_then(pattern_fault) {
+        return Err(Error::invalid("--pattern", fault));
+    }
+    Ok(Purge { ids, tags: tags.clone(), pattern: pattern.clone(), all: *all, soft: *soft })
 }
 
 /// A line for each thing that was ordered.

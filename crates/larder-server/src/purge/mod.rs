@@ -4,14 +4,28 @@ mod running;
 
 use larder::{
     Result,
-    cache::Token,
+    cache::{MAX_PATTERN_BYTES, Token},
     document::{Collection, Id, MAX_IDS},
 };
 
 pub(crate) use self::running::Running;
 
+/// The most bytes that a tag may have.
+const MAX_TAG_BYTES: usize = 256;
 /// What every id matches.
 const EVERYTHING: &str = "*";
+
+/// What is wrong with a tag that is to be purged, if anything is.
+pub(crate) fn tag_fault(tag: &str) -> Option<String> {
+    let is_right = (1..=MAX_TAG_BYTES).contains(&tag.len());
+    (!is_right).then(|| format!("must be text of 1 to {MAX_TAG_BYTES} bytes"))
+}
+
+/// What is wrong with the pattern of a purge, if anything is.
+pub(crate) fn pattern_fault(pattern: &str) -> Option<String> {
+    let is_right = (1..=MAX_PATTERN_BYTES).contains(&pattern.len());
+    (!is_right).then(|| format!("must have 1 to {MAX_PATTERN_BYTES} bytes"))
+}
 
 /// What is to be forgotten.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use larder::cache::MAX_PATTERN_BYTES;
 use larder_testkit::{
     eventually, mongo,
     proxy::{Fault, Proxy},
@@ -307,11 +308,40 @@ async fn the_command_says_what_keeps_it_from_purging() {
         (vec!["purge", "itmes", "--all"], 2, "did you mean \"items\"?"),
         (vec!["purge", "items"], 2, "--pattern"),
         (vec!["purge", "items", "--soft"], 2, "--pattern"),
+        (vec!["purge", "items", "--key", ""], 2, "--key: \"\" must be"),
+        (vec!["purge", "items", "--tag", ""], 2, "--tag: must be"),
         (vec!["purge", "items", "--all", "--redis", "redis://127.0.0.1:1"], 1, "run it again"),
     ] {
         let output = run(&[&arguments[..], &["--config", file]].concat(), &[]);
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
         assert!(said.contains(says), "{arguments:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_purges_nothing_of_an_order_that_is_wrong_in_part() {
+    let (one, two, options) = nodes(&redis::single()).await;
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    for id in ["a:1", "a:2", "b:1"] {
+        one.put(&format!("/v1/items/{id}"), r#"{"n":1}"#).await;
+    }
+    warm([&one, &two]).await;
+    let long = "*".repeat(MAX_PATTERN_BYTES + 1);
+    let too_long = "t".repeat(257);
+    for (arguments, named) in [
+        (["--key", "a:1", "--pattern", &long], "--pattern: "),
+        (["--tag", "n:1", "--pattern", ""], "--pattern: "),
+        (["--key", "a:1", "--tag", &too_long], "--tag: "),
+        (["--key", "a:1", "--key", ""], "--key: "),
+    ] {
+        let output = run(&[&["purge", "items"], &arguments[..], &options].concat(), &[]);
+        for id in ["a:1", "a:2", "b:1"] {
+            let explained = one.get(&format!("/v1/_explain/items/{id}")).await.json();
+            assert_eq!(explained["shared"]["state"], "document", "{arguments:?} purged {id}");
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(named), "{arguments:?}: {said}");
     }
 }

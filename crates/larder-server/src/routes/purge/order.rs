@@ -3,21 +3,21 @@
 use std::fmt;
 
 use hyper::StatusCode;
-use larder::{cache::MAX_PATTERN_BYTES, document::MAX_IDS};
+use larder::document::MAX_IDS;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Number, value::RawValue};
 
 use crate::{
     config::find_nearest,
+    purge::{pattern_fault, tag_fault},
     routes::{
         Refusal,
         elements::{Fault, elements},
     },
 };
 
-/// The most tags that one request may name, and the most bytes that one may have.
+/// The most tags that one request may name.
 const MAX_TAGS: usize = 100;
-const MAX_TAG_BYTES: usize = 256;
 
 const MEMBERS: [&str; 6] = ["collection", "keys", "tags", "pattern", "all", "mode"];
 
@@ -129,9 +129,10 @@ fn text(field: &str, value: &str) -> Result<String, Refusal> {
 }
 
 fn pattern(value: &str) -> Result<String, Refusal> {
-    match text("pattern", value)? {
-        pattern if (1..=MAX_PATTERN_BYTES).contains(&pattern.len()) => Ok(pattern),
-        _ => Err(Refusal::invalid("pattern", format!("must have 1 to {MAX_PATTERN_BYTES} bytes"))),
+    let pattern = text("pattern", value)?;
+    match pattern_fault(&pattern) {
+        None => Ok(pattern),
+        Some(fault) => Err(Refusal::invalid("pattern", fault)),
     }
 }
 
@@ -162,14 +163,18 @@ fn key(value: &str) -> Result<String, String> {
 }
 
 fn tag(value: &str) -> Result<String, String> {
-    match serde_json::from_str::<String>(value) {
-        Ok(tag) if (1..=MAX_TAG_BYTES).contains(&tag.len()) => Ok(tag),
-        _ => Err(format!("must be text of 1 to {MAX_TAG_BYTES} bytes")),
+    // What is no text is refused as an empty one is.
+    let tag: String = serde_json::from_str(value).unwrap_or_default();
+    match tag_fault(&tag) {
+        None => Ok(tag),
+        Some(fault) => Err(fault),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use larder::cache::MAX_PATTERN_BYTES;
+
     use super::*;
 
     #[test]
