@@ -9,6 +9,7 @@ use super::{
     Collection, CompareOp, Filter, Find, Id, StoredDocument,
     collection::{document_tags, near_weight, read_bson, unless_tagged},
     ingest::excerpt as quoted,
+    path::is_within,
     project::Projection,
     raw,
     store::Store,
@@ -246,11 +247,6 @@ impl Source<Id, Excerpt> for Excerpts {
         let found = self.store.find(&find).await?.items.pop();
         found.map(|raw| excerpt(raw, None)).transpose()
     }
-}
-
-/// Whether a dotted path is this one or below it.
-fn is_within(path: &str, root: &str) -> bool {
-    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn excerpt(raw: RawDocumentBuf, ttl: Option<Duration>) -> Result<Excerpt> {

@@ -20,6 +20,11 @@ impl Path {
     }
 }
 
+/// Whether the dotted path is `root` or lies below it.
+pub(crate) fn is_within(path: &str, root: &str) -> bool {
+    path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// What stands at the end of a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Leaf<'a> {

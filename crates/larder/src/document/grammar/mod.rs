@@ -20,7 +20,7 @@ mod condition;
 mod group;
 
 use self::{condition::Conditions, group::split_list};
-use super::{Direction, Filter, Find, Position, Schema, SortKey, ingest::excerpt};
+use super::{Direction, Filter, Find, Position, Schema, SortKey, ingest::excerpt, path::is_within};
 use crate::{Error, Result};
 
 /// What a list may ask for at most.
@@ -227,10 +227,8 @@ impl<'a> QueryParser<'a> {
         plain
             && (!self.schema.is_strict()
                 || fields.any(|field| {
-                    let below = |long: &str, short: &str| {
-                        long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-                    };
-                    below(field.path(), path) || (field.field_type().is_free() && below(path, field.path()))
+                    is_within(field.path(), path)
+                        || (field.field_type().is_free() && is_within(path, field.path()))
                 }))
     }
 

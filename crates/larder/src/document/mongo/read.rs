@@ -12,6 +12,7 @@ use crate::{
         Filter, Find, Id, Page,
         aggregate::Held,
         find::{Filling, order_of},
+        path::is_within,
     },
 };
 
@@ -139,9 +140,7 @@ async fn collect(mut cursor: Cursor<RawDocumentBuf>) -> mongodb::error::Result<V
 /// An include-only projection. Where one path leads through another, the wider one is enough, and MongoDB refuses both.
 fn to_projection<'a>(paths: impl Iterator<Item = &'a str>) -> Document {
     let paths: Vec<&str> = paths.collect();
-    let is_covered = |path: &str| {
-        paths.iter().any(|wider| path.strip_prefix(wider).is_some_and(|rest| rest.starts_with('.')))
-    };
+    let is_covered = |path: &str| paths.iter().any(|wider| *wider != path && is_within(path, wider));
     paths.iter().filter(|path| !is_covered(path)).map(|path| ((*path).to_owned(), Bson::Int32(1))).collect()
 }
 
