@@ -7,7 +7,7 @@ use std::{
 
 /// Tasks outlive the call that starts them, so each file that starts one is listed with the task's owner.
 const SPAWNERS: [(&str, &str); 8] = [
-    ("crates/larder/src/cache/builder.rs", "the cache: its follower and workers are aborted with it"),
+    ("crates/larder/src/cache/builder/ties.rs", "the cache: its follower and workers are aborted with it"),
     ("crates/larder/src/cache/audit/mod.rs", "the audit: it ends when its handle is dropped"),
     (
         "crates/larder/src/redis/link.rs",
@@ -29,6 +29,7 @@ const SPAWNERS: [(&str, &str); 8] = [
     ("crates/larder-server/src/commands/serve.rs", "the command: its sampler is aborted when serving ends"),
 ];
 const LONGEST_FILE: usize = 600;
+const LONGEST_FUNCTION: usize = 60;
 const MOST_FEATURES: usize = 6;
 
 #[test]
@@ -130,6 +131,19 @@ fn no_file_holds_more_than_one_idea() {
         .map(|file| file.text.lines().count())
         .sum::<usize>();
     assert!(xtask <= 400, "xtask has {xtask} lines: plain cargo commands need none");
+}
+
+#[test]
+fn a_function_fits_on_a_screen() {
+    check(|file| {
+        let ours = ["crates/", "xtask/", "bench/"].iter().any(|folder| file.path.starts_with(folder));
+        if !file.is("rs") || !ours || !file.path.contains("/src/") || file.tests_begin() == Some(0) {
+            return None;
+        }
+        let is_long = |function: &Function<'_>| function.lines > LONGEST_FUNCTION;
+        let Function { name, at, lines } = functions(&file.text).into_iter().find(is_long)?;
+        Some(format!("{at}: `{name}` has {lines} lines, {LONGEST_FUNCTION} fit: what is the second idea?"))
+    });
 }
 
 #[test]
@@ -342,6 +356,36 @@ fn code(line: &str) -> &str {
     line.split("//").next().unwrap_or_default()
 }
 
+#[derive(Debug, PartialEq)]
+struct Function<'a> {
+    name: &'a str,
+    /// The number of the line that names it.
+    at: usize,
+    /// From that line to the closing brace.
+    lines: usize,
+}
+
+/// The functions of a file that rustfmt has laid out: each ends with the first line that stands as far right as it begins and
+/// closes a body, or a signature without one.
+fn functions(text: &str) -> Vec<Function<'_>> {
+    let lines: Vec<&str> = text.lines().collect();
+    let function = |at: usize| {
+        let line = lines[at];
+        let (before, after) = line.split_once("fn ")?;
+        let name = after.split(['(', '<']).next().filter(|name| *name != after)?;
+        // Nothing but `pub(crate) async` and the like: no comment, no text, no type.
+        let begins = before.chars().all(|each| each.is_alphanumeric() || " ():_".contains(each));
+        let indentation = &line[..line.len() - line.trim_start().len()];
+        let ends = |line: &&str| {
+            let rest = line.strip_prefix(indentation).filter(|rest| !rest.starts_with(' '));
+            rest.is_some_and(|rest| rest.ends_with(['}', ';']))
+        };
+        let lines = lines[at..].iter().position(ends)? + 1;
+        begins.then_some(Function { name, at: at + 1, lines })
+    };
+    (0..lines.len()).filter_map(function).collect()
+}
+
 /// Whether the line names the driver: `::redis::` always does, `redis::` at the start of a `use` does.
 fn imports(line: &str, driver: &str) -> bool {
     let own = |at: usize| {
@@ -405,4 +449,40 @@ fn a_rule_sees_what_it_forbids_and_nothing_else() {
     ] {
         assert_eq!(names_a_ticket(line), seen, "{line}");
     }
+}
+
+#[test]
+fn a_function_is_as_long_as_rustfmt_lays_it_out() {
+    let text = "\
+/// Not a fn here(
+fn short() {}
+
+pub(crate) async fn long<T>(
+    a: T,
+) -> u8
+where
+    T: Fn(u8) -> u8,
+{
+    if a {
+    }
+}
+
+impl A {
+    fn declared(
+        &self,
+    ) -> u8;
+
+    const fn inner(&self) {
+        fn nested() {
+            1;
+        }
+        2
+    }
+}
+";
+    let found: Vec<_> = functions(text).iter().map(|each| (each.name, each.at, each.lines)).collect();
+    assert_eq!(
+        found,
+        [("short", 2, 1), ("long", 4, 9), ("declared", 15, 3), ("inner", 19, 6), ("nested", 20, 3)]
+    );
 }

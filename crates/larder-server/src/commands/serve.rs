@@ -64,14 +64,19 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
         complain(format_args!("{}: {error}", path.display()));
         return TROUBLE;
     }
+    answer_until(stop, server, app, config.limits.drain).await
+}
+
+/// Answers requests until the signal to stop, and gives those that are at work then, and what the caches owe, this time to end.
+async fn answer_until(stop: impl Future<Output = ()>, server: Server, app: Arc<App>, drain: Duration) -> u8 {
     let _sampler = start_sampler(&app);
     let stopping = Arc::clone(&app);
     let stop = async move {
         stop.await;
         stopping.begin_to_stop();
     };
-    let is_drained = server.run(Arc::clone(&app), stop, config.limits.drain).await;
-    app.close(config.limits.drain).await;
+    let is_drained = server.run(Arc::clone(&app), stop, drain).await;
+    app.close(drain).await;
     if is_drained {
         tracing::info!("Stopped.");
         return OK;

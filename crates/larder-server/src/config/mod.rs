@@ -6,6 +6,7 @@
 mod access;
 mod alarms;
 mod audit;
+mod backends;
 mod collection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -28,6 +29,7 @@ use toml::de::DeTable;
 use self::reader::{Context, Reader};
 pub(crate) use self::{
     access::{ANONYMOUS, Auth, Grant, is_within},
+    backends::{MongoSettings, RedisSettings, WatchSettings},
     collection::CollectionConfig,
     limits::Limits,
     policy::{CacheSettings, WriteMode},
@@ -68,44 +70,6 @@ pub(crate) struct Config {
     pub collections: Vec<CollectionConfig>,
 }
 
-/// `[mongo]`.
-#[derive(Clone, Debug)]
-pub(crate) struct MongoSettings {
-    /// `mongodb://…/database`.
-    pub url: Option<Secret>,
-    /// The most time one operation may take, at the server too.
-    pub deadline: Duration,
-}
-
-/// `[watch]`.
-#[derive(Clone, Debug)]
-pub(crate) struct WatchSettings {
-    pub enabled: bool,
-    /// For how long a node that leads is not replaced although it is not heard of.
-    pub lease: Duration,
-    /// How often collections are asked that are polled.
-    pub poll_interval: Duration,
-}
-
-/// `[redis]`.
-#[derive(Clone, Debug)]
-pub(crate) struct RedisSettings {
-    /// `redis://`, `rediss://`, `redis-sentinel://` or `redis-cluster://`.
-    pub url: Option<Secret>,
-    /// The most time one operation may take.
-    pub deadline: Duration,
-    /// What every key begins with.
-    pub app: String,
-    /// The authority that signs the servers' certificates, PEM.
-    pub ca_file: Option<PathBuf>,
-    /// What this node shows to servers that ask for a certificate, PEM.
-    pub certificate_file: Option<PathBuf>,
-    pub key_file: Option<PathBuf>,
-    /// The login for the sentinels themselves.
-    pub sentinel_user: Option<String>,
-    pub sentinel_password: Option<Secret>,
-}
-
 /// Reads a configuration from its text and the `LARDER_` variables.
 ///
 /// # Errors
@@ -137,46 +101,9 @@ fn read(file: &mut Reader<'_>) -> Config {
     if cursor_secret.as_ref().is_some_and(|secret| secret.reveal().len() < 16) {
         file.report("cursor_secret", "must be at least 16 bytes");
     }
-
-    let mut table = file.table("mongo");
-    let mongo =
-        MongoSettings { url: table.find("url"), deadline: table.get("deadline", Duration::from_secs(2)) };
-    require_time(&table, "deadline", mongo.deadline);
-    table.finish();
-
-    let mut table = file.table("watch");
-    let watch = WatchSettings {
-        enabled: table.get("enabled", true),
-        lease: table.get("lease", Duration::from_secs(5)),
-        poll_interval: table.get("poll_interval", Duration::from_secs(1)),
-    };
-    for (key, least, value) in [("lease", 100, watch.lease), ("poll_interval", 10, watch.poll_interval)] {
-        if value < Duration::from_millis(least) {
-            table.report(key, format!("must be {least}ms or longer"));
-        }
-    }
-    table.finish();
-
-    let mut table = file.table("redis");
-    let redis = RedisSettings {
-        url: table.find("url"),
-        deadline: table.get("deadline", Duration::from_millis(250)),
-        app: table.get("app", "larder".to_owned()),
-        ca_file: table.find("ca_file"),
-        certificate_file: table.find("certificate_file"),
-        key_file: table.find("key_file"),
-        sentinel_user: table.find("sentinel_user"),
-        sentinel_password: table.find("sentinel_password"),
-    };
-    require_time(&table, "deadline", redis.deadline);
-    if !is_app_name(&redis.app) {
-        table.report("app", "must be 1 to 64 letters, digits, \"-\" and \"_\"");
-    }
-    if redis.certificate_file.is_some() != redis.key_file.is_some() {
-        table.report("key_file", "certificate_file and key_file belong together");
-    }
-    table.finish();
-
+    let mongo = backends::read_mongo(file.table("mongo"));
+    let watch = backends::read_watch(file.table("watch"));
+    let redis = backends::read_redis(file.table("redis"));
     let cache = policy::read_defaults(file.table("cache"));
     let alarms = alarms::read(file.table("alarms"));
     let audit = audit::read(file.table("audit"));
@@ -205,11 +132,6 @@ fn require_time(table: &Reader<'_>, key: &str, deadline: Duration) {
     if deadline.is_zero() {
         table.report(key, "must be longer than zero, such as \"250ms\": nothing is done in no time");
     }
-}
-
-fn is_app_name(app: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    (1..=64).contains(&app.len()) && app.bytes().all(allowed)
 }
 
 fn describe_syntax_error(text: &str, error: &toml::de::Error) -> Problem {

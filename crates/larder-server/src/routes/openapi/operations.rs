@@ -1,6 +1,6 @@
 //! Paths and their operations.
 
-use larder::document::MAX_IDS;
+use larder::document::{MAX_IDS, Pipeline, Variable};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -27,146 +27,170 @@ pub(super) fn insert(
     limits: &Limits,
     may_bypass: bool,
 ) {
-    let name = &resource.name;
-    let mut add = |path: String, method: &str, operation: Value| {
-        let item = paths.entry(path).or_insert_with(|| json!({}));
-        item[method] = operation;
-    };
     let document = json!({ "$ref": format!("#/components/schemas/{}", schema_name(resource)) });
-    let (collection_path, item_path) = (format!("/v1/{name}"), format!("/v1/{name}/{{id}}"));
-    let id = parameters::id(resource);
-    let may_read = access.allows(Verb::Read);
-    let if_match = if_match(may_read);
-
-    if may_read {
-        let headers = ["ETag", "Cache-Status", "Age"];
-        let responses = with_errors(&[
-            ("200", documents("The document.", &document, &headers)),
-            ("304", empty("Not modified.", &headers)),
-        ]);
-        let mut parameters = parameters::of_read(may_bypass);
-        parameters.insert(0, id.clone());
-        add(
-            item_path.clone(),
-            "get",
-            json!({
-                "operationId": format!("read.{name}"), "summary": "Read one document", "tags": [name],
-                "parameters": parameters, "responses": responses,
-            }),
-        );
+    let offer = Offer { resource, access, limits, may_read: access.allows(Verb::Read), may_bypass, document };
+    let collection = format!("/v1/{}", resource.name);
+    let (item, bulk) = (format!("{collection}/{{id}}"), format!("{collection}/bulk"));
+    let mut add = |verb, path: &str, method: &str, describe: fn(&_) -> Value| {
+        if access.allows(verb) {
+            let operations = paths.entry(path).or_insert_with(|| json!({}));
+            operations[method] = describe(&offer);
+        }
+    };
+    add(Verb::Read, &item, "get", Offer::read);
+    add(Verb::List, &collection, "get", Offer::list);
+    add(Verb::Create, &collection, "post", Offer::create);
+    add(Verb::Create, &bulk, "post", Offer::create_many);
+    add(Verb::Replace, &item, "put", Offer::replace);
+    add(Verb::Patch, &item, "patch", Offer::patch);
+    add(Verb::Delete, &item, "delete", Offer::delete);
+    for query in resource.schema().pipelines().iter().filter(|query| access.allows_query(query.name())) {
+        paths.insert(format!("{collection}/_q/{}", query.name()), json!({ "get": offer.run(query) }));
     }
-    if access.allows(Verb::List) {
+}
+
+/// What one role is offered of one collection: each method describes an operation.
+struct Offer<'a> {
+    resource: &'a Resource,
+    access: &'a Access,
+    limits: &'a Limits,
+    may_read: bool,
+    may_bypass: bool,
+    /// Refers to the schema of the documents.
+    document: Value,
+}
+
+impl Offer<'_> {
+    fn name(&self) -> &str {
+        &self.resource.name
+    }
+
+    fn read(&self) -> Value {
+        let headers = ["ETag", "Cache-Status", "Age"];
+        let mut parameters = parameters::of_read(self.may_bypass);
+        parameters.insert(0, parameters::id(self.resource));
+        json!({
+            "operationId": format!("read.{}", self.name()), "summary": "Read one document", "tags": [self.name()],
+            "parameters": parameters,
+            "responses": with_errors(&[
+                ("200", documents("The document.", &self.document, &headers)),
+                ("304", empty("Not modified.", &headers)),
+            ]),
+        })
+    }
+
+    fn list(&self) -> Value {
         let headers = ["ETag", "Cache-Status", "Link", "Preference-Applied"];
         let page = json!({
             "type": "object", "required": ["items", "next"],
             "properties": {
-                "items": { "type": "array", "items": document },
+                "items": { "type": "array", "items": self.document },
                 "next": { "type": ["string", "null"], "description": "Send it as after to continue." },
                 "count": { "type": "integer", "description": "Only with Prefer: count=exact or count=estimated." },
             },
         });
-        add(
-            collection_path.clone(),
-            "get",
-            json!({
-                "operationId": format!("list.{name}"), "summary": "List documents", "tags": [name],
-                "parameters": parameters::of_list(resource, access, limits),
-                "responses": with_errors(&[
-                    ("200", documents("A page of documents.", &page, &headers)),
-                    ("304", empty("Not modified.", &headers)),
-                ]),
-            }),
-        );
+        json!({
+            "operationId": format!("list.{}", self.name()), "summary": "List documents", "tags": [self.name()],
+            "parameters": parameters::of_list(self.resource, self.access, self.limits),
+            "responses": with_errors(&[
+                ("200", documents("A page of documents.", &page, &headers)),
+                ("304", empty("Not modified.", &headers)),
+            ]),
+        })
     }
-    if access.allows(Verb::Create) {
-        add(
-            collection_path.clone(),
-            "post",
-            json!({
-                "operationId": format!("create.{name}"), "summary": "Create a document", "tags": [name],
-                "requestBody": body("application/json", &document),
-                "responses": with_errors(&[("201", created(&document, may_read))]),
-            }),
-        );
-        let many = json!({ "type": "array", "items": document, "maxItems": limits.max_bulk_items });
-        add(
-            format!("{collection_path}/bulk"),
-            "post",
-            json!({
-                "operationId": format!("createMany.{name}"), "summary": "Create many documents", "tags": [name],
-                "requestBody": { "required": true, "content": {
-                    "application/json": { "schema": many }, "application/x-ndjson": { "schema": document },
-                } },
-                "responses": with_errors(&[("200", report(
-                    "What became of each document, in order.", &bulk_result(), &["X-Larder-Token"],
-                ))]),
-            }),
-        );
+
+    fn create(&self) -> Value {
+        json!({
+            "operationId": format!("create.{}", self.name()), "summary": "Create a document", "tags": [self.name()],
+            "requestBody": body("application/json", &self.document),
+            "responses": with_errors(&[("201", self.created())]),
+        })
     }
-    if access.allows(Verb::Replace) {
-        let responses =
-            with_errors(&[changed("Replaced.", &document, may_read), ("201", created(&document, may_read))]);
-        add(
-            item_path.clone(),
-            "put",
-            json!({
-                "operationId": format!("replace.{name}"), "summary": "Put a whole document", "tags": [name],
-                "parameters": [id, if_match, header("If-None-Match", "\"*\": only if there is none yet.")],
-                "requestBody": body("application/json", &document), "responses": responses,
-            }),
-        );
+
+    fn create_many(&self) -> Value {
+        let many = json!({ "type": "array", "items": self.document, "maxItems": self.limits.max_bulk_items });
+        json!({
+            "operationId": format!("createMany.{}", self.name()), "summary": "Create many documents", "tags": [self.name()],
+            "requestBody": { "required": true, "content": {
+                "application/json": { "schema": many }, "application/x-ndjson": { "schema": self.document },
+            } },
+            "responses": with_errors(&[("200", report(
+                "What became of each document, in order.", &bulk_result(), &["X-Larder-Token"],
+            ))]),
+        })
     }
-    if access.allows(Verb::Patch) {
-        add(
-            item_path.clone(),
-            "patch",
-            json!({
-                "operationId": format!("patch.{name}"), "summary": "Change parts of a document (RFC 7396)", "tags": [name],
-                "parameters": [id, if_match],
-                "requestBody": body("application/merge-patch+json", &json!({ "type": "object" })),
-                "responses": with_errors(&[changed("Changed.", &document, may_read)]),
-            }),
-        );
+
+    fn replace(&self) -> Value {
+        let if_none_match = header("If-None-Match", "\"*\": only if there is none yet.");
+        json!({
+            "operationId": format!("replace.{}", self.name()), "summary": "Put a whole document", "tags": [self.name()],
+            "parameters": [parameters::id(self.resource), self.if_match(), if_none_match],
+            "requestBody": body("application/json", &self.document),
+            "responses": with_errors(&[self.changed("Replaced."), ("201", self.created())]),
+        })
     }
-    if access.allows(Verb::Delete) {
-        add(
-            item_path,
-            "delete",
-            json!({
-                "operationId": format!("delete.{name}"), "summary": "Delete a document", "tags": [name],
-                "parameters": [id, if_match], "responses": with_errors(&[("204", empty("Deleted.", &["X-Larder-Token"]))]),
-            }),
-        );
+
+    fn patch(&self) -> Value {
+        json!({
+            "operationId": format!("patch.{}", self.name()), "summary": "Change parts of a document (RFC 7396)",
+            "tags": [self.name()], "parameters": [parameters::id(self.resource), self.if_match()],
+            "requestBody": body("application/merge-patch+json", &json!({ "type": "object" })),
+            "responses": with_errors(&[self.changed("Changed.")]),
+        })
     }
-    for query in resource.schema().pipelines().iter().filter(|query| access.allows_query(query.name())) {
-        let mut parameters: Vec<_> = query
-            .variables()
-            .iter()
-            .map(|variable| {
-                json!({
-                    "name": variable.name, "in": "query", "required": variable.default.is_none(),
-                    "schema": as_text(&variable.field_type),
-                })
+
+    fn delete(&self) -> Value {
+        json!({
+            "operationId": format!("delete.{}", self.name()), "summary": "Delete a document", "tags": [self.name()],
+            "parameters": [parameters::id(self.resource), self.if_match()],
+            "responses": with_errors(&[("204", empty("Deleted.", &["X-Larder-Token"]))]),
+        })
+    }
+
+    fn run(&self, query: &Pipeline) -> Value {
+        let of_variable = |variable: &Variable| {
+            json!({
+                "name": variable.name, "in": "query", "required": variable.default.is_none(),
+                "schema": as_text(&variable.field_type),
             })
-            .collect();
+        };
+        let mut parameters: Vec<_> = query.variables().iter().map(of_variable).collect();
         parameters.push(header("If-None-Match", "304 if the answer still has this ETag."));
         let headers = ["ETag", "Cache-Status"];
         let rows = json!({
             "type": "object", "required": ["items"],
             "properties": { "items": { "type": "array", "items": { "type": "object" } } },
         });
-        add(
-            format!("{collection_path}/_q/{}", query.name()),
-            "get",
-            json!({
-                "operationId": format!("query.{name}.{}", query.name()), "summary": format!("Run the query {}", query.name()),
-                "tags": [name], "parameters": parameters,
-                "responses": with_errors(&[
-                    ("200", documents("What the query found.", &rows, &headers)),
-                    ("304", empty("Not modified.", &headers)),
-                ]),
-            }),
-        );
+        json!({
+            "operationId": format!("query.{}.{}", self.name(), query.name()),
+            "summary": format!("Run the query {}", query.name()), "tags": [self.name()], "parameters": parameters,
+            "responses": with_errors(&[
+                ("200", documents("What the query found.", &rows, &headers)),
+                ("304", empty("Not modified.", &headers)),
+            ]),
+        })
+    }
+
+    fn if_match(&self) -> Value {
+        let any = "\"*\": only if there is such a document; else 412.";
+        let tagged = "Only if the document still has this ETag; else 412.";
+        header("If-Match", if self.may_read { tagged } else { any })
+    }
+
+    /// What a write leaves is shown to those who may read it.
+    fn created(&self) -> Value {
+        let description = "Created; Location says where.";
+        match self.may_read {
+            true => documents(description, &self.document, &["ETag", "Location", "X-Larder-Token"]),
+            false => empty(description, &["Location", "X-Larder-Token"]),
+        }
+    }
+
+    fn changed(&self, description: &str) -> (&'static str, Value) {
+        match self.may_read {
+            true => ("200", documents(description, &self.document, &["ETag", "X-Larder-Token"])),
+            false => ("204", empty(description, &["X-Larder-Token"])),
+        }
     }
 }
 
@@ -206,27 +230,6 @@ pub(super) fn insert_purge(paths: &mut Map<String, Value>, app: &App, role: Role
         "requestBody": body("application/json", &order), "responses": with_errors(&[("200", done), ("202", goes_on)]),
     });
     paths.insert("/v1/_purge".to_owned(), json!({ "post": operation }));
-}
-
-fn if_match(may_read: bool) -> Value {
-    let any = "\"*\": only if there is such a document; else 412.";
-    header("If-Match", if may_read { "Only if the document still has this ETag; else 412." } else { any })
-}
-
-/// What a write leaves is shown to those who may read it.
-fn created(document: &Value, may_read: bool) -> Value {
-    let description = "Created; Location says where.";
-    match may_read {
-        true => documents(description, document, &["ETag", "Location", "X-Larder-Token"]),
-        false => empty(description, &["Location", "X-Larder-Token"]),
-    }
-}
-
-fn changed(description: &str, document: &Value, may_read: bool) -> (&'static str, Value) {
-    match may_read {
-        true => ("200", documents(description, document, &["ETag", "X-Larder-Token"])),
-        false => ("204", empty(description, &["X-Larder-Token"])),
-    }
 }
 
 fn body(media_type: &str, schema: &Value) -> Value {

@@ -268,6 +268,11 @@ where
                 }
             }
         };
+        self.settle_by_age(passenger, entry)
+    }
+
+    /// What the age of a value that is believed means for its key. `None` is one that cannot be read.
+    fn settle_by_age(&self, mut passenger: Passenger<K, V>, entry: Option<NearEntry<V>>) -> Settled<K, V> {
         let now_ms = self.clock.monotonic_ms();
         let freshness = entry.as_ref().map(|entry| entry.terms.life.at_age(entry.age_ms(now_ms)));
         match (entry, freshness) {

@@ -65,12 +65,7 @@ impl Data {
                 Some((_, None)) => -1,
                 Some((_, Some(until))) => (until - now_ms) as i64,
             }),
-            "INCR" => {
-                let next = self.text(args[0]).ok().flatten().map_or(0, |text| number(&text)) + 1;
-                let until = self.items.get(args[0]).and_then(|(_, until)| *until);
-                self.items.insert(args[0].to_vec(), (Item::Text(next.to_string().into_bytes()), until));
-                Value::Int(next as i64)
-            }
+            "INCR" => self.increment(args[0]),
             "EXISTS" => Value::Int(args.iter().filter(|key| self.items.contains_key(**key)).count() as i64),
             "UNLINK" => {
                 Value::Int(args.iter().filter(|key| self.items.remove(**key).is_some()).count() as i64)
@@ -85,31 +80,14 @@ impl Data {
             "HGETALL" => self.fields(args[0]),
             // All of it in one step.
             "HSCAN" => Value::Array(vec![bulk(Some(b"0".to_vec())), self.fields(args[0])]),
-            "HSET" => {
-                let hash = self.hash(args[0]);
-                let fields = args[1..].chunks(2);
-                let new = fields.filter(|it| hash.insert(it[0].to_vec(), it[1].to_vec()).is_none());
-                Value::Int(new.count() as i64)
-            }
+            "HSET" => self.set_fields(args[0], &args[1..]),
             "HDEL" => Value::Int(i64::from(self.hash(args[0]).remove(args[1]).is_some())),
             "XADD" => self.log(args),
             "XRANGE" => self.logged(args[0], args[1], args[2], args.get(4)),
             "XREVRANGE" => self.last_logged(args[0]),
             "XLEN" => Value::Int(self.entries(args[0]).map_or(0, |entries| entries.len() as i64)),
-            "XINFO" => match self.items.get(args[1]) {
-                Some((Item::Log(log), _)) => Value::Array(vec![
-                    bulk(Some(b"last-generated-id".to_vec())),
-                    bulk(Some(format!("{}-0", log.last).into_bytes())),
-                ]),
-                _ => refusal("ERR no such key"),
-            },
-            "XDEL" => match self.items.get_mut(args[0]) {
-                Some((Item::Log(log), _)) => {
-                    let ids = args[1..].iter().filter_map(|id| number_of_id(id));
-                    Value::Int(ids.filter(|id| log.entries.remove(id).is_some()).count() as i64)
-                }
-                _ => Value::Int(0),
-            },
+            "XINFO" => self.last_id(args[1]),
+            "XDEL" => self.strike(args[0], &args[1..]),
             "SPUBLISH" => {
                 published.push((args[0].to_vec(), args[1].to_vec()));
                 Value::Int(0)
@@ -157,6 +135,13 @@ impl Data {
             (None, true) => Value::Nil,
             (None, false) => Value::Okay,
         }
+    }
+
+    fn increment(&mut self, key: &[u8]) -> Value {
+        let next = self.text(key).ok().flatten().map_or(0, |text| number(&text)) + 1;
+        let until = self.items.get(key).and_then(|(_, until)| *until);
+        self.items.insert(key.to_vec(), (Item::Text(next.to_string().into_bytes()), until));
+        Value::Int(next as i64)
     }
 
     fn range(&self, args: &[&[u8]]) -> Value {
@@ -208,6 +193,13 @@ impl Data {
         }
     }
 
+    fn set_fields(&mut self, key: &[u8], names_and_values: &[&[u8]]) -> Value {
+        let hash = self.hash(key);
+        let fields = names_and_values.chunks(2);
+        let new = fields.filter(|it| hash.insert(it[0].to_vec(), it[1].to_vec()).is_none());
+        Value::Int(new.count() as i64)
+    }
+
     /// Names and values in turn.
     fn fields(&mut self, key: &[u8]) -> Value {
         let fields = self.hash(key).iter();
@@ -235,6 +227,28 @@ impl Data {
             log.entries.pop_first();
         }
         bulk(Some(args[at].to_vec()))
+    }
+
+    /// `XINFO STREAM key`, of which only this is asked for.
+    fn last_id(&self, key: &[u8]) -> Value {
+        match self.items.get(key) {
+            Some((Item::Log(log), _)) => Value::Array(vec![
+                bulk(Some(b"last-generated-id".to_vec())),
+                bulk(Some(format!("{}-0", log.last).into_bytes())),
+            ]),
+            _ => refusal("ERR no such key"),
+        }
+    }
+
+    /// `XDEL key id …`
+    fn strike(&mut self, key: &[u8], ids: &[&[u8]]) -> Value {
+        match self.items.get_mut(key) {
+            Some((Item::Log(log), _)) => {
+                let ids = ids.iter().filter_map(|id| number_of_id(id));
+                Value::Int(ids.filter(|id| log.entries.remove(id).is_some()).count() as i64)
+            }
+            _ => Value::Int(0),
+        }
     }
 
     fn entries(&self, key: &[u8]) -> Option<&BTreeMap<u64, Vec<Vec<u8>>>> {

@@ -1,34 +1,32 @@
 //! How a cache is put together; everything is checked once, in `build`.
 
+mod ties;
+
 use std::{fmt, hash::Hash, num::NonZeroU16, str::FromStr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{runtime::Handle, sync::Semaphore};
-use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     Clock, Error, ErrorKind, Result,
     cache::{
-        Cache, Codec, Consistency, Json, MAX_LIFETIME, Policy, WriteBehind,
+        Cache, Codec, Consistency, Json, Policy, WriteBehind,
         ahead::{Ahead, Draws},
-        behind::{Behind, ParseKey, Worker},
+        behind::ParseKey,
         codec::SharedCodec,
-        coherence::Coherence,
         gone::Gone,
         hot::Heat,
         inner::{Inner, TagFromKey, TagsOf, TtlOf},
-        log::Follower,
         near::Near,
         prints::Prints,
         route,
-        shared::Shared,
         stats::Stats,
     },
     clock::Time,
     dice::dice,
-    redis::{DEFAULT_SHARDS, Kind, Redis, Space},
+    redis::{DEFAULT_SHARDS, Kind, Redis},
     source::{SharedSink, SharedSource, Sink, Source},
     sync::TaskTracker,
 };
@@ -284,75 +282,35 @@ where
     /// # Errors
     /// `ErrorKind::Config` naming the setting that cannot work.
     pub fn build_with_codec(self) -> Result<Cache<K, V>> {
-        self.policy.check()?;
-        if self.max_concurrent_loads == 0 {
-            return Err(
-                Error::new(ErrorKind::Config, "must be at least 1").with_field("max_concurrent_loads")
-            );
-        }
-        if self.writes_through && (self.sink.is_none() || self.behind.is_some()) {
-            let message = "needs a sink, and cannot be had together with write_behind";
-            return Err(Error::new(ErrorKind::Config, message).with_field("write_through"));
-        }
+        self.check()?;
+        let ties = self.tie()?;
         let near_ttl = self.policy.near_ttl.unwrap_or(self.policy.keep());
-        let hot_near_ttl_ms = self.policy.hot_near_ttl.map(|ttl| ttl.as_millis() as u64);
-        if hot_near_ttl_ms.is_some() && self.consistency == Consistency::Local && self.redis.is_some() {
-            let message = "needs bounded or strict consistency: else nothing notices that a copy is old";
-            return Err(Error::new(ErrorKind::Config, message).with_field("hot_near_ttl"));
-        }
-        route::check(self.hot_replicas, self.shards.get(), self.behind.is_some())?;
-        let bound = self.consistency.bound();
-        if bound < MIN_BOUND || bound > MAX_BOUND {
-            return Err(
-                Error::new(ErrorKind::Config, "must be between 20 ms and a minute").with_field("consistency")
-            );
-        }
-        let node = dice().random();
-        let shared = self.shared_tier()?;
-        let replica = shared.as_ref().and_then(|shared| shared.replica_for(node)).map(Arc::new);
-        let coherence = Arc::new(match &shared {
-            None => Coherence::alone(),
-            Some(_) => Coherence::of_shards(self.shards.get()),
-        });
-        let behind = self.behind_over(shared.as_ref(), &coherence, node)?;
-        let follower = shared.as_ref().map(|shared| {
-            let (coherence, shared) = (coherence.clone(), shared.clone());
-            let behind = behind.as_ref().map(|worker| worker.behind.clone());
-            let (clock, window) = (self.clock.clone(), self.failover_window);
-            Arc::new(Follower::new(coherence, shared, clock, node, self.consistency, behind, window))
-        });
-        let workers = behind.as_ref().map(start_workers).transpose()?.unwrap_or_default();
-        let following = match &follower {
-            None => None,
-            Some(follower) => Some(follow(follower)?),
-        };
         let gone = Arc::new(Gone::default());
-        let expected = (self.capacity / self.expected_weight).min(1 << 24) as usize;
-        let near = (self.capacity > 0 && !near_ttl.is_zero())
-            .then(|| Near::new(self.capacity, expected, gone.clone()));
+        let near = self.near_tier(near_ttl, &gone);
         let ahead = self.policy.refresh_ahead.map(|beta| Ahead {
             beta,
             draws: self.draws.unwrap_or_else(|| Arc::new(|| dice().random::<f64>())),
         });
         let cache = Cache::from_inner(Inner {
             name: self.name,
-            policy: self.policy,
             near_ttl_ms: near_ttl.as_millis() as u64,
+            hot_near_ttl_ms: self.policy.hot_near_ttl.map(|ttl| ttl.as_millis() as u64),
+            policy: self.policy,
             near,
             gone,
-            shared,
-            replica,
+            shared: ties.shared,
+            replica: ties.replica,
             codec: self.codec,
             source: self.source,
             sink: self.sink,
             writes_through: self.writes_through,
-            behind: behind.map(|worker| worker.behind.clone()),
-            workers: Mutex::new(workers),
+            behind: ties.behind,
+            workers: Mutex::new(ties.workers),
             parse_key: self.behind.map(|(_, parse)| parse),
-            coherence,
-            follower,
-            _following: following,
-            node,
+            coherence: ties.coherence,
+            follower: ties.follower,
+            _following: ties.following,
+            node: ties.node,
             consistency: self.consistency,
             tags_of: self.tags_of,
             ttl_of: self.ttl_of,
@@ -362,7 +320,6 @@ where
             stats: Stats::default(),
             prints: Prints::default(),
             heat: Arc::new(Heat::new(self.clock.monotonic_ms())),
-            hot_near_ttl_ms,
             clock: self.clock,
             tasks: TaskTracker::new(),
             replays: TaskTracker::new(),
@@ -374,68 +331,35 @@ where
         Ok(cache)
     }
 
-    fn behind_over(
-        &self,
-        shared: Option<&Arc<Shared>>,
-        coherence: &Arc<Coherence>,
-        node: u64,
-    ) -> Result<Option<Arc<Worker<K, V>>>> {
-        let Some((settings, parse_key)) = &self.behind else { return Ok(None) };
-        settings.check()?;
-        let missing =
-            |what: &str| Error::new(ErrorKind::Config, format!("needs {what}")).with_field("write_behind");
-        let shared = shared.ok_or_else(|| missing("a redis, which keeps what is pending"))?;
-        let behind =
-            Behind::new(settings.clone(), shared.clone(), coherence.clone(), node, self.clock.clone());
-        Ok(Some(Arc::new(Worker {
-            behind,
-            sink: self.sink.clone().ok_or_else(|| missing("a sink, which gets the writes in the end"))?,
-            codec: self.codec.clone().ok_or_else(|| missing("a codec"))?,
-            parse_key: parse_key.clone(),
-        })))
-    }
-
-    fn shared_tier(&self) -> Result<Option<Arc<Shared>>> {
-        let Some(redis) = &self.redis else { return Ok(None) };
-        if self.codec.is_none() {
-            return Err(
-                Error::new(ErrorKind::Config, "beside Redis a cache needs a codec").with_field("codec")
-            );
+    /// Refuses settings that cannot work, by themselves or together, before anything is started. What they need of Redis is
+    /// checked when the cache is tied to it.
+    fn check(&self) -> Result<()> {
+        let wrong = |field, message| Err(Error::new(ErrorKind::Config, message).with_field(field));
+        self.policy.check()?;
+        if self.max_concurrent_loads == 0 {
+            return wrong("max_concurrent_loads", "must be at least 1");
         }
-        let space = Space::new(redis.app(), &self.name, self.shards, self.version)?;
-        // A tag's mark must outlive every entry that has the tag.
-        let keep_ms = MAX_LIFETIME.min(self.policy.keep() * 2).as_millis() as u64;
-        let shared = Shared::new(
-            redis.clone(),
-            space,
-            self.policy.max_entry_bytes,
-            keep_ms,
-            self.behind.is_some(),
-            self.parts.clone(),
-        );
-        Ok(Some(Arc::new(shared.with_replicas(self.hot_replicas))))
+        if self.writes_through && (self.sink.is_none() || self.behind.is_some()) {
+            let message = "needs a sink, and cannot be had together with write_behind";
+            return wrong("write_through", message);
+        }
+        let is_local = self.consistency == Consistency::Local;
+        if self.policy.hot_near_ttl.is_some() && is_local && self.redis.is_some() {
+            let message = "needs bounded or strict consistency: else nothing notices that a copy is old";
+            return wrong("hot_near_ttl", message);
+        }
+        route::check(self.hot_replicas, self.shards.get(), self.behind.is_some())?;
+        let bound = self.consistency.bound();
+        if bound < MIN_BOUND || bound > MAX_BOUND {
+            return wrong("consistency", "must be between 20 ms and a minute");
+        }
+        Ok(())
     }
-}
 
-/// One task for each shard.
-fn start_workers<K, V>(worker: &Arc<Worker<K, V>>) -> Result<Vec<AbortOnDropHandle<()>>>
-where
-    K: Send + Sync + 'static,
-    V: Send + Sync + 'static,
-{
-    let start = |shard| Ok(AbortOnDropHandle::new(runtime()?.spawn(worker.clone().run(shard))));
-    (0..worker.behind.shards()).map(start).collect()
-}
-
-/// Starts the task that keeps this node in step.
-fn follow(follower: &Arc<Follower>) -> Result<AbortOnDropHandle<()>> {
-    Ok(AbortOnDropHandle::new(runtime()?.spawn(follower.clone().run())))
-}
-
-fn runtime() -> Result<Handle> {
-    Handle::try_current().map_err(|_| {
-        Error::new(ErrorKind::Config, "a cache beside Redis must be built inside a Tokio runtime")
-    })
+    fn near_tier(&self, ttl: Duration, gone: &Arc<Gone>) -> Option<Near<K, V>> {
+        let expected = (self.capacity / self.expected_weight).min(1 << 24) as usize;
+        (self.capacity > 0 && !ttl.is_zero()).then(|| Near::new(self.capacity, expected, gone.clone()))
+    }
 }
 
 impl<K, V> CacheBuilder<K, V>
