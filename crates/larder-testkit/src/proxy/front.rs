@@ -40,6 +40,11 @@ impl Front {
         format!("{}://{}", self.scheme, addresses.join(","))
     }
 
+    /// One before each server, in the order of [`Deployment::servers`].
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
     /// All behave like `fault` from now on, as [`Proxy::set`] says.
     pub fn set(&self, fault: Fault) {
         self.proxies.iter().for_each(|proxy| proxy.set(fault));

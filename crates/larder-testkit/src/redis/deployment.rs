@@ -29,6 +29,14 @@ impl Deployment {
         [single, cluster].into_iter().map(move |start| start(&options))
     }
 
+    /// What it is, in a word or two for reports.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Single(_) => "one server",
+            Self::Cluster(_) => "a cluster",
+        }
+    }
+
     /// Where clients find it.
     pub fn url(&self) -> String {
         match self {
@@ -98,6 +106,15 @@ impl Deployment {
     pub fn restart(&self) {
         self.kill();
         self.servers().iter().for_each(Server::restart);
+        self.await_well();
+    }
+
+    /// Starts one of the [`servers`](Self::servers) again, as [`Server::restart`] does, and returns when all are well.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn restart_one(&self, place: usize) {
+        self.servers()[place].restart();
         self.await_well();
     }
 

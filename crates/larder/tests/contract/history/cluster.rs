@@ -1,76 +1,20 @@
 //! The same on a Redis Cluster whose slots move, and whose primaries are replaced, while nodes read and write.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use larder_testkit::{lasting, redis::Cluster};
+use tokio::task::block_in_place;
+
+use super::{
+    BOUND, KEYS, NODES,
+    sides::{Side, hot_sides_over, judge_both, sides_over},
 };
-
-use larder::{Cache, cache::Consistency};
-use larder_testkit::{eventually, lasting, redis::Cluster};
-use tokio::{sync::watch, task::block_in_place};
-
-use super::{BOUND, KEYS, MODES, NODES, World, check, judge_in, named_cache_over, nodes_with_replicas};
-
-/// Three nodes of a cache in one mode, and what they read and write.
-struct Side {
-    consistency: Consistency,
-    nodes: Vec<Cache<String, u64>>,
-    world: Arc<World>,
-}
-
-/// Both modes on one cluster.
-async fn sides_over(cluster: &Cluster) -> [Side; 2] {
-    let side = async |name, consistency| {
-        let mut nodes = Vec::new();
-        for _ in 0..NODES {
-            nodes.push(named_cache_over(name, &cluster.url(), consistency).await);
-        }
-        Side { consistency, nodes, world: World::new() }
-    };
-    [side("bounded", MODES[0]).await, side("strict", MODES[1]).await]
-}
-
-/// The same with hot keys in several shards.
-async fn hot_sides_over(cluster: &Cluster) -> [Side; 2] {
-    let side = async |name, consistency| {
-        let nodes = nodes_with_replicas(name, &cluster.url(), consistency).await;
-        Side { consistency, nodes, world: World::new() }
-    };
-    [side("bounded", MODES[0]).await, side("strict", MODES[1]).await]
-}
-
-/// Runs both sides until `trouble` ends, judges what was read, and sees to it that no debt remains.
-async fn judge_both(sides: &[Side; 2], seed: u64, what: &str, trouble: impl Future<Output = ()>) {
-    let (over, is_over) = watch::channel(false);
-    let judged = |side: &Side, seed| {
-        let (mut is_over, world, nodes) = (is_over.clone(), side.world.clone(), side.nodes.clone());
-        async move {
-            let ends = async { drop(is_over.wait_for(|over| *over).await) };
-            judge_in(&world, &nodes, seed, ends).await
-        }
-    };
-    let trouble = async {
-        trouble.await;
-        over.send_replace(true);
-    };
-    let [bounded, strict] = sides;
-    let (of_bounded, of_strict, ()) = tokio::join!(judged(bounded, seed), judged(strict, seed + 1), trouble);
-    check(of_bounded, bounded.consistency, what);
-    check(of_strict, strict.consistency, what);
-    for node in sides.iter().flat_map(|side| &side.nodes) {
-        eventually("every invalidation is acknowledged in the end", Duration::from_secs(10), || async {
-            node.stats().invalidations_owed == 0
-        })
-        .await;
-    }
-}
 
 /// Slots with whatever is in them, the sequence, the log and the leases included, go from one primary to the next and on.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reads_behind_an_acknowledged_invalidation_while_slots_move() {
     let cluster = Cluster::start(3, false);
-    let sides = sides_over(&cluster).await;
+    let sides = sides_over(&vec![cluster.url(); NODES]).await;
     let mut places = BTreeMap::new();
     for Side { nodes, .. } in &sides {
         for key in 0..KEYS {
@@ -111,14 +55,14 @@ enum Takeover {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reads_behind_an_acknowledged_invalidation_while_replicas_take_over() {
     let cluster = Cluster::start(3, true);
-    let sides = sides_over(&cluster).await;
+    let sides = sides_over(&vec![cluster.url(); NODES]).await;
     judge_takeovers(&cluster, &sides, 21, "replicas that take over").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reads_behind_an_acknowledged_invalidation_of_a_hot_key_while_replicas_take_over() {
     let cluster = Cluster::start(3, true);
-    let sides = hot_sides_over(&cluster).await;
+    let sides = hot_sides_over(&cluster.url()).await;
     judge_takeovers(&cluster, &sides, 31, "hot keys, and replicas that take over").await;
 }
 

@@ -2,6 +2,7 @@
 //! return what was there before, on the same node never, elsewhere within the documented bound.
 
 mod cluster;
+mod sides;
 mod watched;
 
 use std::{
@@ -24,12 +25,13 @@ use larder::{
 use larder_testkit::{
     history::{History, Verdict},
     lasting,
-    proxy::{Fault, Proxy},
-    redis::{Options, Server},
+    proxy::{Fault, Front, Proxy},
+    redis::{Deployment, Options, Server},
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, block_in_place};
 
+use self::sides::{judge_both, sides_over};
 use crate::setup::{Backend, LONG};
 
 const NODES: usize = 3;
@@ -242,38 +244,42 @@ async fn nobody_reads_behind_an_acknowledged_invalidation_of_a_key_that_is_hot()
     }
 }
 
-/// Each node has a way of its own to the server, which fails now and then, for itself or by the server's own end.
+/// Each node has a way of its own to each server, which fails now and then, for itself or by the server's own end.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reads_behind_an_acknowledged_invalidation_while_the_network_fails() {
-    for consistency in MODES {
-        let server = Server::start(&Options::default());
-        let (mut nodes, mut proxies) = (Vec::new(), Vec::new());
+    for deployment in Deployment::each(&Options::default()) {
+        let mut fronts = Vec::new();
         for _ in 0..NODES {
-            let proxy = Proxy::start(server.port()).await;
-            let url = format!("redis://127.0.0.1:{}", proxy.port());
-            nodes.push(cache_over(&url, consistency).await);
-            proxies.push(proxy);
+            fronts.push(Front::start(&deployment).await);
         }
+        let ways: Vec<String> = fronts.iter().map(Front::url).collect();
+        let sides = sides_over(&ways).await;
         let trouble = async {
             let mut dice = StdRng::seed_from_u64(2);
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_secs(6) {
-                let proxy = &proxies[dice.random_range(0..NODES)];
-                match dice.random_range(0..5) {
-                    0 => proxy.cut(),
-                    1 => proxy.set(Fault::Silent),
-                    2 => proxy.set(Fault::DropReplies),
-                    3 => proxy.set(Fault::Delay(Duration::from_millis(dice.random_range(1..60)))),
-                    _ => {
-                        proxy.set(Fault::Refuse);
+                let proxies = fronts[dice.random_range(0..NODES)].proxies();
+                let first = dice.random_range(0..proxies.len());
+                // One way to one server, or all the ways of the node.
+                let proxies = if dice.random() { proxies } else { &proxies[first..=first] };
+                let (fault, is_cut) = match dice.random_range(0..5) {
+                    0 => (Fault::Pass, true),
+                    1 => (Fault::Silent, false),
+                    2 => (Fault::DropReplies, false),
+                    3 => (Fault::Delay(Duration::from_millis(dice.random_range(1..60))), false),
+                    _ => (Fault::Refuse, true),
+                };
+                for proxy in proxies {
+                    proxy.set(fault);
+                    if is_cut {
                         proxy.cut();
                     }
                 }
                 lasting(Duration::from_millis(dice.random_range(20..400))).await;
-                proxy.set(Fault::Pass);
+                proxies.iter().for_each(|proxy| proxy.set(Fault::Pass));
             }
         };
-        check(judge(&nodes, 2, trouble).await, consistency, "network");
+        judge_both(&sides, 2, &format!("network, {}", deployment.kind()), trouble).await;
     }
 }
 
@@ -296,24 +302,29 @@ async fn a_history_of_a_node_that_serves_what_is_stale_is_told() {
     assert!(verdict.stale_elsewhere > 0 && verdict.oldest_elsewhere > BOUND / 2, "{verdict:?}");
 }
 
-/// A server that comes back with what it had on its disk has forgotten invalidations that it had acknowledged.
+/// A server that comes back with what it had on its disk has forgotten invalidations that it had acknowledged. Of a cluster it
+/// is one of them, and then all.
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reads_what_a_restarted_server_brings_back_from_its_disk() {
-    for consistency in MODES {
-        let server = Server::start(&Options::default());
-        let mut nodes = Vec::new();
-        for _ in 0..NODES {
-            nodes.push(cache_over(&server.url(), consistency).await);
-        }
+    for deployment in Deployment::each(&Options::default()) {
+        let sides = sides_over(&vec![deployment.url(); NODES]).await;
+        // A server of a cluster takes writes two seconds after its start at the soonest.
+        let rounds = if deployment.servers().len() == 1 { 4 } else { 2 };
         let trouble = async {
-            for _ in 0..4 {
+            for round in 1..=rounds {
                 lasting(Duration::from_millis(700)).await;
-                server.ask(&["SAVE"]);
+                deployment.ask_all(&["SAVE"]);
                 lasting(Duration::from_millis(300)).await;
-                tokio::task::block_in_place(|| server.restart());
+                block_in_place(|| {
+                    if round < rounds {
+                        deployment.restart_one(0);
+                    } else {
+                        deployment.restart();
+                    }
+                });
             }
             lasting(Duration::from_millis(700)).await;
         };
-        check(judge(&nodes, 3, trouble).await, consistency, "an old snapshot");
+        judge_both(&sides, 3, &format!("an old snapshot, {}", deployment.kind()), trouble).await;
     }
 }
