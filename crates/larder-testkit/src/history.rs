@@ -28,6 +28,8 @@ pub struct History {
 struct Acknowledged {
     version: u64,
     node: usize,
+    /// Whether the other nodes are to know of it as well.
+    everywhere: bool,
     at: Instant,
 }
 
@@ -97,7 +99,12 @@ impl History {
     /// The key has reached `version` in the database, and `node` was told that its invalidation is done.
     pub fn acknowledged(&self, key: usize, version: u64, node: usize) {
         self.writes.fetch_add(1, Relaxed);
-        self.keys[key].lock().push(Acknowledged { version, node, at: Instant::now() });
+        self.keys[key].lock().push(Acknowledged { version, node, everywhere: true, at: Instant::now() });
+    }
+
+    /// The key has reached `version` in the database, and `node` has heard of it; whether others have is not known.
+    pub fn heard(&self, key: usize, version: u64, node: usize) {
+        self.keys[key].lock().push(Acknowledged { version, node, everywhere: false, at: Instant::now() });
     }
 
     /// To be called before a read of `key` on `node` begins.
@@ -111,7 +118,12 @@ impl History {
         let missed = |of_this_node: bool| {
             let acknowledged = self.keys[floor.key].lock();
             let missed = acknowledged.iter().filter(|ack| {
-                ack.version > version && ack.at <= floor.begun && (ack.node == floor.node) == of_this_node
+                let concerns = if of_this_node {
+                    ack.node == floor.node
+                } else {
+                    ack.node != floor.node && ack.everywhere
+                };
+                concerns && ack.version > version && ack.at <= floor.begun
             });
             missed.map(|ack| floor.begun - ack.at).max()
         };
@@ -169,5 +181,15 @@ mod tests {
         let verdict = history.verdict();
         assert_eq!((verdict.stale_here, verdict.stale_elsewhere), (0, 1));
         assert_eq!(verdict.stale_per_million(), 500_000.0);
+    }
+
+    #[test]
+    fn what_one_node_has_heard_binds_nobody_else() {
+        let history = History::new(1);
+        history.heard(0, 2, 1);
+        assert!(history.has_read(history.floor(0, 0), 1), "another node");
+        assert!(!history.has_read(history.floor(0, 1), 1));
+        let verdict = history.verdict();
+        assert_eq!((verdict.writes, verdict.stale_here, verdict.stale_elsewhere), (0, 1, 0));
     }
 }

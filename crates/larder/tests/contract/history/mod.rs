@@ -2,6 +2,7 @@
 //! return what was there before, on the same node never, elsewhere within the documented bound.
 
 mod cluster;
+mod shop;
 mod sides;
 mod watched;
 

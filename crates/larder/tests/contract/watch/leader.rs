@@ -1,12 +1,12 @@
 //! Several nodes that watch one collection: one leads.
 
-use std::{sync::mpsc, thread};
-
-use larder::document::{Collection, Watch, WatchRole};
+use larder::document::{Watch, WatchRole};
 use larder_testkit::eventually;
-use tokio::{runtime, sync::oneshot};
 
-use super::place::{Place, SOON, sees, stats, until, until_led, watch};
+use super::{
+    place::{Place, SOON, sees, stats, until, until_led, watch},
+    process::Process,
+};
 use crate::setup::{Backend, Setup};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,53 +50,15 @@ async fn dropping_the_last_handle_ends_a_watch() {
     until(&second, "it leads when the lease has run out", |stats| stats.role == WatchRole::Leading).await;
 }
 
-/// A node on a thread of its own, which can be frozen as SIGSTOP freezes a process: its connections, its timers, everything.
-struct Process {
-    handle: runtime::Handle,
-    node: Collection,
-    watch: Watch,
-    _end: oneshot::Sender<()>,
-}
-
-impl Process {
-    async fn start(place: &Place, backend: Backend) -> Self {
-        let (url, name, things) = (place.url.clone(), place.name.clone(), place.things.clone());
-        let (end, ended) = oneshot::channel::<()>();
-        let (started, starting) = oneshot::channel();
-        thread::spawn(move || {
-            let runtime =
-                runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
-            runtime.block_on(async {
-                let place = Place { url, name, things };
-                let node = place.node(backend.connect().await.as_ref()).await;
-                let watch = watch(&node).start().expect("the lease is long enough");
-                assert!(started.send((runtime::Handle::current(), node, watch)).is_ok());
-                let _ = ended.await;
-            });
-        });
-        let (handle, node, watch) = starting.await.expect("the thread starts");
-        Self { handle, node, watch, _end: end }
-    }
-
-    /// Freezes it until what is returned is dropped.
-    async fn freeze(&self) -> mpsc::Sender<()> {
-        let (thaw, thawed) = mpsc::channel();
-        let (freezing, frozen) = oneshot::channel();
-        self.handle.spawn(async move {
-            assert!(freezing.send(()).is_ok());
-            // Blocks the only thread there is.
-            let _ = thawed.recv();
-        });
-        frozen.await.expect("the thread runs");
-        thaw
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_frozen_past_its_lease_cannot_set_the_point_back() {
     for backend in Backend::SHARED {
         let place = Place::new().await;
-        let old = Process::start(&place, backend).await;
+        let old = Process::start(&place, async move |place| {
+            let redis = backend.connect().await;
+            place.node(redis.as_ref()).await
+        })
+        .await;
         until_led(&[&old.watch]).await;
         place.put(1, 1).await;
         sees(&old.node, 1, Some(1)).await;

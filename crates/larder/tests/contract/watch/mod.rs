@@ -6,3 +6,4 @@ mod leader;
 mod listen;
 pub(crate) mod place;
 mod poll;
+pub(crate) mod process;

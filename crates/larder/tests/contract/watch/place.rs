@@ -24,6 +24,7 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
 /// One collection of one test.
+#[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) url: String,
     pub(crate) name: String,
@@ -125,7 +126,8 @@ pub(crate) async fn n(node: &Collection, id: i64) -> Option<i64> {
     read(node, id).await.expect("a read")
 }
 
-async fn read(node: &Collection, id: i64) -> larder::Result<Option<i64>> {
+/// The same when the database may be away.
+pub(crate) async fn read(node: &Collection, id: i64) -> larder::Result<Option<i64>> {
     let found = node.get(&Id::Int(id)).await?;
     Ok(found.map(|document| document.raw().get_i64("n").expect("a number")))
 }
