@@ -131,36 +131,44 @@ async fn a_purge_wins_against_a_load_that_began_before_it_whatever_its_tags() {
 #[tokio::test(flavor = "multi_thread")]
 async fn losing_any_mark_of_a_purge_revives_nothing() {
     // One purge at a time: two would stand in for each other.
-    for (purge, marks) in [
+    let purges = [
         (Purge::Tag, &["t:*", "q", "ep", "log"][..]),
         (Purge::Pattern, &["fe", "q", "ep", "log"]),
         (Purge::Clear, &["g", "q", "ep", "log"]),
-    ] {
-        for lost in marks {
-            let setup = Setup::new(Backend::Redis);
-            let a = setup.node(lasting()).await;
-            let origin = Origin::open(1);
-            a.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
-            origin.write(2);
-            match purge {
-                Purge::Tag => drop(a.invalidate_tag("red").await.unwrap()),
-                Purge::Pattern => assert_eq!(a.invalidate_pattern("*").await.unwrap(), 1),
-                Purge::Clear => drop(a.clear().await.unwrap()),
+    ];
+    for deployment in Deployment::each(&Options::default()) {
+        for (purge, marks) in purges {
+            for lost in marks {
+                a_purge_that_loses(&deployment, purge, lost).await;
             }
-            // As an eviction would take them. Another node, which knows nothing, comes after.
-            let pattern = format!("*{}*:v1:{lost}", setup.name);
-            let larder_testkit::redis::Reply::Array(keys) = setup.ask(&["KEYS", &pattern]) else {
-                panic!("no keys")
-            };
-            assert!(!keys.is_empty(), "{purge:?}: {pattern}");
-            for key in keys {
-                setup.ask(&["DEL", key.text().unwrap()]);
-            }
-            let b = setup.node(lasting()).await;
-            let read = b.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
-            assert_eq!(read.value.as_deref(), Some(&2), "{purge:?} without {lost}");
         }
     }
+}
+
+async fn a_purge_that_loses(deployment: &Deployment, purge: Purge, lost: &str) {
+    let name = Setup::new(Backend::Redis).name;
+    let node = async || {
+        let redis = Redis::connect(&*deployment.url()).await.unwrap();
+        Cache::<String, u64>::builder(&*name).redis(&redis).policy(lasting()).build().unwrap()
+    };
+    let a = node().await;
+    let origin = Origin::open(1);
+    a.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
+    origin.write(2);
+    match purge {
+        Purge::Tag => drop(a.invalidate_tag("red").await.unwrap()),
+        Purge::Pattern => assert_eq!(a.invalidate_pattern("*").await.unwrap(), 1),
+        Purge::Clear => drop(a.clear().await.unwrap()),
+    }
+    // As an eviction would take them. Another node, which knows nothing, comes after.
+    let pattern = format!("*{name}*:v1:{lost}");
+    let keys = deployment.keys(&pattern);
+    assert!(!keys.is_empty(), "{purge:?}: {pattern}");
+    for key in keys {
+        deployment.ask(&["DEL", &key]);
+    }
+    let read = node().await.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
+    assert_eq!(read.value.as_deref(), Some(&2), "{}: {purge:?} without {lost}", deployment.kind());
 }
 
 #[derive(Clone, Copy, Debug)]
