@@ -30,13 +30,18 @@ impl Backend {
     pub(crate) const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Cluster];
     pub(crate) const SHARED: [Self; 2] = [Self::Redis, Self::Cluster];
 
+    /// Where the servers are that all tests share.
+    pub(crate) fn url(self) -> Option<String> {
+        match self {
+            Self::Memory => None,
+            Self::Redis => Some(larder_testkit::redis::single()),
+            Self::Cluster => Some(larder_testkit::redis::cluster()),
+        }
+    }
+
     /// A handle of its own for each node, as separate processes would have.
     pub(crate) async fn connect(self) -> Option<Redis> {
-        let url = match self {
-            Self::Memory => return None,
-            Self::Redis => larder_testkit::redis::single(),
-            Self::Cluster => larder_testkit::redis::cluster(),
-        };
+        let url = self.url()?;
         // All tests share it: a call that is late because of the others is not one that the test is about.
         let breaker = Breaker::default().slow_call(10 * PATIENCE);
         let config = RedisConfig::new(url).deadline(PATIENCE).breaker(breaker);
@@ -143,11 +148,7 @@ impl Setup {
 
     /// Sends a command to the server that owns the key in its second word.
     pub(crate) fn ask(&self, command: &[&str]) -> larder_testkit::redis::Reply {
-        let url = match self.backend {
-            Backend::Memory => panic!("there is no server to ask"),
-            Backend::Redis => larder_testkit::redis::single(),
-            Backend::Cluster => larder_testkit::redis::cluster(),
-        };
+        let url = self.backend.url().expect("there is a server to ask");
         larder_testkit::redis::ask(&url, command)
     }
 }

@@ -2,10 +2,9 @@
 
 use std::{
     collections::BTreeMap,
-    env,
-    io::{BufRead, BufReader, Write as _},
+    io::{BufRead, BufReader},
     os::unix::process::ExitStatusExt,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::ExitStatus,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::SeqCst},
@@ -26,13 +25,13 @@ use larder_testkit::{
 };
 use tokio::sync::Notify;
 
-use crate::setup::{Backend, Setup, lasting};
+use crate::{
+    child::{self, Killed, SIGABRT, SIGKILL, say},
+    setup::{Backend, Setup, lasting},
+};
 
-const JOB: &str = "LARDER_TEST_CRASH_JOB";
 const KEYS: u64 = 5;
 const CHOOSY: &str = "choosy";
-const SIGABRT: i32 = 6;
-const SIGKILL: i32 = 9;
 
 /// A hash in Redis, and beside each row its version, removed rows included. Kills its own process when it is told to.
 struct Rows {
@@ -140,7 +139,7 @@ async fn writer_to(rows: Rows) -> Cache<String, u64> {
 /// Not a test of its own: the process that is killed. Without a job there is nothing to do.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_for_the_crash_tests() {
-    let Ok(job) = env::var(JOB) else { return };
+    let Some(job) = child::job() else { return };
     let mut words = job.split(' ');
     let mut word = || words.next().expect("a job has six words").to_owned();
     let (url, name, first, step, nth, sink) = (word(), word(), word(), word(), word(), word());
@@ -183,12 +182,6 @@ async fn a_writer_for_the_crash_tests() {
     .await;
 }
 
-/// To the process that has started this one, at once.
-fn say(what: &str) {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{what}").and_then(|()| out.flush()).expect("the pipe is open");
-}
-
 fn is_removal(n: u64) -> bool {
     n % 7 == 3
 }
@@ -198,14 +191,9 @@ fn is_refused(value: Option<u64>) -> bool {
     value.is_some_and(|n| n % 4 == 1)
 }
 
-fn child(url: &str, name: &str, first: u64, step: &str, nth: u64, sink: &str) -> Child {
-    Command::new(env::current_exe().unwrap())
-        .args(["behind::crash::a_writer_for_the_crash_tests", "--exact", "--nocapture"])
-        .env(JOB, format!("{url} {name} {first} {step} {nth} {sink}"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap()
+fn child(url: &str, name: &str, first: u64, step: &str, nth: u64, sink: &str) -> Killed {
+    let job = format!("{url} {name} {first} {step} {nth} {sink}");
+    child::start("behind::crash::a_writer_for_the_crash_tests", &job)
 }
 
 /// The key of the rows; that of their versions is on the same server of a cluster.
@@ -220,15 +208,6 @@ fn urls() -> [String; 2] {
 
 fn row(url: &str, name: &str, key: u64) -> Option<u64> {
     ask(url, &["HGET", &rows(name), &key.to_string()]).text()?.parse().ok()
-}
-
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// What was tried, and what of it was acknowledged.
@@ -265,8 +244,7 @@ impl History {
     fn follow(&mut self, url: &str, name: &str, (step, nth): (&str, u64), most: Option<u64>) -> ExitStatus {
         let sink = if self.choosy { CHOOSY } else { "-" };
         let mut child = child(url, name, self.next, step, nth, sink);
-        let output = child.stdout.take().unwrap();
-        let mut child = Killed(child);
+        let output = child.0.stdout.take().unwrap();
         let (first, mut acked) = (self.next, 0);
         for line in BufReader::new(output).lines().map_while(std::io::Result::ok) {
             let Some((what, n)) = line.split_once(' ') else { continue };
@@ -322,7 +300,7 @@ impl History {
 async fn a_process_frozen_past_its_lease_does_not_undo_what_another_has_written() {
     for url in urls() {
         let name = Setup::new(Backend::Redis).name;
-        let mut frozen = Killed(child(&url, &name, 0, "freeze", 0, "-"));
+        let mut frozen = child(&url, &name, 0, "freeze", 0, "-");
         let state = format!("/proc/{}/stat", frozen.0.id());
         eventually("it stands still", Duration::from_secs(20), || async {
             std::fs::read_to_string(&state).is_ok_and(|state| state.contains(") T "))
