@@ -28,8 +28,8 @@ pub(crate) fn require_loopback(head: &Parts) -> Result<(), Refusal> {
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        // The last colon of an IPv6 address is inside of its brackets.
-        Some((name, port)) if !port.ends_with(']') => name,
+        // The last colon of an IPv6 address is inside of its brackets, and what follows it there no number.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     }
 }
@@ -68,6 +68,7 @@ mod tests {
             "localhost.evil.example",
             "127.0.0.1.evil.example:7300",
             "[::2]:1",
+            "[::1:730],7300",
             "10.0.0.1",
         ] {
             check(Some(host), false);
