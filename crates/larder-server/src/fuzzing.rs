@@ -5,23 +5,30 @@
 pub use crate::{
     config::fuzzing::config,
     import::fuzzing::{declare, import_array, import_lines, import_table},
-    routes::fuzzing::{headers, purge, query_string, target},
+    routes::fuzzing::{
+        authorization, content_type, elements, headers, host, purge, query_string, target, writable,
+    },
 };
 
 #[cfg(test)]
 mod tests {
     use larder_testkit::seeds::{self, Property};
 
-    const TARGETS: [(&str, Property); 9] = [
+    const TARGETS: [(&str, Property); 14] = [
+        ("authorization", super::authorization),
         ("config", super::config),
+        ("content_type", super::content_type),
         ("declare", super::declare),
+        ("elements", super::elements),
         ("headers", super::headers),
+        ("host", super::host),
         ("import_array", super::import_array),
         ("import_lines", super::import_lines),
         ("import_table", super::import_table),
         ("purge", super::purge),
         ("query_string", super::query_string),
         ("target", super::target),
+        ("writable", super::writable),
     ];
 
     #[test]

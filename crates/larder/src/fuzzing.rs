@@ -5,8 +5,10 @@
 //! tests alone.
 
 pub use crate::{
-    cache::fuzzing::{dead_letter, entry, log_event, token},
-    document::fuzzing::{bson, cursor, decimal, filter, ingest, instant, patch, pipeline},
+    cache::fuzzing::{behind_reply, dead_letter, entry, glob, log_event, script_reply, tenant_key, token},
+    document::fuzzing::{
+        bson, change_event, cursor, decimal, filter, ingest, instant, patch, pipeline, watch_point,
+    },
     redis::fuzzing::{redis_key, redis_reply, redis_url},
 };
 
@@ -14,13 +16,16 @@ pub use crate::{
 mod tests {
     use larder_testkit::seeds::{self, Property};
 
-    const TARGETS: [(&str, Property); 15] = [
+    const TARGETS: [(&str, Property); 21] = [
+        ("behind_reply", super::behind_reply),
         ("bson", super::bson),
+        ("change_event", super::change_event),
         ("cursor", super::cursor),
         ("dead_letter", super::dead_letter),
         ("decimal", super::decimal),
         ("entry", super::entry),
         ("filter", super::filter),
+        ("glob", super::glob),
         ("ingest", super::ingest),
         ("instant", super::instant),
         ("log_event", super::log_event),
@@ -29,7 +34,10 @@ mod tests {
         ("redis_key", super::redis_key),
         ("redis_reply", super::redis_reply),
         ("redis_url", super::redis_url),
+        ("script_reply", super::script_reply),
+        ("tenant_key", super::tenant_key),
         ("token", super::token),
+        ("watch_point", super::watch_point),
     ];
 
     #[test]

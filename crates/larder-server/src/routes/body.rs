@@ -26,7 +26,7 @@ pub(crate) enum MediaType {
 }
 
 impl MediaType {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::Lines => "application/x-ndjson",

@@ -561,7 +561,7 @@ pub(crate) fn position_of(epoch: Option<&Value>, seq: Option<&Value>) -> Result<
 }
 
 /// `["<seq>-0", ["e", event]]`
-fn log_entry(entry: Value) -> Result<(u64, Vec<u8>)> {
+pub(crate) fn log_entry(entry: Value) -> Result<(u64, Vec<u8>)> {
     let Value::Array(mut parts) = entry else { return Err(unexpected()) };
     let (Some(Value::Array(mut fields)), Some(id)) = (parts.pop(), parts.pop()) else {
         return Err(unexpected());

@@ -38,13 +38,16 @@ use std::{
     time::Duration,
 };
 
-#[cfg(any(test, fuzzing))]
-pub(crate) use self::op::Letter;
 use self::shared::Ledger;
 pub use self::{
     attach::BehindPlace,
     dead::{DeadLetter, Replayed},
     settings::WriteBehind,
+};
+#[cfg(any(test, fuzzing))]
+pub(crate) use self::{
+    op::Letter,
+    shared::{batch_of, letters_of},
 };
 pub(crate) use self::{
     wake::Wake,

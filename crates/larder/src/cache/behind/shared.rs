@@ -288,19 +288,7 @@ impl Ledger {
         let dead = self.key(shard, "wb:dlq");
         let mut scan = ::redis::cmd("HSCAN");
         scan.arg(&dead).arg(cursor).arg("COUNT").arg(SCAN_STEP);
-        let Value::Array(mut parts) = self.shared.redis().command(&dead, &scan).await? else {
-            return Err(unexpected());
-        };
-        let (Some(Value::Array(fields)), Some(next)) = (parts.pop(), parts.pop()) else {
-            return Err(unexpected());
-        };
-        let mut letters = Vec::with_capacity(fields.len() / 2);
-        let mut fields = fields.into_iter();
-        while let (Some(key), Some(Value::BulkString(letter))) = (fields.next(), fields.next()) {
-            let key = text_of(&key).ok_or_else(unexpected)?;
-            letters.push((String::from_utf8_lossy(key).into_owned(), letter.into()));
-        }
-        Ok((number_of(&next).ok_or_else(unexpected)?, letters))
+        letters_of(self.shared.redis().command(&dead, &scan).await?)
     }
 
     /// The dead letter of one key.
@@ -350,8 +338,23 @@ fn touched(reply: &Value) -> Result<Touched> {
     }
 }
 
+/// `[next cursor, [key, letter, ...]]`
+pub(crate) fn letters_of(reply: Value) -> Result<(u64, Vec<(String, Bytes)>)> {
+    let Value::Array(mut parts) = reply else { return Err(unexpected()) };
+    let (Some(Value::Array(fields)), Some(next)) = (parts.pop(), parts.pop()) else {
+        return Err(unexpected());
+    };
+    let mut letters = Vec::with_capacity(fields.len() / 2);
+    let mut fields = fields.into_iter();
+    while let (Some(key), Some(Value::BulkString(letter))) = (fields.next(), fields.next()) {
+        let key = text_of(&key).ok_or_else(unexpected)?;
+        letters.push((String::from_utf8_lossy(key).into_owned(), letter.into()));
+    }
+    Ok((number_of(&next).ok_or_else(unexpected)?, letters))
+}
+
 /// `[2, fence, operations, steps, how many there are]`
-fn batch_of(parts: Vec<Value>) -> Result<Batch> {
+pub(crate) fn batch_of(parts: Vec<Value>) -> Result<Batch> {
     let Ok([_, fence, Value::Array(entries), steps, Value::Int(all)]) = <[Value; 5]>::try_from(parts) else {
         return Err(unexpected());
     };

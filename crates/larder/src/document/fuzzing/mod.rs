@@ -1,4 +1,4 @@
-//! What must hold of the documents, queries and cursors that come from outside.
+//! What must hold of the documents, queries and cursors that come from outside, and of what a watch is told.
 
 mod documents;
 mod numbers;
@@ -10,6 +10,7 @@ pub use self::{
     numbers::{decimal, instant},
     queries::{cursor, filter, pipeline},
 };
+pub use super::watch::fuzzing::{change_event, watch_point};
 use super::{Field, FieldType, IdType, Schema};
 
 /// A collection with a field of every type.

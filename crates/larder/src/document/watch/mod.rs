@@ -42,6 +42,8 @@
 
 mod change;
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handle;
 mod listen;
 #[cfg(feature = "mongo")]

@@ -160,13 +160,13 @@ fn trouble_of(error: &mongodb::error::Error) -> Trouble {
 }
 
 /// A token of another feed, or a damaged one, leads nowhere.
-fn driver_token(token: &ResumeToken) -> Result<DriverToken, Trouble> {
+pub(super) fn driver_token(token: &ResumeToken) -> Result<DriverToken, Trouble> {
     bson::deserialize_from_slice(&token.0).map_err(|_| {
         Trouble::HistoryLost(Error::new(ErrorKind::Corrupt, "the resume token is of another kind"))
     })
 }
 
-fn own_token(token: &DriverToken) -> Result<ResumeToken, Trouble> {
+pub(super) fn own_token(token: &DriverToken) -> Result<ResumeToken, Trouble> {
     bson::serialize_to_vec(token).map(ResumeToken).map_err(|_| {
         Trouble::Failed(Error::new(ErrorKind::Corrupt, "MongoDB's resume token is not a document"))
     })

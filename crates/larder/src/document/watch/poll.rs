@@ -96,7 +96,7 @@ impl PollFeed {
 
     /// Where it stands.
     pub(super) fn token(&self) -> ResumeToken {
-        ResumeToken(format!("{PREFIX}{}", self.seen_ms).into_bytes())
+        token_of(self.seen_ms)
     }
 
     /// One page of what was changed, or nothing at the end of a round.
@@ -199,7 +199,11 @@ fn now_ms() -> i64 {
 /// What tells a token of polling from one of a change stream.
 const PREFIX: &str = "polled:";
 
-fn ms_of(token: &ResumeToken) -> Result<i64, Trouble> {
+pub(super) fn token_of(seen_ms: i64) -> ResumeToken {
+    ResumeToken(format!("{PREFIX}{seen_ms}").into_bytes())
+}
+
+pub(super) fn ms_of(token: &ResumeToken) -> Result<i64, Trouble> {
     let text = std::str::from_utf8(&token.0).ok().and_then(|text| text.strip_prefix(PREFIX));
     text.and_then(|text| text.parse().ok()).ok_or_else(|| {
         Trouble::HistoryLost(Error::new(ErrorKind::Corrupt, "the resume token is of another kind"))

@@ -53,26 +53,7 @@ impl Lease {
     /// Asks to lead. `histories` stands for the histories of all shards.
     pub(super) async fn claim(&self, histories: u64) -> Result<Claim> {
         let (length, histories) = (ms(self.length), text_of_histories(histories));
-        let reply =
-            self.eval(&CLAIM, &[self.node.as_bytes(), length.as_bytes(), histories.as_bytes()]).await?;
-        let Value::Array(parts) = reply else { return Err(unexpected()) };
-        match <[Value; 5]>::try_from(parts) {
-            Ok([Value::Int(1), Value::BulkString(fence), same, seen, Value::Array(tokens)]) => {
-                let found = Found {
-                    tokens: tokens.iter().map(kept_of).collect::<Result<_>>()?,
-                    is_same_history: number_of(&same)? == 1,
-                    seen_ms: number_of(&seen)?,
-                };
-                Ok(Claim::Leads(Fence(fence), found))
-            }
-            Err(parts) => match parts[..] {
-                [Value::Int(0), Value::Int(left_ms)] => {
-                    Ok(Claim::Held(Duration::from_millis(left_ms.max(0) as u64)))
-                }
-                _ => Err(unexpected()),
-            },
-            Ok(_) => Err(unexpected()),
-        }
+        claim_of(self.eval(&CLAIM, &[self.node.as_bytes(), length.as_bytes(), histories.as_bytes()]).await?)
     }
 
     /// Prolongs the leadership; false if it is lost.
@@ -127,15 +108,37 @@ fn text_of_histories(histories: u64) -> String {
     format!("{histories:016x}")
 }
 
+/// `[1, fence, whether the history is the same, when it was last seen, tokens]`, or `[0, how long another one leads]`
+pub(super) fn claim_of(reply: Value) -> Result<Claim> {
+    let Value::Array(parts) = reply else { return Err(unexpected()) };
+    match <[Value; 5]>::try_from(parts) {
+        Ok([Value::Int(1), Value::BulkString(fence), same, seen, Value::Array(tokens)]) => {
+            let found = Found {
+                tokens: tokens.iter().map(kept_of).collect::<Result<_>>()?,
+                is_same_history: number_of(&same)? == 1,
+                seen_ms: number_of(&seen)?,
+            };
+            Ok(Claim::Leads(Fence(fence), found))
+        }
+        Err(parts) => match parts[..] {
+            [Value::Int(0), Value::Int(left_ms)] => {
+                Ok(Claim::Held(Duration::from_millis(left_ms.max(0) as u64)))
+            }
+            _ => Err(unexpected()),
+        },
+        Ok(_) => Err(unexpected()),
+    }
+}
+
 /// `<ms>:<bytes>`
-fn kept_of(value: &Value) -> Result<Kept> {
+pub(super) fn kept_of(value: &Value) -> Result<Kept> {
     let Value::BulkString(bytes) = value else { return Err(unexpected()) };
     let colon = bytes.iter().position(|byte| *byte == b':').ok_or_else(unexpected)?;
     let at_ms = std::str::from_utf8(&bytes[..colon]).ok().and_then(|text| text.parse().ok());
     Ok(Kept { at_ms: at_ms.ok_or_else(unexpected)?, token: ResumeToken(bytes[colon + 1..].to_vec()) })
 }
 
-fn number_of(value: &Value) -> Result<u64> {
+pub(super) fn number_of(value: &Value) -> Result<u64> {
     let Value::BulkString(bytes) = value else { return Err(unexpected()) };
     std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).ok_or_else(unexpected)
 }

@@ -1,15 +1,16 @@
-//! What must hold of the bytes that the cache reads back from Redis, and of the tokens that clients hand in.
+//! The bytes that the cache reads back from Redis.
 
 use bytes::Bytes;
 
-use super::{
-    Token,
-    behind::Letter,
-    coherence::Position,
-    entry::{Envelope, HEADER_BYTES, Slot, TAGS_END, TOMBSTONE, settled_header, tags_of},
-    event::{Event, Message, decode_message, epoch_text},
+use crate::{
+    ErrorKind,
+    cache::{
+        behind::Letter,
+        coherence::Position,
+        entry::{Envelope, HEADER_BYTES, Slot, TAGS_END, TOMBSTONE, settled_header, tags_of},
+        event::{Event, Message, decode_message, epoch_text},
+    },
 };
-use crate::ErrorKind;
 
 const MAX_BYTES: usize = 1 << 20;
 
@@ -64,14 +65,5 @@ pub fn log_event(data: &[u8]) {
 pub fn dead_letter(data: &[u8]) {
     if let Ok(letter) = Letter::decode(&Bytes::copy_from_slice(data)) {
         assert_eq!(letter.encode(), data);
-    }
-}
-
-/// One token has one text.
-pub fn token(data: &[u8]) {
-    if let Ok(text) = std::str::from_utf8(data)
-        && let Ok(token) = text.parse::<Token>()
-    {
-        assert_eq!(token.to_string(), text);
     }
 }
