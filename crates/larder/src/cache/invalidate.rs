@@ -89,12 +89,16 @@ where
     {
         for key in keys {
             self.coherence.forget(&key.to_string());
+            // What Redis has of it is not known here.
+            let mut was_there = self.shared.is_some();
             self.flights.ground(*key, || {
                 if let Some(near) = &self.near {
-                    near.invalidate(*key);
+                    was_there |= near.invalidate(*key);
                 }
             });
-            self.gone.remember(*key, MissReason::Invalidated);
+            if was_there {
+                self.gone.remember(*key, MissReason::Invalidated);
+            }
         }
     }
 

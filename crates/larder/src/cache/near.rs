@@ -205,14 +205,14 @@ impl<K: Hash + Eq + Clone, V> Near<K, V> {
         }
     }
 
-    /// Removes a copy because its key was invalidated.
-    pub(crate) fn invalidate<Q>(&self, key: &Q)
+    /// Removes a copy because its key was invalidated. Returns whether there was one.
+    pub(crate) fn invalidate<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         step();
-        self.map.remove(key);
+        self.map.remove(key).is_some()
     }
 
     /// All copies that are here now and stay, and their keys. Clones each of them.

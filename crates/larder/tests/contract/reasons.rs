@@ -58,6 +58,14 @@ async fn each_miss_says_why() {
     }
 }
 
+/// In this process alone: what Redis has of a key is not known beforehand.
+#[tokio::test]
+async fn a_key_that_was_never_there_is_cold_though_it_was_invalidated() {
+    let cache = node(&Setup::new(Backend::Memory), lasting(), true).await;
+    cache.invalidate(KEY).await.unwrap();
+    assert_eq!(reason(&cache).await, Some(MissReason::Cold));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_remembered_without_a_near_tier() {
     for (backend, near) in TIERS {
