@@ -3,7 +3,6 @@
 use std::{fmt, future::Future, hash::Hash, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
-use rand::Rng;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
@@ -22,15 +21,12 @@ use crate::{
         shared::{LEASE, Lookup, Shared},
         stats::Counter,
         store::{Load, loaded},
+        waiters::Pauses,
     },
-    dice::dice,
 };
 
 /// The pause before a refresh that failed, or that another node is doing, is tried again.
 pub(crate) const REFRESH_PAUSE: Duration = Duration::from_secs(1);
-/// The first and the longest pause between two looks at another node's lease, should nobody tell that it is done.
-pub(crate) const POLL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
-
 /// How often a value is looked at again because its key was invalidated meanwhile, before it is loaded anew.
 const SECOND_LOOKS: u32 = 2;
 
@@ -145,16 +141,7 @@ where
     ) {
         let text = key.to_string();
         let basis = self.basis(self.route_of(&key, None), &text);
-        let Some(leader) = self.flights.begin_refresh(&key, basis, self.clock.monotonic_ms()) else {
-            return;
-        };
-        // Between the caller's look and ours an earlier refresh may have landed.
-        if let NearLook::Fresh(entry) = self.look_near(&key)
-            && is_newer(entry.terms.created_ms, ahead_of)
-        {
-            return leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
-        }
-        self.stats.count(Counter::Refreshes);
+        let Some(leader) = self.begin_refresh(&key, basis, ahead_of) else { return };
         let lease = Lease::random();
         let near = match self.look_near(&key) {
             NearLook::Fresh(entry) | NearLook::Stale(entry) | NearLook::Miss(_, Some((entry, _))) => {
@@ -180,7 +167,7 @@ where
                 self.load_and_fill(order(Some(lease), reason), previous.or(near), load).await
             }
             Some(Right::Unleased(reason)) => self.load_and_fill(order(None, reason), near, load).await,
-            Some(Right::Blocked) | None => failed(Error::new(ErrorKind::Lost, "another node is at this key")),
+            Some(Right::Blocked) | None => failed(left_to_another_node()),
         };
         if fetched.keep.is_some() {
             return leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
@@ -188,6 +175,20 @@ where
         self.clean_up(basis.route, &text, fetched.after).await;
         sleep(REFRESH_PAUSE).await;
         leader.land(fetched.answer, || {});
+    }
+
+    /// Registers the refresh of a key on this node. `None` if the key is being refreshed, or has been since the caller looked.
+    pub(crate) fn begin_refresh(&self, key: &K, basis: Basis, ahead_of: Option<u64>) -> Option<Leader<K, V>> {
+        let leader = self.flights.begin_refresh(key, basis, self.clock.monotonic_ms())?;
+        // Between the caller's look and ours an earlier refresh may have landed.
+        if let NearLook::Fresh(entry) = self.look_near(key)
+            && is_newer(entry.terms.created_ms, ahead_of)
+        {
+            leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
+            return None;
+        }
+        self.stats.count(Counter::Refreshes);
+        Some(leader)
     }
 
     async fn clean_up(&self, route: Route, text: &str, after: After<V>) {
@@ -350,7 +351,7 @@ where
         let give_up = Instant::now() + plan.policy.load_deadline;
         let waiting = shared.waiters.join(key_hash(&plan.text));
         plan.waits = true;
-        let mut pause = POLL.0;
+        let mut pauses = Pauses::default();
         loop {
             self.offer_spare(leader, plan);
             // Before the look: what is done after it is told.
@@ -362,9 +363,7 @@ where
             if Instant::now() >= give_up {
                 return Right::Unleased(plan.reason);
             }
-            let jitter = dice().random_range(0.5..1.0);
-            let _ = timeout(pause.mul_f64(jitter), told).await;
-            pause = (pause * 3 / 2).min(POLL.1);
+            pauses.until(told).await;
         }
     }
 
@@ -588,6 +587,11 @@ pub(crate) async fn while_renewing<T>(
             () = shared.renew_many(texts, lease) => {}
         }
     }
+}
+
+/// What a refresh comes to whose lease another node has.
+pub(crate) fn left_to_another_node() -> Error {
+    Error::new(ErrorKind::Lost, "another node is at this key")
 }
 
 pub(crate) fn failed<V>(error: Error) -> Fetched<V> {

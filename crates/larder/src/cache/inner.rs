@@ -374,7 +374,7 @@ where
                 }
                 NearLook::Stale(entry) => {
                     answers.push(Answer::Here(entry.read(Served::Near, now_ms)));
-                    stale.extend(self.begin_refresh(key));
+                    stale.extend(self.refreshed_with_others(key));
                     continue;
                 }
                 NearLook::Miss(reason, spare) => (reason, spare),

@@ -299,7 +299,7 @@ where
     fn land_shared(&self, passenger: Passenger<K, V>, entry: NearEntry<V>) -> Next<K, V> {
         let key = passenger.leader.key().clone();
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
-        let refresh = if read.stale { self.begin_refresh(&key) } else { None };
+        let refresh = if read.stale { self.refreshed_with_others(&key) } else { None };
         passenger.leader.land(Ok(read), || self.keep_near(&key, Some(entry)));
         Next::Landed(refresh)
     }

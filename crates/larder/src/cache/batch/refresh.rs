@@ -2,16 +2,13 @@
 
 use std::{fmt, hash::Hash, sync::Arc};
 
-use crate::{
-    Error, ErrorKind,
-    cache::{
-        MissReason, Policy,
-        batch::{BatchLoader, Next, Passenger, land::Landing},
-        entry::Lease,
-        inner::{Inner, NearLook},
-        route::Route,
-        stats::Counter,
-    },
+use crate::cache::{
+    MissReason, Policy,
+    batch::{BatchLoader, Next, Passenger, land::Landing},
+    entry::Lease,
+    fetch::left_to_another_node,
+    inner::Inner,
+    route::Route,
 };
 
 impl<K, V> Inner<K, V>
@@ -35,7 +32,7 @@ where
                 Next::Landed(_) => {}
                 Next::Load(passenger) if !passenger.blocked => to_load.push(passenger),
                 Next::Load(passenger) | Next::Wait(passenger) => {
-                    let answer = Err(Error::new(ErrorKind::Lost, "another node is at this key"));
+                    let answer = Err(left_to_another_node());
                     left_to_others.push(Landing { leader: passenger.leader, answer, keep: None });
                 }
             }
@@ -49,16 +46,11 @@ where
     }
 
     /// Begins the refresh of a key, before the batch that found it stale has its answer: so whoever reads the same keys after
-    /// that begins no other. `None` if the key is being refreshed, or has been since the batch looked.
-    pub(crate) fn begin_refresh(&self, key: &K) -> Option<Passenger<K, V>> {
+    /// that begins no other. `None` if there is nothing to begin.
+    pub(crate) fn refreshed_with_others(&self, key: &K) -> Option<Passenger<K, V>> {
         let text = key.to_string();
         let basis = self.basis(Route::Home, &text);
-        let leader = self.flights.begin_refresh(key, basis, self.clock.monotonic_ms())?;
-        if let NearLook::Fresh(_) = self.look_near(key) {
-            leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
-            return None;
-        }
-        self.stats.count(Counter::Refreshes);
+        let leader = self.begin_refresh(key, basis, None)?;
         Some(Passenger::new(leader, text, basis, MissReason::Expired, None))
     }
 }

@@ -3,19 +3,14 @@
 use std::{collections::BTreeMap, fmt, hash::Hash, sync::Arc};
 
 use futures_util::future::select_all;
-use rand::Rng;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
-use crate::{
-    cache::{
-        batch::{Passenger, Trip},
-        event::key_hash,
-        fetch::POLL,
-        inner::Inner,
-        shared::Shared,
-        waiters::Waiting,
-    },
-    dice::dice,
+use crate::cache::{
+    batch::{Passenger, Trip},
+    event::key_hash,
+    inner::Inner,
+    shared::Shared,
+    waiters::{Pauses, Waiting},
 };
 
 impl<K, V> Inner<K, V>
@@ -33,7 +28,7 @@ where
         give_up: Instant,
     ) {
         passengers.iter_mut().for_each(|passenger| passenger.waits = true);
-        let mut pause = POLL.0;
+        let mut pauses = Pauses::default();
         loop {
             let hashes = passengers.iter().map(|passenger| key_hash(&passenger.text));
             let waiting: BTreeMap<u64, Waiting> = hashes.map(|key| (key, shared.waiters.join(key))).collect();
@@ -47,9 +42,7 @@ where
             if told.is_empty() {
                 return;
             }
-            let jitter = dice().random_range(0.5..1.0);
-            let _ = timeout(pause.mul_f64(jitter), select_all(told)).await;
-            pause = (pause * 3 / 2).min(POLL.1);
+            pauses.until(select_all(told)).await;
         }
     }
 }

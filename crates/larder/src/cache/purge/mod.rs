@@ -65,8 +65,8 @@ where
     /// steps, so it costs with the number of keys in Redis; a tag costs nothing of the kind. No load that began before
     /// fills a matching key after. Shards that a cluster moves meanwhile are looked through again, where they are then.
     ///
-    /// Returns how many keys had something destroyed, be it the lease of a load under way. Without Redis these are the copies of this process, and the key of each of them is
-    /// looked at.
+    /// Returns how many keys had something destroyed, be it the lease of a load under way. Without Redis these are the copies of this
+    /// process, and the key of each of them is looked at.
     ///
     /// The glob is as in Redis: `*`, `?`, `[a-z]`, `[^a]`, and `\\` before what is to be taken by the letter.
     ///

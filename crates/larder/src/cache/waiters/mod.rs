@@ -4,6 +4,7 @@
 //! there says so on the shard's channel. Where nobody waits a fill publishes nothing. Messages may be lost: whoever waits looks
 //! from time to time all the same.
 
+mod pauses;
 mod shared;
 
 use std::{
@@ -16,6 +17,8 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, futures::Notified};
+
+pub(crate) use self::pauses::Pauses;
 
 /// The keys that somebody waits for, by the hashes of their texts.
 #[derive(Debug, Default)]
