@@ -62,6 +62,6 @@ impl BlockingReader {
         let ears = &self.redis.inner.ears;
         let primary = ears.topology.primary_of(&self.slot_key);
         let primary = primary.ok_or_else(|| Error::new(ErrorKind::Unavailable, "redis is not connected"))?;
-        ears.dialer.open(&primary, |_| Ok(())).await
+        ears.dialer.open(&primary, |_| {}).await
     }
 }

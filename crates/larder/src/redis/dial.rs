@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use ::redis::{
-    AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, RedisResult,
-};
+use ::redis::{PushInfo, RedisError, RedisResult};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     RedisConfig,
     error::from_connect,
+    login::log_in,
     tls::Tls,
     url::{Address, Login, Target},
-    wire::Wire,
+    wire::{OnPush, Wire},
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -24,9 +23,6 @@ pub(crate) struct Dialer {
     tls: Option<Tls>,
     connect_deadline: Duration,
 }
-
-/// Requests that may wait for the socket at once. Past it callers wait, within their own deadlines.
-const SEND_QUEUE: usize = 1_024;
 
 impl Dialer {
     /// # Errors
@@ -48,16 +44,16 @@ impl Dialer {
     /// Opens a RESP3 connection to `address`. `on_push` sees every push message and the end of the connection; it is
     /// called on the connection's own task and must not block.
     ///
-    /// The driver's response timeout is off: deadlines are ours, per operation.
+    /// Calls on it have no deadline of their own: each caller sets one.
     ///
     /// # Errors
     /// `Unavailable` if nothing answers within the connect deadline, `Config` if the login or the protocol is refused.
     pub(crate) async fn open<F>(&self, address: &Address, on_push: F) -> Result<Wire>
     where
-        F: Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
+        F: Fn(PushInfo) + Send + Sync + 'static,
     {
-        let login = log_in(&self.target.login).set_db(self.target.database);
-        self.connect(address, login, on_push).await
+        let wire = self.wire(address, &self.target.login, self.target.database, Box::new(on_push));
+        self.in_time(address, wire).await
     }
 
     /// Opens a connection to a sentinel, which has a login of its own and no databases.
@@ -65,20 +61,16 @@ impl Dialer {
     /// # Errors
     /// As [`open`](Self::open).
     pub(crate) async fn open_sentinel(&self, address: &Address) -> Result<Wire> {
-        self.connect(address, log_in(&self.sentinel_login), |_| Ok(())).await
+        self.in_time(address, self.wire(address, &self.sentinel_login, 0, Box::new(|_| {}))).await
     }
 
-    async fn connect<F>(&self, address: &Address, login: RedisConnectionInfo, on_push: F) -> Result<Wire>
-    where
-        F: Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
-    {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(None)
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(SEND_QUEUE)
-            .set_push_sender(on_push);
+    async fn in_time(
+        &self,
+        address: &Address,
+        connecting: impl Future<Output = RedisResult<Wire>>,
+    ) -> Result<Wire> {
         let name = address.to_string();
-        match timeout(self.connect_deadline, self.wire(address, &login, config)).await {
+        match timeout(self.connect_deadline, connecting).await {
             Ok(connected) => connected.map_err(|error| from_connect(&name, &error)),
             Err(_) => Err(Error::new(
                 ErrorKind::Unavailable,
@@ -91,30 +83,17 @@ impl Dialer {
     async fn wire(
         &self,
         Address { host, port }: &Address,
-        login: &RedisConnectionInfo,
-        config: AsyncConnectionConfig,
+        login: &Login,
+        database: i64,
+        on_push: OnPush,
     ) -> RedisResult<Wire> {
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(RedisError::from)?;
         stream.set_nodelay(true).map_err(RedisError::from)?;
-        match &self.tls {
-            None => Wire::over(stream, login, config).await,
-            Some(tls) => {
-                let stream = tls.greet(host, stream).await.map_err(RedisError::from)?;
-                Wire::over(stream, login, config).await
-            }
-        }
+        let mut wire = match &self.tls {
+            None => Wire::over(stream, on_push),
+            Some(tls) => Wire::over(tls.greet(host, stream).await.map_err(RedisError::from)?, on_push),
+        };
+        log_in(&mut wire, login, database).await?;
+        Ok(wire)
     }
-}
-
-fn log_in(login: &Login) -> RedisConnectionInfo {
-    let mut info = RedisConnectionInfo::default()
-        .set_protocol(ProtocolVersion::RESP3)
-        .set_lib_name("larder", env!("CARGO_PKG_VERSION"));
-    if let Some(user) = &login.user {
-        info = info.set_username(user);
-    }
-    if let Some(password) = &login.password {
-        info = info.set_password(password);
-    }
-    info
 }

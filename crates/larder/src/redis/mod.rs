@@ -19,12 +19,16 @@ mod dial;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod gather;
 mod greet;
 mod key;
 mod link;
+mod login;
+mod mover;
 mod probe;
 mod push;
 mod race;
+mod reply;
 mod script;
 mod sentinel;
 #[cfg(test)]

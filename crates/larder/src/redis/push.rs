@@ -152,12 +152,11 @@ async fn hear(
     let overflowed = Arc::new(AtomicBool::new(false));
     let on_push = {
         let overflowed = Arc::clone(&overflowed);
-        // When the connection ends, the driver drops this closure, and with it the queue's sender.
+        // When the connection ends, its mover drops this closure, and with it the queue's sender.
         move |push: PushInfo| {
             if queue.try_send(push).is_err() {
                 overflowed.store(true, Ordering::Release);
             }
-            Ok(())
         }
     };
     let Ok(mut connection) = ears.dialer.open(primary, on_push).await else { return Some("no connection") };

@@ -67,7 +67,6 @@ async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(Wire, Address, S
         if push.kind == PushKind::Disconnection {
             gone.notify_one();
         }
-        Ok(())
     };
     let mut connection = shared.dialer.open(&address, on_push).await?;
     let sign = greet(&mut connection, &address, shared.dialer.connect_deadline()).await?;

@@ -1,184 +1,232 @@
-//! One connection to one server: the driver's multiplexer, and the task that moves its bytes.
+//! One connection to one server, shared by all who call it.
 
-use std::{
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    task::{Context, Poll},
-};
+use std::{io, mem, sync::Arc};
 
-use ::redis::{
-    AsyncConnectionConfig, Cmd, Pipeline, RedisConnectionInfo, RedisResult, Value, aio::MultiplexedConnection,
+use ::redis::{Cmd, Pipeline, PushInfo, RedisError, RedisResult, Value};
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Notify, oneshot},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    gather::{Callers, Gathering},
+    mover::Mover,
+};
+
+/// How many commands may be without a reply at once. Past it callers wait, within their own deadlines.
+const MOST_UNANSWERED: usize = 16_384;
+/// From how many bytes on that wait for the socket callers wait too.
+const MOST_UNSENT_BYTES: usize = 8 << 20;
+
+/// Sees every push message and the end of the connection. Called on the connection's own task: it must not block.
+pub(super) type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
 
 /// A connection in use. Clones share it; dropping the last one closes it, whatever is still under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
-    multiplexer: MultiplexedConnection,
-    mover: Arc<Mover>,
+    end: Arc<End>,
 }
 
 /// What all clones share, in one place: every command clones its wire.
 #[derive(Debug)]
-struct Mover {
+struct End {
+    line: Arc<Line>,
     callers: Arc<Callers>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Wire {
-    /// Logs in on a stream that is open.
-    pub(super) async fn over<S>(
-        stream: S,
-        login: &RedisConnectionInfo,
-        config: AsyncConnectionConfig,
-    ) -> RedisResult<Self>
+    /// Takes over a stream that is open.
+    pub(super) fn over<S>(stream: S, on_push: OnPush) -> Self
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (multiplexer, mover) = MultiplexedConnection::new_with_config(login, stream, config).await?;
-        let callers = Arc::new(Callers::default());
+        let (line, callers) = (Arc::<Line>::default(), Arc::<Callers>::default());
+        let mover = Mover::new(stream, line.clone(), on_push);
         let task = tokio::spawn(Gathering::new(mover, callers.clone()));
-        Ok(Self { multiplexer, mover: Arc::new(Mover { callers, _task: AbortOnDropHandle::new(task) }) })
+        Self { end: Arc::new(End { line, callers, _task: AbortOnDropHandle::new(task) }) }
     }
 
     /// Sends one command and waits for its reply. An error reply is a value.
     pub(crate) async fn send(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        let _one_more = self.mover.callers.one_more();
-        self.multiplexer.send_packed_command(cmd).await
+        let _one_more = self.end.callers.one_more();
+        let (to, reply) = oneshot::channel();
+        self.end.line.call(|bytes| cmd.write_packed_command(bytes), Caller::One(to)).await?;
+        reply.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Sends all commands in one write and waits for all replies. Error replies stay in their places.
     pub(crate) async fn send_all(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
-        let _one_more = self.mover.callers.one_more();
-        self.multiplexer.send_packed_commands(pipeline, 0, pipeline.len()).await
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _one_more = self.end.callers.one_more();
+        let (to, replies) = oneshot::channel();
+        let write = |bytes: &mut Vec<u8>| pipeline.cmd_iter().for_each(|cmd| cmd.write_packed_command(bytes));
+        let caller = Caller::All { to, count: pipeline.len(), values: Vec::with_capacity(pipeline.len()) };
+        self.end.line.call(write, caller).await?;
+        replies.await.unwrap_or_else(|_| Err(closed()))
     }
 }
 
-/// Who waits for a reply on this connection.
+/// Who waits for what has been sent.
+#[derive(Debug)]
+pub(super) enum Caller {
+    One(oneshot::Sender<RedisResult<Value>>),
+    All { to: oneshot::Sender<RedisResult<Vec<Value>>>, count: usize, values: Vec<Value> },
+}
+
+impl Caller {
+    fn count(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::All { count, .. } => *count,
+        }
+    }
+
+    fn has_left(&self) -> bool {
+        match self {
+            Self::One(to) => to.is_closed(),
+            Self::All { to, .. } => to.is_closed(),
+        }
+    }
+
+    /// Takes the next reply; gives itself back if it waits for more. Whoever has left is answered in vain.
+    pub(super) fn answer(self, reply: Value) -> Option<Self> {
+        match self {
+            Self::One(to) => {
+                let _ = to.send(Ok(reply));
+                None
+            }
+            Self::All { to, count, mut values } => {
+                values.push(reply);
+                if values.len() < count {
+                    return Some(Self::All { to, count, values });
+                }
+                let _ = to.send(Ok(values));
+                None
+            }
+        }
+    }
+
+    pub(super) fn fail(self, error: RedisError) {
+        let _ = match self {
+            Self::One(to) => to.send(Err(error)).is_ok(),
+            Self::All { to, .. } => to.send(Err(error)).is_ok(),
+        };
+    }
+}
+
+/// What goes from the callers to the mover.
 #[derive(Debug, Default)]
-struct Callers {
-    count: AtomicUsize,
-    /// Whether there were two of them at once since the mover last asked.
-    met: AtomicBool,
+pub(super) struct Line {
+    /// Held for as long as it takes to write down a command. Never held while anything is awaited.
+    queue: Mutex<Queue>,
+    pub(super) mover: AtomicWaker,
+    room: Notify,
 }
 
-impl Callers {
-    fn one_more(&self) -> Caller<'_> {
-        if self.count.fetch_add(1, Relaxed) > 0 {
-            self.met.store(true, Relaxed);
-        }
-        Caller(self)
-    }
+#[derive(Debug, Default)]
+struct Queue {
+    /// Commands as they are to be sent.
+    bytes: Vec<u8>,
+    /// Who waits for them, in their order, and where in `bytes` each one's end.
+    waiting: Vec<(Caller, usize)>,
+    /// Replies that are missing, sent for or not.
+    unanswered: usize,
+    /// Whether somebody waits for room.
+    is_crowded: bool,
+    /// Why there will be no more replies.
+    ended: Option<RedisError>,
 }
 
-/// One of them, until it is dropped.
-struct Caller<'a>(&'a Callers);
-
-impl Drop for Caller<'_> {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Relaxed);
-    }
-}
-
-/// From which wake-up in a row without two callers at once the mover no longer waits for a second one.
-const CALM: u8 = 8;
-
-/// Runs the mover, but each time that it is woken lets the other ready tasks of its thread go first. What they send then
-/// leaves in one write, where each command would have one of its own. Where callers come one by one it runs at once: there is
-/// nobody to wait for, and the turn that it leaves to others is a part of every round trip.
-struct Gathering<F> {
-    mover: Pin<Box<F>>,
-    callers: Arc<Callers>,
-    has_waited: bool,
-    /// Wake-ups since two callers met.
-    alone: u8,
-}
-
-impl<F> Gathering<F> {
-    fn new(mover: F, callers: Arc<Callers>) -> Self {
-        Self { mover: Box::pin(mover), callers, has_waited: false, alone: 0 }
-    }
-}
-
-impl<F: Future<Output = ()>> Future for Gathering<F> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if !self.has_waited {
-            let met = self.callers.met.load(Relaxed);
-            if met {
-                self.callers.met.store(false, Relaxed);
+impl Line {
+    /// Leaves a call to the mover, once there is room for it.
+    async fn call(&self, write: impl Fn(&mut Vec<u8>), caller: Caller) -> RedisResult<()> {
+        let Some(mut caller) = self.leave(&write, caller)? else { return Ok(()) };
+        loop {
+            // Before the next attempt: room that is made after it wakes us.
+            let room = self.room.notified();
+            match self.leave(&write, caller)? {
+                None => return Ok(()),
+                Some(back) => caller = back,
             }
-            self.alone = if met { 0 } else { self.alone.saturating_add(1) };
-            if self.alone < CALM {
-                self.has_waited = true;
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
+            room.await;
         }
-        self.has_waited = false;
-        self.mover.as_mut().poll(context)
+    }
+
+    /// Gives the caller back if there is no room.
+    fn leave(&self, write: &impl Fn(&mut Vec<u8>), caller: Caller) -> RedisResult<Option<Caller>> {
+        let mut queue = self.queue.lock();
+        if let Some(error) = &queue.ended {
+            return Err(error.clone());
+        }
+        if queue.unanswered >= MOST_UNANSWERED || queue.bytes.len() >= MOST_UNSENT_BYTES {
+            queue.is_crowded = true;
+            return Ok(Some(caller));
+        }
+        write(&mut queue.bytes);
+        let end = queue.bytes.len();
+        queue.unanswered += caller.count();
+        queue.waiting.push((caller, end));
+        drop(queue);
+        self.mover.wake();
+        Ok(None)
+    }
+
+    /// Moves what was left to `bytes`, which is empty, and to the end of `callers`, but for what nobody waits for any more.
+    /// `answered` replies have come since the last time.
+    pub(super) fn collect(
+        &self,
+        answered: usize,
+        bytes: &mut Vec<u8>,
+        callers: &mut impl Extend<Caller>,
+    ) {
+        let mut queue = self.queue.lock();
+        queue.unanswered -= answered;
+        if queue.waiting.iter().any(|(caller, _)| caller.has_left()) {
+            queue.drop_what_is_of_no_use();
+        }
+        mem::swap(bytes, &mut queue.bytes);
+        callers.extend(queue.waiting.drain(..).map(|(caller, _)| caller));
+        if mem::take(&mut queue.is_crowded) {
+            drop(queue);
+            self.room.notify_waiters();
+        }
+    }
+
+    /// There will be no more replies. Returns who waits for what was never sent.
+    pub(super) fn end(&self, error: &RedisError) -> Vec<Caller> {
+        let mut queue = self.queue.lock();
+        queue.ended.get_or_insert_with(|| error.clone());
+        let waiting = mem::take(&mut queue.waiting);
+        drop(queue);
+        self.room.notify_waiters();
+        waiting.into_iter().map(|(caller, _)| caller).collect()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{future::poll_fn, task::Waker};
-
-    use super::*;
-
-    /// Wakes the mover so often, and says each time whether it ran at once or let others go first.
-    fn wake<F: Future<Output = ()>>(
-        gathering: &mut Pin<Box<Gathering<F>>>,
-        runs: &AtomicUsize,
-        times: usize,
-    ) -> Vec<bool> {
-        let mut poll = || {
-            let before = runs.load(Relaxed);
-            assert!(gathering.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-            runs.load(Relaxed) > before
-        };
-        let one = |_| {
-            let at_once = poll();
-            assert!(at_once || poll(), "it waits for one turn, not more");
-            at_once
-        };
-        (0..times).map(one).collect()
-    }
-
-    #[test]
-    fn a_mover_waits_for_others_where_callers_met_and_else_runs_at_once() {
-        let (runs, callers) = (AtomicUsize::new(0), Arc::new(Callers::default()));
-        let mover = poll_fn(|_| {
-            runs.fetch_add(1, Relaxed);
-            Poll::Pending
-        });
-        let mut gathering = Box::pin(Gathering::new(mover, callers.clone()));
-        let waits_at_first = [vec![false; usize::from(CALM) - 1], vec![true; 3]].concat();
-        assert_eq!(wake(&mut gathering, &runs, 10), waits_at_first);
-        for _ in 0..3 {
-            drop(callers.one_more());
-            assert_eq!(wake(&mut gathering, &runs, 1), [true], "they came one by one");
+impl Queue {
+    /// Callers who have left are spared their commands, and so is a server that has fallen behind.
+    fn drop_what_is_of_no_use(&mut self) {
+        let (left, waiting) = (mem::take(&mut self.bytes), mem::take(&mut self.waiting));
+        let mut begin = 0;
+        for (caller, end) in waiting {
+            let commands = &left[mem::replace(&mut begin, end)..end];
+            if caller.has_left() {
+                self.unanswered -= caller.count();
+            } else {
+                self.bytes.extend_from_slice(commands);
+                self.waiting.push((caller, self.bytes.len()));
+            }
         }
-        let (one, two) = (callers.one_more(), callers.one_more());
-        drop((one, two));
-        assert_eq!(wake(&mut gathering, &runs, 11), [vec![false], waits_at_first].concat());
     }
+}
 
-    #[tokio::test]
-    async fn a_caller_that_gives_up_is_counted_no_longer() {
-        let callers = Callers::default();
-        let waits = async {
-            let _one_more = callers.one_more();
-            std::future::pending::<()>().await;
-        };
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), waits).await.is_err());
-        assert_eq!(callers.count.load(Relaxed), 0);
-        drop(callers.one_more());
-        assert!(!callers.met.load(Relaxed), "it was alone");
-    }
+/// The connection has ended.
+pub(super) fn closed() -> RedisError {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the server closed the connection").into()
 }

@@ -69,7 +69,7 @@ async fn look(shared: &Shared) -> Result<Vec<Range>> {
 }
 
 async fn ask_seed(dialer: &Dialer, seed: &Address) -> Result<Vec<Range>> {
-    let mut connection = dialer.open(seed, |_| Ok(())).await?;
+    let mut connection = dialer.open(seed, |_| {}).await?;
     let question = cmd("CLUSTER").arg("SLOTS").take();
     let away =
         |what: &str| Error::new(ErrorKind::Unavailable, what.to_owned()).context(format!("redis at {seed}"));
