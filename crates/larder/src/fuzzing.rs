@@ -9,14 +9,14 @@ pub use crate::{
     document::fuzzing::{
         bson, change_event, cursor, decimal, filter, ingest, instant, patch, pipeline, watch_point,
     },
-    redis::fuzzing::{redis_key, redis_reply, redis_url},
+    redis::fuzzing::{redis_key, redis_reply, redis_stream, redis_url},
 };
 
 #[cfg(test)]
 mod tests {
     use larder_testkit::seeds::{self, Property};
 
-    const TARGETS: [(&str, Property); 21] = [
+    const TARGETS: [(&str, Property); 22] = [
         ("behind_reply", super::behind_reply),
         ("bson", super::bson),
         ("change_event", super::change_event),
@@ -33,6 +33,7 @@ mod tests {
         ("pipeline", super::pipeline),
         ("redis_key", super::redis_key),
         ("redis_reply", super::redis_reply),
+        ("redis_stream", super::redis_stream),
         ("redis_url", super::redis_url),
         ("script_reply", super::script_reply),
         ("tenant_key", super::tenant_key),

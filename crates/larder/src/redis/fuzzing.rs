@@ -2,13 +2,14 @@
 
 use std::num::NonZeroU16;
 
-use ::redis::{Value, parse_redis_value};
+use ::redis::{Parser, RedisError, Value, parse_redis_value};
 
 use super::{
     cluster::map::{Redirect, read_slots},
     greet::is_replica,
     key::{Kind, MAX_KEY_BYTES, Space},
     probe::read_info,
+    reply::Inbox,
     slot::{SLOTS, slot_of},
     url::{Address, Login, Target},
 };
@@ -82,4 +83,41 @@ pub fn redis_reply(data: &[u8]) {
         assert_eq!(Redirect::in_reply(&again), Some(redirect));
     }
     assert!(!is_replica(&reply) || matches!(reply, Value::Array(_)));
+}
+
+/// However the bytes of a connection are cut, the same replies are read from them, and they are those that the driver reads. The
+/// first byte says into how long pieces they are cut.
+pub fn redis_stream(data: &[u8]) {
+    let Some((piece, bytes)) = data.split_first() else { return };
+    let whole = read_stream(bytes, bytes.len().max(1));
+    let in_pieces = read_stream(bytes, usize::from(*piece) + 1);
+    // As text: not a number is like no other.
+    assert_eq!(format!("{whole:?}"), format!("{in_pieces:?}"));
+    let (mut driver, mut rest) = (Parser::new(), bytes);
+    for reply in whole.0 {
+        let expected = driver.parse_value(&mut rest).expect("the driver reads it as well");
+        assert_eq!(format!("{reply:?}"), format!("{expected:?}"));
+    }
+}
+
+/// What comes out when these bytes come in pieces of this size, and what is wrong with those that follow.
+pub(super) fn read_stream(bytes: &[u8], piece: usize) -> (Vec<Value>, Option<RedisError>) {
+    let (mut inbox, mut replies) = (Inbox::default(), Vec::new());
+    for mut rest in bytes.chunks(piece) {
+        while !rest.is_empty() {
+            let room = inbox.room();
+            let (now, later) = rest.split_at(rest.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            inbox.received(now.len());
+            rest = later;
+            loop {
+                match inbox.next() {
+                    Ok(Some(reply)) => replies.push(reply),
+                    Ok(None) => break,
+                    Err(error) => return (replies, Some(error)),
+                }
+            }
+        }
+    }
+    (replies, None)
 }

@@ -37,5 +37,6 @@ pub(super) async fn log_in(wire: &mut Wire, login: &Login, database: i64) -> Red
 }
 
 fn speaks_no_resp3(refusal: &ServerError) -> bool {
-    refusal.code() == "NOPROTO" || refusal.details().is_some_and(|it| it.starts_with("unknown command `HELLO`"))
+    refusal.code() == "NOPROTO"
+        || refusal.details().is_some_and(|it| it.starts_with("unknown command `HELLO`"))
 }

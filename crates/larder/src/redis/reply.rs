@@ -110,8 +110,8 @@ impl Inbox {
 
 /// The first line without its end, and what follows.
 fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes.iter().take(MOST_LINE_BYTES).position(|byte| *byte == b'\n')?;
-    Some((bytes[..end].strip_suffix(b"\r").unwrap_or(&bytes[..end]), &bytes[end + 1..]))
+    let end = bytes.windows(2).take(MOST_LINE_BYTES).position(|two| two == b"\r\n")?;
+    Some((&bytes[..end], &bytes[end + 2..]))
 }
 
 /// A length or a count; `None` for the nothing of RESP2, which is announced as a negative one.
@@ -156,4 +156,117 @@ fn common(rest: &mut &[u8], depth: usize) -> Option<Value> {
 
 fn malformed() -> RedisError {
     (DriverKind::Parse, "these bytes are no RESP3").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use ::redis::{PushKind, ServerError};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::redis::fuzzing::read_stream;
+
+    fn read(bytes: &[u8], piece: usize) -> RedisResult<Vec<Value>> {
+        let (replies, wrong) = read_stream(bytes, piece);
+        wrong.map_or(Ok(replies), Err)
+    }
+
+    fn bulk(bytes: &[u8]) -> Value {
+        Value::BulkString(bytes.to_vec())
+    }
+
+    #[test]
+    fn every_type_is_read_however_its_bytes_are_cut() {
+        let bytes = b"$5\r\na\r\nbc\r\n$0\r\n\r\n$-1\r\n_\r\n:-7\r\n+OK\r\n+PONG\r\n*-1\r\n*0\r\n#t\r\n,1.5\r\n(12345678901234567890\r\n\
+            *3\r\n:1\r\n*1\r\n$1\r\nx\r\n_\r\n%1\r\n+k\r\n*1\r\n:2\r\n~1\r\n:3\r\n=7\r\ntxt:abc\r\n\
+            -ERR it is so\r\n!9\r\nERR again\r\n>2\r\n$8\r\nsmessage\r\n$1\r\nc\r\n|1\r\n+a\r\n+b\r\n:4\r\n:5\r\n";
+        let replies = read(bytes, bytes.len()).unwrap();
+        let [first @ .., big, nested, map, set, text, error, blob_error, push, attribute, last] =
+            &replies[..]
+        else {
+            panic!("{replies:?}");
+        };
+        let expected = [
+            bulk(b"a\r\nbc"),
+            bulk(b""),
+            Value::Nil,
+            Value::Nil,
+            Value::Int(-7),
+            Value::Okay,
+            Value::SimpleString("PONG".into()),
+            Value::Nil,
+            Value::Array(vec![]),
+            Value::Boolean(true),
+            Value::Double(1.5),
+        ];
+        assert_eq!(first, &expected);
+        assert!(matches!(big, Value::BigNumber(_)), "{big:?}");
+        let inner = Value::Array(vec![bulk(b"x")]);
+        assert_eq!(*nested, Value::Array(vec![Value::Int(1), inner, Value::Nil]));
+        assert!(matches!(map, Value::Map(pairs) if pairs.len() == 1), "{map:?}");
+        assert_eq!(*set, Value::Set(vec![Value::Int(3)]));
+        assert!(matches!(text, Value::VerbatimString { text, .. } if text == "abc"), "{text:?}");
+        let details = |value: &Value| match value {
+            Value::ServerError(refusal) => ServerError::details(refusal).map(str::to_owned),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(details(error).as_deref(), Some("it is so"));
+        assert_eq!(details(blob_error).as_deref(), Some("again"));
+        assert_eq!(*push, Value::Push { kind: PushKind::SMessage, data: vec![bulk(b"c")] });
+        assert!(
+            matches!(attribute, Value::Attribute { data, .. } if **data == Value::Int(4)),
+            "{attribute:?}"
+        );
+        assert_eq!(*last, Value::Int(5));
+        for piece in 1..bytes.len() {
+            assert_eq!(read(bytes, piece).unwrap(), replies, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_resp3_is_refused_before_it_is_waited_for() {
+        let endless_line = [b"+".to_vec(), vec![b'x'; MOST_LINE_BYTES + 2]].concat();
+        let too_long = format!("${}\r\n", MOST_BYTES + 1).into_bytes();
+        let too_many = format!("*{}\r\n", u64::MAX).into_bytes();
+        let deep = b"*1\r\n".repeat(1_000);
+        let deep = [deep, b":1\r\n".to_vec()].concat();
+        let others: [&[u8]; 6] =
+            [b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b"$x\r\n", b"*\r\n", b"$1\r\nabc", b":x\r\n"];
+        for bytes in [&endless_line[..], &too_long, &too_many, &deep].into_iter().chain(others) {
+            let error = read(bytes, 7).expect_err("this is no RESP3");
+            assert_eq!(error.kind(), DriverKind::Parse, "{:?}", &bytes[..bytes.len().min(40)]);
+        }
+    }
+
+    #[test]
+    fn the_room_of_a_large_reply_is_given_back() {
+        let mut inbox = Inbox::default();
+        let large = [b"$1000000\r\n".to_vec(), vec![b'x'; 1_000_000], b"\r\n".to_vec()].concat();
+        let mut rest = &large[..];
+        while !rest.is_empty() {
+            let room = inbox.room();
+            let count = room.len().min(rest.len());
+            room[..count].copy_from_slice(&rest[..count]);
+            inbox.received(count);
+            rest = &rest[count..];
+        }
+        assert_eq!(inbox.next().unwrap(), Some(bulk(&large[10..1_000_010])));
+        assert!(inbox.bytes.len() < 4 << 20, "{}", inbox.bytes.len());
+        inbox.room();
+        assert_eq!(inbox.bytes.len(), READ_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back_as_they_were_sent(
+            values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..40),
+            piece in 1_usize..700,
+        ) {
+            let sent: Vec<u8> = values.iter().flat_map(|value| {
+                [format!("${}\r\n", value.len()).into_bytes(), value.clone(), b"\r\n".to_vec()].concat()
+            }).collect();
+            let expected: Vec<Value> = values.into_iter().map(Value::BulkString).collect();
+            prop_assert_eq!(read(&sent, piece).unwrap(), expected);
+        }
+    }
 }

@@ -179,12 +179,7 @@ impl Line {
 
     /// Moves what was left to `bytes`, which is empty, and to the end of `callers`, but for what nobody waits for any more.
     /// `answered` replies have come since the last time.
-    pub(super) fn collect(
-        &self,
-        answered: usize,
-        bytes: &mut Vec<u8>,
-        callers: &mut impl Extend<Caller>,
-    ) {
+    pub(super) fn collect(&self, answered: usize, bytes: &mut Vec<u8>, callers: &mut impl Extend<Caller>) {
         let mut queue = self.queue.lock();
         queue.unanswered -= answered;
         if queue.waiting.iter().any(|(caller, _)| caller.has_left()) {
@@ -229,4 +224,179 @@ impl Queue {
 /// The connection has ended.
 pub(super) fn closed() -> RedisError {
     io::Error::new(io::ErrorKind::BrokenPipe, "the server closed the connection").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        time::Duration,
+    };
+
+    use ::redis::{PushKind, cmd, pipe};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        time::timeout,
+    };
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    /// A wire, the server's end of it, and a count of what was pushed.
+    fn wire(room_bytes: usize) -> (Wire, DuplexStream, Arc<AtomicUsize>) {
+        let (client, server) = duplex(room_bytes);
+        let pushed = Arc::new(AtomicUsize::new(0));
+        let count = pushed.clone();
+        let on_push = move |push: PushInfo| {
+            if push.kind != PushKind::Disconnection {
+                count.fetch_add(1, SeqCst);
+            }
+        };
+        (Wire::over(client, Box::new(on_push)), server, pushed)
+    }
+
+    fn echo(text: &str) -> Cmd {
+        let mut echo = cmd("ECHO");
+        echo.arg(text);
+        echo
+    }
+
+    async fn sent(server: &mut DuplexStream, expected: &[&Cmd]) {
+        let expected: Vec<u8> = expected.iter().flat_map(|cmd| cmd.get_packed_command()).collect();
+        let mut bytes = vec![0; expected.len()];
+        timeout(LONG, server.read_exact(&mut bytes)).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), String::from_utf8_lossy(&expected));
+    }
+
+    #[tokio::test]
+    async fn replies_go_to_their_callers_in_their_order_and_pushes_to_nobody() {
+        let (wire, mut server, pushed) = wire(1 << 16);
+        let (mut one, mut many, mut last) = (wire.clone(), wire.clone(), wire);
+        let (first, second, third) = (echo("1"), echo("2"), echo("3"));
+        let mut both = pipe();
+        both.add_command(first.clone()).add_command(second.clone());
+        let answering = async {
+            sent(&mut server, &[&first, &first, &second, &third]).await;
+            let replies =
+                b"+a\r\n>3\r\n+sunsubscribe\r\n+c\r\n:0\r\n-ERR b\r\n>2\r\n+smessage\r\n+x\r\n+c\r\n+d\r\n";
+            server.write_all(replies).await.unwrap();
+        };
+        let calls = async { tokio::join!(one.send(&first), many.send_all(&both), last.send(&third)) };
+        let ((one, many, last), ()) = timeout(LONG, async { tokio::join!(calls, answering) }).await.unwrap();
+        let text = |text: &str| Value::SimpleString(text.to_owned());
+        assert_eq!((one.unwrap(), last.unwrap()), (text("a"), text("d")));
+        let many = many.unwrap();
+        assert!(matches!(&many[..], [Value::ServerError(_), last] if *last == text("c")), "{many:?}");
+        assert_eq!(pushed.load(SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_confirmed_subscription_is_a_reply_and_a_push() {
+        let (mut wire, mut server, pushed) = wire(1 << 16);
+        let subscribe = cmd("SSUBSCRIBE");
+        let answering = async {
+            sent(&mut server, &[&subscribe]).await;
+            server.write_all(b">3\r\n+ssubscribe\r\n+c\r\n:1\r\n").await.unwrap();
+        };
+        let (reply, ()) =
+            timeout(LONG, async { tokio::join!(wire.send(&subscribe), answering) }).await.unwrap();
+        assert!(matches!(reply.unwrap(), Value::Push { .. }));
+        assert_eq!(pushed.load(SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_not_sent() {
+        // The server takes one byte, so the first command keeps the others back.
+        let (wire, mut server, _) = wire(1);
+        let (first, gone, last) = (echo("first"), echo("gone"), echo("last"));
+        let call = |cmd: &Cmd| {
+            let (mut wire, cmd) = (wire.clone(), cmd.clone());
+            tokio::spawn(async move { wire.send(&cmd).await })
+        };
+        let _first = call(&first);
+        assert_eq!(timeout(LONG, server.read_u8()).await.unwrap().unwrap(), b'*');
+        let leaver = call(&gone);
+        while wire.end.line.queue.lock().waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        leaver.abort();
+        assert!(leaver.await.unwrap_err().is_cancelled());
+        let last_call = call(&last);
+        let mut rest = vec![0; first.get_packed_command().len() - 1];
+        timeout(LONG, server.read_exact(&mut rest)).await.unwrap().unwrap();
+        sent(&mut server, &[&last]).await;
+        server.write_all(b"+1\r\n+2\r\n").await.unwrap();
+        let reply = timeout(LONG, last_call).await.unwrap().unwrap().unwrap();
+        assert_eq!(reply, Value::SimpleString("2".to_owned()));
+        let none_is_missing = async {
+            while wire.end.line.queue.lock().unanswered > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(LONG, none_is_missing).await.expect("whoever left is not waited for");
+    }
+
+    #[tokio::test]
+    async fn callers_wait_for_room_and_go_on_when_there_is_some() {
+        let (wire, mut server, _) = wire(1);
+        let large = Arc::new(echo(&"x".repeat(MOST_UNSENT_BYTES)));
+        let call = || {
+            let (mut wire, large) = (wire.clone(), large.clone());
+            tokio::spawn(async move { wire.send(&large).await })
+        };
+        let first = call();
+        assert_eq!(timeout(LONG, server.read_u8()).await.unwrap().unwrap(), b'*');
+        let (second, third) = (call(), call());
+        while !wire.end.line.queue.lock().is_crowded {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(wire.end.line.queue.lock().waiting.len(), 1, "the third is not in the queue");
+        drop(server);
+        for call in [first, second, third] {
+            let failed = timeout(LONG, call).await.unwrap().unwrap();
+            assert!(failed.is_err(), "whoever waits for room hears of the end as well");
+        }
+    }
+
+    #[tokio::test]
+    async fn room_is_made_by_replies_too() {
+        let (wire, mut server, _) = wire(1 << 16);
+        let ping = cmd("PING");
+        let mut many = pipe();
+        (0..MOST_UNANSWERED).for_each(|_| {
+            many.add_command(ping.clone());
+        });
+        let mut filling = wire.clone();
+        let filling = tokio::spawn(async move { filling.send_all(&many).await });
+        sent(&mut server, &[&ping]).await;
+        let mut waiting = wire.clone();
+        let waiting = tokio::spawn(async move { waiting.send(&cmd("PING")).await });
+        while !wire.end.line.queue.lock().is_crowded {
+            tokio::task::yield_now().await;
+        }
+        let commands = ping.get_packed_command().len() * (MOST_UNANSWERED - 1);
+        let mut rest = vec![0; commands];
+        timeout(LONG, server.read_exact(&mut rest)).await.unwrap().unwrap();
+        server.write_all(&b"+PONG\r\n".repeat(MOST_UNANSWERED)).await.unwrap();
+        assert_eq!(timeout(LONG, filling).await.unwrap().unwrap().unwrap().len(), MOST_UNANSWERED);
+        sent(&mut server, &[&ping]).await;
+        server.write_all(b"+PONG\r\n").await.unwrap();
+        assert!(timeout(LONG, waiting).await.unwrap().unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn after_bytes_that_are_no_resp_all_calls_fail() {
+        let (mut wire, mut server, _) = wire(1 << 16);
+        let (first, second) = (echo("1"), echo("2"));
+        let answering = async {
+            sent(&mut server, &[&first]).await;
+            server.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
+        };
+        let (reply, ()) = timeout(LONG, async { tokio::join!(wire.send(&first), answering) }).await.unwrap();
+        let later = timeout(LONG, wire.send(&second)).await.unwrap();
+        for failed in [reply, later] {
+            assert_eq!(failed.unwrap_err().kind(), ::redis::ErrorKind::Parse);
+        }
+    }
 }
