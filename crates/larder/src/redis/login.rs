@@ -24,19 +24,20 @@ pub(super) async fn log_in(wire: &mut Wire, login: &Login, database: i64) -> Red
     words.cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("larder");
     words.cmd("CLIENT").arg("SETINFO").arg("LIB-VER").arg(env!("CARGO_PKG_VERSION"));
     let replies = wire.send_all(&words).await?;
-    for reply in replies.into_iter().take(about) {
-        if let Value::ServerError(refusal) = reply {
-            return Err(if speaks_no_resp3(&refusal) {
-                (DriverKind::RESP3NotSupported, "the server knows no HELLO").into()
-            } else {
-                refusal.into()
-            });
+    for (index, reply) in replies.into_iter().take(about).enumerate() {
+        match reply {
+            Value::ServerError(refusal) if index == 0 && speaks_no_resp3(&refusal) => {
+                return Err((DriverKind::RESP3NotSupported, "the server knows no HELLO").into());
+            }
+            Value::ServerError(refusal) => return Err(refusal.into()),
+            _ => {}
         }
     }
     Ok(())
 }
 
+/// Whether a server that answers so to `HELLO 3` knows that command, and the protocol. Servers differ in how they quote it.
 fn speaks_no_resp3(refusal: &ServerError) -> bool {
-    refusal.code() == "NOPROTO"
-        || refusal.details().is_some_and(|it| it.starts_with("unknown command `HELLO`"))
+    let is_unknown = |details: &str| details.to_ascii_lowercase().starts_with("unknown command");
+    refusal.code() == "NOPROTO" || refusal.details().is_some_and(is_unknown)
 }

@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use ::redis::{PushInfo, PushKind, RedisError, RedisResult, Value};
+use ::redis::{PushInfo, PushKind, RedisError, RedisResult, ServerError, Value};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -34,12 +34,24 @@ pub(super) struct Mover<S> {
     in_flight: VecDeque<Caller>,
     /// Replies since the line was told.
     answered: usize,
+    /// An error that was no reply: why the server is about to close the connection.
+    last_word: Option<ServerError>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
     pub(super) fn new(stream: S, line: Arc<Line>, on_push: OnPush) -> Self {
-        let (inbox, outbox, in_flight) = (Inbox::default(), Vec::new(), VecDeque::new());
-        Self { stream, line, on_push, inbox, outbox, sent: 0, is_unflushed: false, in_flight, answered: 0 }
+        Self {
+            stream,
+            line,
+            on_push,
+            inbox: Inbox::default(),
+            outbox: Vec::new(),
+            sent: 0,
+            is_unflushed: false,
+            in_flight: VecDeque::new(),
+            answered: 0,
+            last_word: None,
+        }
     }
 
     /// Reads until nothing more is there; ready if there will never be more.
@@ -47,11 +59,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
         loop {
             let mut room = ReadBuf::new(self.inbox.room());
             if let Err(error) = ready!(Pin::new(&mut self.stream).poll_read(context, &mut room)) {
-                return Poll::Ready(error.into());
+                return Poll::Ready(self.last_word.take().map_or(error.into(), |word| closed(Some(&word))));
             }
             let count = room.filled().len();
             if count == 0 {
-                return Poll::Ready(closed());
+                return Poll::Ready(closed(self.last_word.as_ref()));
             }
             self.inbox.received(count);
             if let Err(error) = self.hand_out() {
@@ -61,15 +73,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
     }
 
     fn hand_out(&mut self) -> RedisResult<()> {
-        while let Some(reply) = self.inbox.next()? {
+        while let Some(mut reply) = self.inbox.next()? {
+            // What a server says about a reply is for nobody here.
+            while let Value::Attribute { data, .. } = reply {
+                reply = *data;
+            }
             if let Value::Push { kind, data } = &reply {
                 (self.on_push)(PushInfo { kind: kind.clone(), data: data.clone() });
                 if !is_confirmation(kind) {
                     continue;
                 }
             }
-            // A reply that nobody asked for is the server's last word, such as that it has too many clients.
-            let Some(caller) = self.in_flight.pop_front() else { continue };
+            let Some(caller) = self.in_flight.pop_front() else {
+                // Such as that it has too many clients.
+                if let Value::ServerError(word) = reply {
+                    self.last_word = Some(word);
+                }
+                continue;
+            };
             self.answered += 1;
             if let Some(caller) = caller.answer(reply) {
                 self.in_flight.push_front(caller);
@@ -93,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
             }
             let rest = &self.outbox[self.sent..];
             match ready!(Pin::new(&mut self.stream).poll_write(context, rest)) {
-                Ok(0) => return Poll::Ready(closed()),
+                Ok(0) => return Poll::Ready(closed(None)),
                 Ok(count) => self.sent += count,
                 Err(error) => return Poll::Ready(error.into()),
             }
@@ -139,7 +160,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Mover<S> {
 impl<S> Drop for Mover<S> {
     fn drop(&mut self) {
         // Nobody, unless the runtime ends before them.
-        self.fail_all(&closed());
+        self.fail_all(&closed(None));
     }
 }
 

@@ -6,6 +6,8 @@ use ::redis::{ErrorKind as DriverKind, RedisError, RedisResult, Value, parse_red
 const MOST_BYTES: u64 = 512 << 20;
 /// The same for a line: errors, numbers and the headers of all else.
 const MOST_LINE_BYTES: usize = 64 << 10;
+/// The same for a reply, whatever it is made of.
+const MOST_REPLY_BYTES: usize = 1 << 30;
 /// Deeper ones are left to the driver, which has a bound of its own.
 const MOST_DEPTH: usize = 8;
 /// What one read should have room for.
@@ -24,11 +26,13 @@ pub(super) struct Inbox {
     seen: usize,
     /// How many values the next reply lacks behind that.
     missing: u64,
+    /// How long a reply may be.
+    most_bytes: usize,
 }
 
 impl Default for Inbox {
     fn default() -> Self {
-        Self { bytes: Vec::new(), begin: 0, end: 0, seen: 0, missing: 1 }
+        Self { bytes: Vec::new(), begin: 0, end: 0, seen: 0, missing: 1, most_bytes: MOST_REPLY_BYTES }
     }
 }
 
@@ -102,6 +106,9 @@ impl Inbox {
                 _ => return Err(malformed()),
             };
             self.seen += length;
+            if self.seen > self.most_bytes {
+                return Err(malformed());
+            }
             self.missing = self.missing - 1 + more;
         }
         Ok(true)
@@ -236,6 +243,23 @@ mod tests {
             let error = read(bytes, 7).expect_err("this is no RESP3");
             assert_eq!(error.kind(), DriverKind::Parse, "{:?}", &bytes[..bytes.len().min(40)]);
         }
+    }
+
+    #[test]
+    fn a_reply_without_end_is_refused_before_it_fills_the_memory() {
+        let mut inbox = Inbox { most_bytes: 10_000, ..Inbox::default() };
+        let mut come = 0;
+        let refused = loop {
+            let room = inbox.room();
+            room[..4_000].copy_from_slice(&b"*1\r\n".repeat(1_000));
+            inbox.received(4_000);
+            come += 4_000;
+            match inbox.next() {
+                Ok(reply) => assert_eq!((reply, come <= 10_000), (None, true)),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), DriverKind::Parse);
     }
 
     #[test]

@@ -135,7 +135,7 @@ async fn watch(
             }
         }
         asked = Instant::now();
-        match timeout(shared.probe_interval, connection.send(&question)).await {
+        match timeout(shared.probe_interval, connection.ask(&question)).await {
             Ok(Ok(role)) if is_replica(&role) => return lost("the server is a replica now, not a primary"),
             // Any other reply will do, an error too: it shows that the server is there.
             Ok(Ok(_)) => {}

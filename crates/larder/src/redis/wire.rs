@@ -2,7 +2,7 @@
 
 use std::{io, mem, sync::Arc};
 
-use ::redis::{Cmd, Pipeline, PushInfo, RedisError, RedisResult, Value};
+use ::redis::{Cmd, Pipeline, PushInfo, RedisError, RedisResult, ServerError, Value};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::{
@@ -18,6 +18,8 @@ use super::{
 
 /// How many commands may be without a reply at once. Past it callers wait, within their own deadlines.
 const MOST_UNANSWERED: usize = 16_384;
+/// Down to how many before those who wait are let in again, all at once: not all are woken for each reply.
+const ROOMY: usize = MOST_UNANSWERED / 2;
 /// From how many bytes on that wait for the socket callers wait too.
 const MOST_UNSENT_BYTES: usize = 8 << 20;
 
@@ -55,7 +57,15 @@ impl Wire {
         let _one_more = self.end.callers.one_more();
         let (to, reply) = oneshot::channel();
         self.end.line.call(|bytes| cmd.write_packed_command(bytes), Caller::One(to)).await?;
-        reply.await.unwrap_or_else(|_| Err(closed()))
+        reply.await.unwrap_or_else(|_| Err(closed(None)))
+    }
+
+    /// As [`send`](Self::send), for the question whether the server is still there: it does not wait for room among the calls,
+    /// which may be what is in question.
+    pub(super) async fn ask(&mut self, question: &Cmd) -> RedisResult<Value> {
+        let (to, reply) = oneshot::channel();
+        self.end.line.leave(&|bytes| question.write_packed_command(bytes), Caller::One(to), Room::None)?;
+        reply.await.unwrap_or_else(|_| Err(closed(None)))
     }
 
     /// Sends all commands in one write and waits for all replies. Error replies stay in their places.
@@ -68,8 +78,15 @@ impl Wire {
         let write = |bytes: &mut Vec<u8>| pipeline.cmd_iter().for_each(|cmd| cmd.write_packed_command(bytes));
         let caller = Caller::All { to, count: pipeline.len(), values: Vec::with_capacity(pipeline.len()) };
         self.end.line.call(write, caller).await?;
-        replies.await.unwrap_or_else(|_| Err(closed()))
+        replies.await.unwrap_or_else(|_| Err(closed(None)))
     }
+}
+
+/// What a call needs before it may be left to the mover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    None,
+    ForOneMore,
 }
 
 /// Who waits for what has been sent.
@@ -137,7 +154,7 @@ struct Queue {
     waiting: Vec<(Caller, usize)>,
     /// Replies that are missing, sent for or not.
     unanswered: usize,
-    /// Whether somebody waits for room.
+    /// Whether callers have to wait, until there is room again for many.
     is_crowded: bool,
     /// Why there will be no more replies.
     ended: Option<RedisError>,
@@ -146,11 +163,11 @@ struct Queue {
 impl Line {
     /// Leaves a call to the mover, once there is room for it.
     async fn call(&self, write: impl Fn(&mut Vec<u8>), caller: Caller) -> RedisResult<()> {
-        let Some(mut caller) = self.leave(&write, caller)? else { return Ok(()) };
+        let Some(mut caller) = self.leave(&write, caller, Room::ForOneMore)? else { return Ok(()) };
         loop {
             // Before the next attempt: room that is made after it wakes us.
             let room = self.room.notified();
-            match self.leave(&write, caller)? {
+            match self.leave(&write, caller, Room::ForOneMore)? {
                 None => return Ok(()),
                 Some(back) => caller = back,
             }
@@ -159,13 +176,18 @@ impl Line {
     }
 
     /// Gives the caller back if there is no room.
-    fn leave(&self, write: &impl Fn(&mut Vec<u8>), caller: Caller) -> RedisResult<Option<Caller>> {
+    fn leave(
+        &self,
+        write: &impl Fn(&mut Vec<u8>),
+        caller: Caller,
+        needed: Room,
+    ) -> RedisResult<Option<Caller>> {
         let mut queue = self.queue.lock();
         if let Some(error) = &queue.ended {
             return Err(error.clone());
         }
-        if queue.unanswered >= MOST_UNANSWERED || queue.bytes.len() >= MOST_UNSENT_BYTES {
-            queue.is_crowded = true;
+        queue.is_crowded |= queue.unanswered >= MOST_UNANSWERED || queue.bytes.len() >= MOST_UNSENT_BYTES;
+        if queue.is_crowded && needed == Room::ForOneMore {
             return Ok(Some(caller));
         }
         write(&mut queue.bytes);
@@ -187,7 +209,8 @@ impl Line {
         }
         mem::swap(bytes, &mut queue.bytes);
         callers.extend(queue.waiting.drain(..).map(|(caller, _)| caller));
-        if mem::take(&mut queue.is_crowded) {
+        if queue.is_crowded && queue.unanswered <= ROOMY {
+            queue.is_crowded = false;
             drop(queue);
             self.room.notify_waiters();
         }
@@ -221,9 +244,11 @@ impl Queue {
     }
 }
 
-/// The connection has ended.
-pub(super) fn closed() -> RedisError {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the server closed the connection").into()
+/// The connection has ended, after this.
+pub(super) fn closed(last_word: Option<&ServerError>) -> RedisError {
+    let why = last_word.map(|word| format!(": {} {}", word.code(), word.details().unwrap_or_default()));
+    let message = format!("the server closed the connection{}", why.unwrap_or_default());
+    io::Error::new(io::ErrorKind::BrokenPipe, message).into()
 }
 
 #[cfg(test)]
@@ -279,7 +304,7 @@ mod tests {
         let answering = async {
             sent(&mut server, &[&first, &first, &second, &third]).await;
             let replies =
-                b"+a\r\n>3\r\n+sunsubscribe\r\n+c\r\n:0\r\n-ERR b\r\n>2\r\n+smessage\r\n+x\r\n+c\r\n+d\r\n";
+                b"|1\r\n+about\r\n+a\r\n+a\r\n>3\r\n+sunsubscribe\r\n+c\r\n:0\r\n-ERR b\r\n|1\r\n+about\r\n+it\r\n>2\r\n+smessage\r\n+x\r\n+c\r\n+d\r\n";
             server.write_all(replies).await.unwrap();
         };
         let calls = async { tokio::join!(one.send(&first), many.send_all(&both), last.send(&third)) };
@@ -360,6 +385,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_last_word_of_a_server_is_why_the_connection_ended() {
+        let (mut wire, mut server, _) = wire(1 << 16);
+        server.write_all(b"-ERR max number of clients reached\r\n").await.unwrap();
+        // Until the mover has looked.
+        while wire.end.line.mover.take().is_none() {
+            tokio::task::yield_now().await;
+        }
+        drop(server);
+        let failed = timeout(LONG, wire.send(&cmd("PING"))).await.unwrap().unwrap_err();
+        assert!(failed.to_string().contains("max number of clients reached"), "{failed}");
+    }
+
+    #[tokio::test]
     async fn room_is_made_by_replies_too() {
         let (wire, mut server, _) = wire(1 << 16);
         let ping = cmd("PING");
@@ -375,10 +413,15 @@ mod tests {
         while !wire.end.line.queue.lock().is_crowded {
             tokio::task::yield_now().await;
         }
+        let mut asking = wire.clone();
+        let asked = tokio::spawn(async move { asking.ask(&cmd("ROLE")).await });
         let commands = ping.get_packed_command().len() * (MOST_UNANSWERED - 1);
         let mut rest = vec![0; commands];
         timeout(LONG, server.read_exact(&mut rest)).await.unwrap().unwrap();
-        server.write_all(&b"+PONG\r\n".repeat(MOST_UNANSWERED)).await.unwrap();
+        sent(&mut server, &[&cmd("ROLE")]).await;
+        assert!(!waiting.is_finished(), "the question alone came before the calls that wait");
+        server.write_all(&b"+PONG\r\n".repeat(MOST_UNANSWERED + 1)).await.unwrap();
+        assert!(timeout(LONG, asked).await.unwrap().unwrap().is_ok());
         assert_eq!(timeout(LONG, filling).await.unwrap().unwrap().unwrap().len(), MOST_UNANSWERED);
         sent(&mut server, &[&ping]).await;
         server.write_all(b"+PONG\r\n").await.unwrap();
