@@ -18,18 +18,18 @@ pub(super) struct Callers {
 }
 
 impl Callers {
-    pub(super) fn one_more(&self) -> Caller<'_> {
+    pub(super) fn one_more(&self) -> Counted<'_> {
         if self.count.fetch_add(1, Relaxed) > 0 {
             self.met.store(true, Relaxed);
         }
-        Caller(self)
+        Counted(self)
     }
 }
 
 /// One of them, until it is dropped.
-pub(super) struct Caller<'a>(&'a Callers);
+pub(super) struct Counted<'a>(&'a Callers);
 
-impl Drop for Caller<'_> {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.count.fetch_sub(1, Relaxed);
     }
