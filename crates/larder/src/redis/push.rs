@@ -1,6 +1,7 @@
 //! Listening: sharded pub/sub on connections of its own, which come back and never lose a message in silence.
 
 use std::{
+    borrow::Cow,
     collections::{HashMap, HashSet},
     fmt, mem,
     sync::{
@@ -131,7 +132,12 @@ async fn listen(
     let since = Instant::now();
     let mut subscribed = HashSet::new();
     if let Some(why) = hear(&ears, &primary, &channels, &events, &mut subscribed).await {
-        tracing::info!(%primary, why, channels = channels.len(), "A listening connection is replaced.");
+        // One line for the loss; the attempts after it are for debugging.
+        if subscribed.is_empty() {
+            tracing::debug!(%primary, %why, "There is no listening connection yet.");
+        } else {
+            tracing::info!(%primary, %why, channels = channels.len(), "A listening connection is replaced.");
+        }
     }
     for channel in subscribed {
         // Without an owner there is nobody to tell.
@@ -147,7 +153,7 @@ async fn hear(
     channels: &[Channel],
     events: &mpsc::Sender<PushEvent>,
     subscribed: &mut HashSet<Channel>,
-) -> Option<&'static str> {
+) -> Option<Cow<'static, str>> {
     let (queue, mut pushes) = mpsc::channel(HELD_BY_CONNECTION + channels.len());
     let overflowed = Arc::new(AtomicBool::new(false));
     let on_push = {
@@ -159,7 +165,10 @@ async fn hear(
             }
         }
     };
-    let Ok(mut connection) = ears.dialer.open(primary, on_push).await else { return Some("no connection") };
+    let mut connection = match ears.dialer.open(primary, on_push).await {
+        Ok(connection) => connection,
+        Err(error) => return Some(error.to_string().into()),
+    };
     let mut subscribe = Pipeline::with_capacity(channels.len());
     for channel in channels {
         // One by one: channels of one command would have to share a slot.
@@ -168,12 +177,12 @@ async fn hear(
     let confirmed = connection.send_all(&subscribe);
     match timeout(ears.dialer.connect_deadline(), confirmed).await {
         Ok(Ok(replies)) if !replies.iter().any(|reply| matches!(reply, Value::ServerError(_))) => {}
-        _ => return Some("not subscribed"),
+        _ => return Some("not subscribed".into()),
     }
     loop {
         tokio::select! {
             push = pushes.recv() => {
-                let Some(push) = push else { return Some("closed") };
+                let Some(push) = push else { return Some("closed".into()) };
                 match event_of(push) {
                     Heard::Event(event) => {
                         if let PushEvent::Subscribed(channel) = &event {
@@ -183,18 +192,18 @@ async fn hear(
                             return None;
                         }
                     }
-                    Heard::Unsubscribed => return Some("a channel moved away"),
+                    Heard::Unsubscribed => return Some("a channel moved away".into()),
                     Heard::Nothing => {}
                 }
                 if overflowed.load(Ordering::Acquire) {
-                    return Some("the owner is too slow");
+                    return Some("the owner is too slow".into());
                 }
             }
             () = sleep(ears.probe_interval) => {
                 let ping = ::redis::cmd("PING");
                 match timeout(ears.probe_interval, connection.send(&ping)).await {
                     Ok(Ok(_)) => {}
-                    Ok(Err(_)) | Err(_) => return Some("silent"),
+                    Ok(Err(_)) | Err(_) => return Some("silent".into()),
                 }
             }
         }
