@@ -206,10 +206,22 @@ fn sibling(name: &str) -> io::Result<PathBuf> {
 }
 
 fn run_folder(plan: &Plan) -> io::Result<PathBuf> {
-    let name = said("date", &["+%Y-%m-%d"]) + if plan.quick { "-quick" } else { "" };
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs").join(name);
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("runs");
+    let date = said("date", &["+%Y-%m-%d"]);
+    if plan.quick {
+        let folder = runs.join(date + "-quick");
+        fs::create_dir_all(&folder)?;
+        return Ok(folder);
+    }
+    // Figures that are quoted somewhere are not written over.
+    let mut number = 1;
+    loop {
+        let folder = runs.join(if number == 1 { date.clone() } else { format!("{date}-{number}") });
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+            made => return made.map(|()| folder),
+        }
+    }
 }
 
 /// What a reader must know to judge the figures.
