@@ -146,6 +146,8 @@ fn http(plan: &Plan, lab: &Lab) -> Result<Vec<Sample>, Box<dyn Error>> {
 }
 
 fn one_round(contender: Contender, server: &Process, requests: usize, round: usize) -> io::Result<Sample> {
+    // It has stood idle while the others had their turns, and the system may have taken its pages.
+    load(server, requests / 4)?;
     let before = server.cpu()?;
     let [seconds, p50_us, p99_us] = load(server, requests)?;
     let used: Duration = server.cpu()? - before;
@@ -256,6 +258,7 @@ fn mode_of_http(plan: &Plan, cores: usize) -> String {
     format!(
         "Mode of `http`: {} rounds, contenders in turn within each round, all servers up all the time;\n\
          {CONNECTIONS} keep-alive connections, no pipelining, a closed loop; {} documents of 1,024 bytes asked for in turn,\n\
+         each turn begun with a quarter as many requests that do not count, since a server that stood idle is slow at first;\n\
          every answer's status and length checked, every body compared with the document before the first round.\n\
          Saturated: the processor. Server, client and Redis share {cores} cores, so requests a second and latencies are\n\
          worse than a server of its own would give; the server's processor time for one request is the figure to compare.\n\
