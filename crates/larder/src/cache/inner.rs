@@ -1,6 +1,6 @@
 //! What a cache is made of, and its read path up to the flight.
 
-use std::{borrow::Borrow, fmt, future::ready, hash::Hash, pin::Pin, sync::Arc, time::Duration};
+use std::{borrow::Borrow, fmt, future::ready, hash::Hash, ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -286,16 +286,30 @@ where
         token.name_hash() == self.name_hash() && token.shard() == self.coherence.shard_of(&key.to_string())
     }
 
-    /// One number for the epochs of all shards, each looked at if it is out of step.
+    /// One number for the epochs of all shards, each looked at if that was not done within the bound.
     pub(crate) async fn histories(&self) -> Result<u64> {
-        let shards = 0..self.coherence.shards();
         if let Some(follower) = &self.follower {
-            let synced = join_all(shards.clone().map(|shard| follower.ensure_synced(shard))).await;
-            synced.into_iter().collect::<Result<()>>()?;
+            let known = join_all(self.shards().map(|shard| follower.ensure_known(shard))).await;
+            known.into_iter().collect::<Result<()>>()?;
         }
-        let epochs: Vec<u8> =
-            shards.flat_map(|shard| self.coherence.position(shard).epoch.to_le_bytes()).collect();
-        Ok(xxh3_64(&epochs))
+        Ok(self.epochs())
+    }
+
+    /// The same without asking anybody; `None` if some shard was not looked at within the bound, or is owed something: then
+    /// not all that was invalidated here is acknowledged.
+    pub(crate) fn settled_histories(&self) -> Option<u64> {
+        let owes = self.shared.as_ref().is_some_and(|shared| shared.owes());
+        let knows = |shard| self.follower.as_ref().is_none_or(|follower| follower.knows(shard));
+        (!owes && self.shards().all(knows)).then(|| self.epochs())
+    }
+
+    fn shards(&self) -> Range<u16> {
+        0..self.coherence.shards()
+    }
+
+    fn epochs(&self) -> u64 {
+        let epochs = self.shards().flat_map(|shard| self.coherence.position(shard).epoch.to_le_bytes());
+        xxh3_64(&epochs.collect::<Vec<u8>>())
     }
 
     pub(crate) fn token(&self, text: &str) -> Option<Token> {

@@ -62,6 +62,8 @@ struct Shard {
     one_at_a_time: Mutex<()>,
     /// The connection that was looked through last; another one may be to a server that has lost something.
     connection: AtomicU64,
+    /// By the clock: for how long the last look counts, whatever copies may be served without one.
+    known_until_ms: AtomicU64,
 }
 
 impl Follower {
@@ -149,6 +151,19 @@ impl Follower {
         Box::pin(self.sync(shard)).await
     }
 
+    /// Whether the shard was looked at within the bound.
+    pub(crate) fn knows(&self, shard: u16) -> bool {
+        self.clock.monotonic_ms() < self.shards[usize::from(shard)].known_until_ms.load(Ordering::Acquire)
+    }
+
+    /// Looks at the shard, if that was not done within the bound.
+    ///
+    /// # Errors
+    /// If Redis cannot be asked.
+    pub(crate) async fn ensure_known(&self, shard: u16) -> Result<()> {
+        if self.knows(shard) { Ok(()) } else { self.sync(shard).await }
+    }
+
     /// To be called after Redis has said something, before it is believed. On a new connection may be a server that has
     /// lost what the last one had acknowledged: one restarted with an old snapshot, or a replica that was behind. Then the
     /// shard is looked at again, which begins a new epoch. Returns whether that was needed.
@@ -173,13 +188,10 @@ impl Follower {
             let begun_ms = self.clock.monotonic_ms();
             self.look(shard, begun_ms).await?;
             if self.beat(shard).await? {
-                let until_ms = match self.consistency {
-                    Consistency::Local => u64::MAX,
-                    Consistency::Bounded(bound) | Consistency::Strict(bound) => {
-                        begun_ms + bound.as_millis() as u64
-                    }
-                };
-                self.coherence.sync_until(shard, until_ms);
+                let known_until_ms = begun_ms + self.consistency.bound().as_millis() as u64;
+                self.shards[usize::from(shard)].known_until_ms.store(known_until_ms, Ordering::Release);
+                let is_local = self.consistency == Consistency::Local;
+                self.coherence.sync_until(shard, if is_local { u64::MAX } else { known_until_ms });
                 return Ok(());
             }
         }

@@ -550,9 +550,14 @@ where
     /// step.
     ///
     /// # Errors
-    /// If Redis cannot be asked.
+    /// If a shard cannot be asked.
     pub(crate) async fn histories(&self) -> Result<u64> {
         self.inner.histories().await
+    }
+
+    /// The same if this node is in step, and all that was invalidated through it is acknowledged. No round trip.
+    pub(crate) fn settled_histories(&self) -> Option<u64> {
+        self.inner.settled_histories()
     }
 
     /// The name it was built with.

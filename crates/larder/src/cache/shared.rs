@@ -214,6 +214,11 @@ impl Shared {
         self.unsent.trusts(key, || self.shards_of(key))
     }
 
+    /// Whether Redis has not acknowledged something yet.
+    pub(crate) fn owes(&self) -> bool {
+        self.unsent.len() > 0
+    }
+
     /// Which shard a key belongs to.
     pub(crate) fn home_of(&self, key: &str) -> u16 {
         self.space.shard_of(key.as_bytes())

@@ -87,7 +87,8 @@ impl Watch {
     /// To hear everything from the start of the watch, begin it with [`WatchBuilder::start_listening`].
     ///
     /// A change is told after its invalidation was acknowledged, so that a read of this node that follows sees it; with the default
-    /// consistency a read of another node sees it within the bound. It is told before the watch's point is stored behind it,
+    /// consistency a read of another node sees it within the bound. One that some shard does not acknowledge, because a primary of a
+    /// cluster is away, and those after it, are told when that is back. It is told before the watch's point is stored behind it,
     /// so at least once: after a failure some are told again. Documents are named by their key alone. Whenever this process
     /// begins to apply the changes of a collection it says so ([`Resumed`](super::Told::Resumed), or
     /// [`HistoryLost`](super::Told::HistoryLost) if something may have been changed of which nobody can be told).

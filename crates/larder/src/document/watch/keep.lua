@@ -2,7 +2,8 @@
 -- Prolongs the leadership of a collection's watch, or gives it up.
 --
 -- KEYS[1] state
--- ARGV[1] fence  ARGV[2] for how long, milliseconds; 0 gives it up  ARGV[3] what stands for the histories of all shards
+-- ARGV[1] fence  ARGV[2] for how long, milliseconds; 0 gives it up  ARGV[3] what stands for the histories of all shards, seen just
+--         now; empty if they were not: then the time stays at which they were seen last
 -- Returns 1, or 0 if another node leads
 -- Cost    O(1), three calls of Redis        Clock  the server's (TIME)
 -- Retry   safe

@@ -16,6 +16,7 @@
 //! | drop, rename, drop of the database | the cache of the collection is cleared, and the stream opened again |
 //! | the first start | the stream's point is taken, then the cache is cleared |
 //! | the database has lost the history (286 and its kin) | the cache is cleared, a warning logged, and watching goes on from now |
+//! | some shards of Redis cannot be told (a primary is away, a slot moves) | the others are told; what these are to forget is owed, no point is stored, and once nothing is owed everything since the point is applied again |
 //! | Redis may have lost acknowledged invalidations (a failover, a restart) | the stream is rewound to before it; without a point old enough the cache is cleared |
 //! | something else | counted, and nothing else |
 //!
@@ -35,6 +36,11 @@
 //! # When Redis is down
 //! Nothing is stored, so nothing is lost: when Redis is back the changes since the last stored point are applied, after the
 //! invalidations that this node owes.
+//!
+//! When one primary of a cluster is down, the leader goes on for the others, as long as its lease lies on one that answers: on the
+//! primary with the collection's first shard. It compares the histories of all shards when all answer again. Another node that
+//! takes over meanwhile begins at the stored point, with the comparison to come, after a lease's length in which Redis may become
+//! whole; without a stored point it waits for that.
 //!
 //! # When MongoDB is down
 //! The stream goes on where it was when MongoDB is back. What is cached is served as the policy says.

@@ -23,8 +23,9 @@ pub(super) struct Term {
     /// None in a process alone.
     fence: Option<Fence>,
     pub(super) found: Found,
-    /// What stood for the histories of all shards when it began.
-    pub(super) histories: u64,
+    /// What stood for the histories of all shards when it began; `None` if one of them could not be asked. Such a term stores
+    /// nothing, and ends when all of them can be.
+    pub(super) histories: Option<u64>,
 }
 
 /// The answer to a node that wants to lead.
@@ -36,7 +37,7 @@ pub(super) enum Asked {
 }
 
 impl Seat {
-    pub(super) async fn claim(&self, histories: u64) -> Result<Asked> {
+    pub(super) async fn claim(&self, histories: Option<u64>) -> Result<Asked> {
         match self {
             Self::Own(token) => {
                 let tokens =
@@ -51,10 +52,10 @@ impl Seat {
         }
     }
 
-    /// Prolongs the term; false if another node leads.
-    pub(super) async fn keep(&self, term: &Term) -> Result<bool> {
+    /// Prolongs the term; false if another node leads. `histories` if those of all shards were seen just now.
+    pub(super) async fn keep(&self, term: &Term, histories: Option<u64>) -> Result<bool> {
         match (self, &term.fence) {
-            (Self::Shared(lease), Some(fence)) => lease.keep(fence, term.histories).await,
+            (Self::Shared(lease), Some(fence)) => lease.keep(fence, histories).await,
             _ => Ok(true),
         }
     }
@@ -62,7 +63,7 @@ impl Seat {
     /// Lets another node lead at once.
     pub(super) async fn give_up(&self, term: &Term) -> Result<()> {
         match (self, &term.fence) {
-            (Self::Shared(lease), Some(fence)) => lease.give_up(fence, term.histories).await,
+            (Self::Shared(lease), Some(fence)) => lease.give_up(fence).await,
             _ => Ok(()),
         }
     }

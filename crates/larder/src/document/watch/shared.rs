@@ -50,23 +50,23 @@ impl Lease {
         self.shared.redis().eval(script, &[&state, &tokens], args).await
     }
 
-    /// Asks to lead. `histories` stands for the histories of all shards.
-    pub(super) async fn claim(&self, histories: u64) -> Result<Claim> {
+    /// Asks to lead. `histories` stands for the histories of all shards; without it those that stand there are not judged.
+    pub(super) async fn claim(&self, histories: Option<u64>) -> Result<Claim> {
         let (length, histories) = (ms(self.length), text_of_histories(histories));
         claim_of(self.eval(&CLAIM, &[self.node.as_bytes(), length.as_bytes(), histories.as_bytes()]).await?)
     }
 
-    /// Prolongs the leadership; false if it is lost.
-    pub(super) async fn keep(&self, fence: &Fence, histories: u64) -> Result<bool> {
+    /// Prolongs the leadership; false if it is lost. `histories` if they were seen just now.
+    pub(super) async fn keep(&self, fence: &Fence, histories: Option<u64>) -> Result<bool> {
         self.prolong(fence, self.length, histories).await
     }
 
     /// Lets another node lead at once.
-    pub(super) async fn give_up(&self, fence: &Fence, histories: u64) -> Result<()> {
-        self.prolong(fence, Duration::ZERO, histories).await.map(drop)
+    pub(super) async fn give_up(&self, fence: &Fence) -> Result<()> {
+        self.prolong(fence, Duration::ZERO, None).await.map(drop)
     }
 
-    async fn prolong(&self, fence: &Fence, length: Duration, histories: u64) -> Result<bool> {
+    async fn prolong(&self, fence: &Fence, length: Duration, histories: Option<u64>) -> Result<bool> {
         let (length, histories) = (ms(length), text_of_histories(histories));
         Ok(self.eval(&KEEP, &[&fence.0, length.as_bytes(), histories.as_bytes()]).await? == Value::Int(1))
     }
@@ -79,7 +79,7 @@ impl Lease {
     }
 
     /// Strikes off the newest tokens down to `place`; false if another node leads.
-    pub(super) async fn rewind(&self, fence: &Fence, place: usize, histories: u64) -> Result<bool> {
+    pub(super) async fn rewind(&self, fence: &Fence, place: usize, histories: Option<u64>) -> Result<bool> {
         self.restart(fence, &place.to_string(), b"", histories).await
     }
 
@@ -88,12 +88,18 @@ impl Lease {
         &self,
         fence: &Fence,
         token: Option<&ResumeToken>,
-        histories: u64,
+        histories: Option<u64>,
     ) -> Result<bool> {
         self.restart(fence, "-1", token.map_or(&[], |token| &token.0[..]), histories).await
     }
 
-    async fn restart(&self, fence: &Fence, strike: &str, token: &[u8], histories: u64) -> Result<bool> {
+    async fn restart(
+        &self,
+        fence: &Fence,
+        strike: &str,
+        token: &[u8],
+        histories: Option<u64>,
+    ) -> Result<bool> {
         let histories = text_of_histories(histories);
         let args = [&fence.0, strike.as_bytes(), token, histories.as_bytes()];
         Ok(self.eval(&RESTART, &args).await? == Value::Int(1))
@@ -104,8 +110,8 @@ fn ms(duration: Duration) -> String {
     duration.as_millis().to_string()
 }
 
-fn text_of_histories(histories: u64) -> String {
-    format!("{histories:016x}")
+fn text_of_histories(histories: Option<u64>) -> String {
+    histories.map_or_else(String::new, |histories| format!("{histories:016x}"))
 }
 
 /// `[1, fence, whether the history is the same, when it was last seen, tokens]`, or `[0, how long another one leads]`
@@ -183,14 +189,14 @@ mod tests {
     }
 
     async fn lead(lease: &Lease, histories: u64) -> (Fence, Found) {
-        match lease.claim(histories).await.unwrap() {
+        match lease.claim(Some(histories)).await.unwrap() {
             Claim::Leads(fence, found) => (fence, found),
             Claim::Held(left) => panic!("another node leads for {left:?}"),
         }
     }
 
     async fn lead_in_time(lease: &Lease) -> (Fence, Found) {
-        let free = || async { matches!(lease.claim(1).await.unwrap(), Claim::Leads(..)) };
+        let free = || async { matches!(lease.claim(Some(1)).await.unwrap(), Claim::Leads(..)) };
         eventually("the lease runs out", Duration::from_secs(10), free).await;
         lead(lease, 1).await
     }
@@ -210,9 +216,9 @@ mod tests {
         let (first, found) = lead(&a, 1).await;
         assert!(found.tokens.is_empty());
         assert_eq!(lead(&a, 1).await.0, first, "the leader stays it, under the same fence");
-        let Claim::Held(left) = b.claim(1).await.unwrap() else { panic!("two leaders") };
+        let Claim::Held(left) = b.claim(Some(1)).await.unwrap() else { panic!("two leaders") };
         assert!(left <= LONG && left > LONG / 2, "{left:?}");
-        a.give_up(&first, 1).await.unwrap();
+        a.give_up(&first).await.unwrap();
         lead(&b, 1).await;
         lead_in_time(&a).await;
     }
@@ -222,16 +228,16 @@ mod tests {
         let desk = Desk::new().await;
         let (a, b) = (desk.node(1, SHORT), desk.node(2, LONG));
         let (old, _) = lead(&a, 1).await;
-        assert!(a.begin(&old, Some(&token("start")), 1).await.unwrap());
+        assert!(a.begin(&old, Some(&token("start")), Some(1)).await.unwrap());
         let (new, found) = lead_in_time(&b).await;
         assert_eq!(texts(&found), ["start"]);
         assert!(b.store(&new, &token("new")).await.unwrap());
 
         assert!(!a.store(&old, &token("old")).await.unwrap());
-        assert!(!a.rewind(&old, 1, 1).await.unwrap());
-        assert!(!a.begin(&old, None, 1).await.unwrap());
-        assert!(!a.keep(&old, 1).await.unwrap());
-        assert!(matches!(a.claim(1).await.unwrap(), Claim::Held(_)));
+        assert!(!a.rewind(&old, 1, Some(1)).await.unwrap());
+        assert!(!a.begin(&old, None, Some(1)).await.unwrap());
+        assert!(!a.keep(&old, Some(1)).await.unwrap());
+        assert!(matches!(a.claim(Some(1)).await.unwrap(), Claim::Held(_)));
         assert_eq!(texts(&lead(&b, 1).await.1), ["new", "start"]);
     }
 
@@ -240,12 +246,12 @@ mod tests {
         let desk = Desk::new().await;
         let (a, b) = (desk.node(1, LONG), desk.node(2, LONG));
         let (old, _) = lead(&a, 1).await;
-        assert!(a.begin(&old, Some(&token("kept")), 1).await.unwrap());
+        assert!(a.begin(&old, Some(&token("kept")), Some(1)).await.unwrap());
         desk.lose("cs").await;
         let number = |fence: &Fence| std::str::from_utf8(&fence.0).unwrap().parse::<u64>().unwrap();
         eventually("the server's clock moves on", LONG, || async {
             let (new, _) = lead(&b, 1).await;
-            b.give_up(&new, 1).await.unwrap();
+            b.give_up(&new).await.unwrap();
             desk.lose("cs").await;
             number(&new) > number(&old)
         })
@@ -260,7 +266,7 @@ mod tests {
         let desk = Desk::new().await;
         let a = desk.node(1, LONG);
         let (fence, _) = lead(&a, 1).await;
-        assert!(a.begin(&fence, Some(&token("start")), 1).await.unwrap());
+        assert!(a.begin(&fence, Some(&token("start")), Some(1)).await.unwrap());
         for text in ["1", "2", "3"] {
             assert!(a.store(&fence, &token(text)).await.unwrap());
         }
@@ -272,17 +278,44 @@ mod tests {
         let desk = Desk::new().await;
         let a = desk.node(1, LONG);
         let (fence, _) = lead(&a, 1).await;
-        assert!(a.begin(&fence, Some(&token("start")), 1).await.unwrap());
+        assert!(a.begin(&fence, Some(&token("start")), Some(1)).await.unwrap());
         assert!(a.store(&fence, &token("new")).await.unwrap());
         assert!(lead(&a, 1).await.1.is_same_history);
         for _ in 0..2 {
             let found = lead(&a, 2).await.1;
             assert!(!found.is_same_history && found.seen_ms > 0, "a crash in between changes nothing");
         }
-        assert!(a.rewind(&fence, 1, 2).await.unwrap());
+        assert!(a.rewind(&fence, 1, Some(2)).await.unwrap());
         let found = lead(&a, 2).await.1;
         assert_eq!((texts(&found), found.is_same_history), (vec!["start"], true));
         assert!(a.store(&fence, &token("again")).await.unwrap());
         assert_eq!(texts(&lead(&a, 2).await.1), ["again", "start"], "the older one stays");
+    }
+
+    #[tokio::test]
+    async fn while_a_shard_is_not_known_nothing_is_judged_and_what_was_seen_stays() {
+        let desk = Desk::new().await;
+        let a = desk.node(1, LONG);
+        let (fence, _) = lead(&a, 1).await;
+        assert!(a.begin(&fence, Some(&token("start")), Some(1)).await.unwrap());
+        assert!(a.store(&fence, &token("new")).await.unwrap());
+        let seen_ms = lead(&a, 1).await.1.seen_ms;
+        eventually("the server's clock moves on", LONG, || async {
+            a.keep(&fence, Some(2)).await.unwrap();
+            a.keep(&fence, None).await.unwrap();
+            a.give_up(&fence).await.unwrap();
+            let Claim::Leads(again, found) = a.claim(None).await.unwrap() else {
+                panic!("nobody else is there")
+            };
+            assert_eq!((&again, texts(&found)), (&fence, vec!["new", "start"]));
+            assert_eq!((found.is_same_history, found.seen_ms), (true, seen_ms));
+            assert!(!lead(&a, 2).await.1.is_same_history, "it is judged later");
+            // A token has the server's time.
+            assert!(a.store(&fence, &token("new")).await.unwrap());
+            lead(&a, 1).await.1.tokens[0].at_ms > seen_ms
+        })
+        .await;
+        assert!(a.keep(&fence, Some(1)).await.unwrap());
+        assert!(lead(&a, 1).await.1.seen_ms > seen_ms);
     }
 }

@@ -18,8 +18,8 @@ pub(super) struct Kept {
 pub(super) struct Found {
     /// Newest first.
     pub(super) tokens: Vec<Kept>,
-    /// Whether Redis has the history in which the tokens were stored. Another one may lack invalidations that were
-    /// acknowledged.
+    /// Whether Redis has the history in which the tokens were stored, as far as that is known. Another one may lack
+    /// invalidations that were acknowledged.
     pub(super) is_same_history: bool,
     /// When it was last seen to have it, by the same clock as the tokens.
     pub(super) seen_ms: u64,

@@ -137,6 +137,10 @@ impl Figures {
 
     pub(super) fn heard(&self) {
         self.heard_ms.store(SystemClock.monotonic_ms(), Relaxed);
+    }
+
+    /// All that was heard is applied, and acknowledged.
+    pub(super) fn went_well(&self) {
         *self.trouble.lock() = None;
     }
 

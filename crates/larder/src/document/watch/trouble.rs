@@ -13,8 +13,9 @@ pub(super) enum Trouble {
     Refused(Error),
     /// Another node leads.
     Replaced,
-    /// Redis has another history than before.
-    HistoryChanged,
+    /// What was applied since the last point is to be applied again: Redis has another history than the term stands on, or some of
+    /// it was owed for a while.
+    Repeat,
     /// Try again.
     Failed(Error),
 }

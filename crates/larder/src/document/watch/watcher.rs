@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     stats::Figures,
     trouble::Trouble,
 };
-use crate::{Result, document::Collection};
+use crate::{Error, Result, document::Collection};
 
 /// The first and the longest pause after a failure.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -92,7 +92,7 @@ impl Watcher {
                 desk.term = None;
                 Duration::ZERO
             }
-            Trouble::HistoryChanged => Duration::ZERO,
+            Trouble::Repeat => Duration::ZERO,
             Trouble::Unsupported(error) => {
                 self.figures.become_(WatchRole::Unsupported);
                 if self.figures.failed(&error.to_string()) {
@@ -110,7 +110,8 @@ impl Watcher {
     }
 
     async fn claim(&self) -> Result<Asked> {
-        let histories = self.collection.cache().histories().await?;
+        // Without a shard that is away another one leads all the same, if the lease does not lie there.
+        let histories = self.collection.cache().histories().await.ok();
         self.seat.claim(histories).await
     }
 
@@ -132,21 +133,39 @@ impl Watcher {
                 () = self.until_due(until) => return Trouble::Replaced,
                 asked = async {
                     sleep(self.lease / 3).await;
-                    let asked = Instant::now();
-                    let histories = self.collection.cache().histories().await?;
-                    if histories != term.histories {
+                    // A shard that does not answer must not cost the lease.
+                    let histories = timeout(self.lease / 3, self.collection.cache().histories()).await;
+                    let known = histories.as_ref().ok().and_then(|known| known.as_ref().ok()).copied();
+                    if known.is_some() && known != term.histories {
                         return Ok(None);
                     }
-                    self.seat.keep(term).await.map(|kept| Some((asked, kept)))
+                    let asked = Instant::now();
+                    let kept = self.seat.keep(term, known).await?;
+                    Ok(Some((asked, kept, histories)))
                 } => asked,
             };
             match asked {
-                Ok(Some((asked, true))) => until = asked + self.lease,
-                Ok(Some((_, false))) => return Trouble::Replaced,
-                Ok(None) => return Trouble::HistoryChanged,
+                Ok(Some((asked, true, histories))) => {
+                    until = asked + self.lease;
+                    if let Ok(Err(error)) = histories {
+                        self.fails_in_part(&error);
+                    }
+                }
+                Ok(Some((_, false, _))) => return Trouble::Replaced,
+                Ok(None) => return Trouble::Repeat,
                 // Redis does not answer: the lease stands until its time runs out.
-                Err::<_, crate::Error>(_) => {}
+                Err::<_, Error>(_) => {}
             }
+        }
+    }
+
+    /// A part of Redis does not answer: what it is to forget is owed to it, and no point is stored meanwhile.
+    fn fails_in_part(&self, error: &Error) {
+        if self.figures.failed(&error.to_string()) {
+            tracing::warn!(
+                collection = self.name(), %error,
+                "A part of Redis does not answer: the others are told of changes, and it is when it is back."
+            );
         }
     }
 
@@ -160,6 +179,10 @@ impl Watcher {
 
     /// Reads the feed from where the term found it, and from now on if that is lost.
     async fn lead(&self, term: &Term, refusals: &mut u32) -> Trouble {
+        if term.histories.is_none() {
+            // The rest of Redis may be back in a moment. This term ends then, and the next one knows what the points stand on.
+            sleep(self.lease).await;
+        }
         let mut start = decide(&term.found, self.margin);
         loop {
             let trouble = match self.follow(term, start, refusals).await {
@@ -204,27 +227,36 @@ impl Watcher {
         self.figures.become_(feed.role());
         self.figures.heard();
         let (mut stored, mut stored_at) = (None, Instant::now());
+        let (mut is_news, mut is_acknowledged) = (false, true);
+        self.settled(term);
         loop {
             let batch = feed.next().await?;
             *refusals = 0;
-            self.apply(&batch).await?;
-            let is_news = batch.len() > 0;
+            is_acknowledged &= self.apply(term, &batch).await?;
+            is_news |= batch.len() > 0;
             // After it was applied, so that a listener reads what it is told of; before it is stored, so that a crash in between
-            // tells it again.
-            let changes = batch.changes.into_iter();
-            self.listeners.tell(changes.map(|change| Told::Change { collection: name.clone(), change }));
+            // tells it again. What is owed, and what comes after it, is told when it is repeated.
+            if is_acknowledged {
+                let changes = batch.changes.into_iter();
+                self.listeners.tell(changes.map(|change| Told::Change { collection: name.clone(), change }));
+            }
+            let is_settled = self.settled(term);
+            if is_settled && !is_acknowledged {
+                return Err(Trouble::Repeat);
+            }
             // A point that only moved on, past changes of other collections, can wait: it is stored so that it does not get
             // too old to be gone on from.
             let is_due = is_news || stored_at.elapsed() >= self.lease / 3;
             // After it was applied, so that a crash in between applies it again.
             if is_due
+                && is_settled
                 && batch.token != stored
                 && let Some(token) = &batch.token
             {
                 if !self.seat.store(term, token).await? {
                     return Err(Trouble::Replaced);
                 }
-                (stored, stored_at) = (batch.token.clone(), Instant::now());
+                (stored, stored_at, is_news) = (batch.token.clone(), Instant::now(), false);
             }
             if batch.ended {
                 feed = Feed::open(&self.collection, batch.token.as_ref(), self.polling.as_ref()).await?;
@@ -249,6 +281,11 @@ impl Watcher {
                 (open(place).await?, is_ours)
             }
             Start::Fresh(why) => {
+                if term.histories.is_none() {
+                    // It must be known what the point stands on.
+                    self.collection.cache().histories().await?;
+                    return Err(Trouble::Repeat);
+                }
                 // The point first, so that a change between the two is in the feed.
                 let feed = Feed::open(&self.collection, None, self.polling.as_ref()).await?;
                 self.collection.clear().await?;
@@ -265,16 +302,44 @@ impl Watcher {
         if is_ours { Ok(feed) } else { Err(Trouble::Replaced) }
     }
 
-    async fn apply(&self, batch: &Batch) -> Result<()> {
-        if batch.clears {
-            self.collection.clear().await?;
-        }
+    /// Forgets what the batch makes worthless. Returns false if it is owed to some shards; the others have forgotten it.
+    async fn apply(&self, term: &Term, batch: &Batch) -> Result<bool, Trouble> {
         let ids = batch.ids();
-        if !ids.is_empty() {
-            self.collection.cache().invalidate_many(&ids).await?;
+        let cleared = if batch.clears { self.collection.clear().await.map(drop) } else { Ok(()) };
+        let forgotten = match &ids[..] {
+            [] => Ok(()),
+            ids => self.collection.cache().invalidate_many(ids).await.map(drop),
+        };
+        let told = cleared.and(forgotten);
+        let is_acknowledged = told.is_ok();
+        if let Err(error) = told {
+            self.go_on_without(term, error).await?;
         }
         self.figures.applied(batch, ids.len());
+        Ok(is_acknowledged)
+    }
+
+    /// The feed can go on for the shards that answer, as long as this node leads, and knows that it does.
+    async fn go_on_without(&self, term: &Term, error: Error) -> Result<(), Trouble> {
+        if !self.collection.cache().shared().is_some_and(|shared| shared.owes()) {
+            return Err(error.into());
+        }
+        match self.seat.keep(term, None).await {
+            Ok(true) => self.fails_in_part(&error),
+            Ok(false) => return Err(Trouble::Replaced),
+            Err(_) => return Err(error.into()),
+        }
         Ok(())
+    }
+
+    /// Whether all that was applied is acknowledged, by the histories that the term stands on: it goes well then.
+    fn settled(&self, term: &Term) -> bool {
+        let is_settled =
+            term.histories.is_some() && self.collection.cache().settled_histories() == term.histories;
+        if is_settled {
+            self.figures.went_well();
+        }
+        is_settled
     }
 
     fn name(&self) -> &str {

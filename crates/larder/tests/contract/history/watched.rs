@@ -103,7 +103,8 @@ async fn node(place: &Place, url: &str, consistency: Consistency) -> Collection 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_feed_has_told_is_read_whatever_became_of_the_leader_of_redis_and_of_the_database() {
     let server = Server::start();
-    for deployment in Deployment::each(&Options { append_only: true, ..Options::default() }) {
+    let options = Options { append_only: true, ..Options::default() };
+    for deployment in Deployment::each(&options.with(&["--cluster-require-full-coverage", "no"])) {
         let bounded = Side::open(&deployment, &server, MODES[0]).await;
         let strict = Side::open(&deployment, &server, MODES[1]).await;
         let (over, is_over) = signal::channel(false);
@@ -137,6 +138,14 @@ async fn suffer(deployment: &Deployment, server: &Server, [a, b]: [&Side; 2]) {
     lasting(BOUND * 2).await;
     block_in_place(|| deployment.thaw());
     is_told().await;
+    if let Deployment::Cluster(cluster) = deployment {
+        for primary in cluster.primaries() {
+            primary.freeze();
+            lasting(BOUND * 3).await;
+            primary.thaw();
+            is_told().await;
+        }
+    }
     block_in_place(|| deployment.restart());
     is_told().await;
     if let Deployment::Single(_) = deployment {

@@ -1,5 +1,6 @@
 //! Writes that go past Larder, straight to the database, and what cached reads see of them.
 
+mod away;
 mod changes;
 mod faults;
 mod leader;
