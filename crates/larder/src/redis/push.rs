@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Pipeline, PushInfo, PushKind, Value, from_redis_value};
+use ::redis::{Pipeline, PushInfo, PushKind, RedisResult, Value, from_redis_value};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{backoff::Backoff, dial::Dialer, topology::Topology, url::Address};
+use super::{backoff::Backoff, dial::Dialer, topology::Topology, url::Address, wire::Wire};
 
 /// The name of a channel. Shared, because every message carries it.
 pub type Channel = Arc<[u8]>;
@@ -169,13 +169,7 @@ async fn hear(
         Ok(connection) => connection,
         Err(error) => return Some(error.to_string().into()),
     };
-    let mut subscribe = Pipeline::with_capacity(channels.len());
-    for channel in channels {
-        // One by one: channels of one command would have to share a slot.
-        subscribe.cmd("SSUBSCRIBE").arg(&**channel);
-    }
-    let confirmed = connection.send_all(&subscribe);
-    match timeout(ears.dialer.connect_deadline(), confirmed).await {
+    match timeout(ears.dialer.connect_deadline(), subscribe_to(&mut connection, channels)).await {
         Ok(Ok(replies)) if !replies.iter().any(|reply| matches!(reply, Value::ServerError(_))) => {}
         _ => return Some("not subscribed".into()),
     }
@@ -208,6 +202,15 @@ async fn hear(
             }
         }
     }
+}
+
+async fn subscribe_to(connection: &mut Wire, channels: &[Channel]) -> RedisResult<Vec<Value>> {
+    let mut subscribe = Pipeline::with_capacity(channels.len());
+    for channel in channels {
+        // One by one: channels of one command would have to share a slot.
+        subscribe.cmd("SSUBSCRIBE").arg(&**channel);
+    }
+    connection.send_all(&subscribe).await
 }
 
 enum Heard {

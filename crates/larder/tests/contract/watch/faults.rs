@@ -193,7 +193,11 @@ async fn after_redis_came_back_with_another_history_the_changes_before_are_appli
         assert!(matches!(next(&mut changes).await, Some(Told::HistoryLost { .. })));
         for round in 0..2 {
             for id in 1..4 {
-                let told = next(&mut changes).await;
+                let mut told = next(&mut changes).await;
+                // Whoever leads before all of Redis answers begins once more when it does.
+                while (round, id) == (1, 1) && matches!(told, Some(Told::Resumed { .. })) {
+                    told = next(&mut changes).await;
+                }
                 assert!(
                     matches!(&told, Some(Told::Change { change, .. }) if change.id == Some(Id::Int(id))),
                     "{told:?}"
