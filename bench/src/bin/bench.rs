@@ -146,7 +146,7 @@ fn http(plan: &Plan, lab: &Lab) -> Result<Vec<Sample>, Box<dyn Error>> {
 }
 
 fn one_round(contender: Contender, server: &Process, requests: usize, round: usize) -> io::Result<Sample> {
-    // It has stood idle while the others had their turns, and the system may have taken its pages.
+    // It has stood idle while the others had their turns.
     load(server, requests / 4)?;
     let before = server.cpu()?;
     let [seconds, p50_us, p99_us] = load(server, requests)?;

@@ -22,6 +22,7 @@ pub(crate) mod fuzzing;
 mod gather;
 mod greet;
 mod key;
+mod line;
 mod link;
 mod login;
 mod mover;

@@ -12,12 +12,10 @@ use ::redis::{PushInfo, PushKind, RedisError, RedisResult, ServerError, Value};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    reply::Inbox,
-    wire::{Caller, Line, OnPush, closed},
+    line::{Caller, Line, closed},
+    reply::{Inbox, KEPT_BYTES},
+    wire::OnPush,
 };
-
-/// What one command of a large value left behind is given back; what the next ones need is kept.
-const KEPT_BYTES: usize = 256 << 10;
 
 /// Runs until the connection ends. Dropping it closes the connection, and fails whoever waits.
 pub(super) struct Mover<S> {
@@ -78,11 +76,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
             while let Value::Attribute { data, .. } = reply {
                 reply = *data;
             }
-            if let Value::Push { kind, data } = &reply {
-                (self.on_push)(PushInfo { kind: kind.clone(), data: data.clone() });
-                if !is_confirmation(kind) {
+            if let Value::Push { kind, data } = reply {
+                if !is_confirmation(&kind) {
+                    (self.on_push)(PushInfo { kind, data });
                     continue;
                 }
+                (self.on_push)(PushInfo { kind: kind.clone(), data: data.clone() });
+                reply = Value::Push { kind, data };
             }
             let Some(caller) = self.in_flight.pop_front() else {
                 // Such as that it has too many clients.

@@ -12,8 +12,8 @@ const MOST_REPLY_BYTES: usize = 1 << 30;
 const MOST_DEPTH: usize = 8;
 /// What one read should have room for.
 const READ_BYTES: usize = 16 << 10;
-/// What one large reply left behind is given back; what the next ones need is kept.
-const KEPT_BYTES: usize = 256 << 10;
+/// What one large value left behind in a buffer is given back; what the next ones need is kept.
+pub(super) const KEPT_BYTES: usize = 256 << 10;
 
 /// The bytes that have come and are not yet taken.
 #[derive(Debug)]

@@ -1,27 +1,19 @@
 //! One connection to one server, shared by all who call it.
 
-use std::{io, mem, sync::Arc};
+use std::sync::Arc;
 
-use ::redis::{Cmd, Pipeline, PushInfo, RedisError, RedisResult, ServerError, Value};
-use futures_util::task::AtomicWaker;
-use parking_lot::Mutex;
+use ::redis::{Cmd, Pipeline, PushInfo, RedisResult, Value};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{Notify, oneshot},
+    sync::oneshot,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     gather::{Callers, Gathering},
+    line::{Caller, Line, Room, closed},
     mover::Mover,
 };
-
-/// How many commands may be without a reply at once. Past it callers wait, within their own deadlines.
-const MOST_UNANSWERED: usize = 16_384;
-/// Down to how many before those who wait are let in again, all at once: not all are woken for each reply.
-const ROOMY: usize = MOST_UNANSWERED / 2;
-/// From how many bytes on that wait for the socket callers wait too.
-const MOST_UNSENT_BYTES: usize = 8 << 20;
 
 /// Sees every push message and the end of the connection. Called on the connection's own task: it must not block.
 pub(super) type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
@@ -55,16 +47,18 @@ impl Wire {
     /// Sends one command and waits for its reply. An error reply is a value.
     pub(crate) async fn send(&mut self, cmd: &Cmd) -> RedisResult<Value> {
         let _one_more = self.end.callers.one_more();
-        let (to, reply) = oneshot::channel();
-        self.end.line.call(|bytes| cmd.write_packed_command(bytes), Caller::One(to)).await?;
-        reply.await.unwrap_or_else(|_| Err(closed(None)))
+        self.send_given(Room::ForOneMore, cmd).await
     }
 
     /// As [`send`](Self::send), for the question whether the server is still there: it does not wait for room among the calls,
     /// which may be what is in question.
     pub(super) async fn ask(&mut self, question: &Cmd) -> RedisResult<Value> {
+        self.send_given(Room::None, question).await
+    }
+
+    async fn send_given(&self, needed: Room, cmd: &Cmd) -> RedisResult<Value> {
         let (to, reply) = oneshot::channel();
-        self.end.line.leave(&|bytes| question.write_packed_command(bytes), Caller::One(to), Room::None)?;
+        self.end.line.call(|bytes| cmd.write_packed_command(bytes), Caller::One(to), needed).await?;
         reply.await.unwrap_or_else(|_| Err(closed(None)))
     }
 
@@ -77,178 +71,9 @@ impl Wire {
         let (to, replies) = oneshot::channel();
         let write = |bytes: &mut Vec<u8>| pipeline.cmd_iter().for_each(|cmd| cmd.write_packed_command(bytes));
         let caller = Caller::All { to, count: pipeline.len(), values: Vec::with_capacity(pipeline.len()) };
-        self.end.line.call(write, caller).await?;
+        self.end.line.call(write, caller, Room::ForOneMore).await?;
         replies.await.unwrap_or_else(|_| Err(closed(None)))
     }
-}
-
-/// What a call needs before it may be left to the mover.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    None,
-    ForOneMore,
-}
-
-/// Who waits for what has been sent.
-#[derive(Debug)]
-pub(super) enum Caller {
-    One(oneshot::Sender<RedisResult<Value>>),
-    All { to: oneshot::Sender<RedisResult<Vec<Value>>>, count: usize, values: Vec<Value> },
-}
-
-impl Caller {
-    fn count(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::All { count, .. } => *count,
-        }
-    }
-
-    fn has_left(&self) -> bool {
-        match self {
-            Self::One(to) => to.is_closed(),
-            Self::All { to, .. } => to.is_closed(),
-        }
-    }
-
-    /// Takes the next reply; gives itself back if it waits for more. Whoever has left is answered in vain.
-    pub(super) fn answer(self, reply: Value) -> Option<Self> {
-        match self {
-            Self::One(to) => {
-                let _ = to.send(Ok(reply));
-                None
-            }
-            Self::All { to, count, mut values } => {
-                values.push(reply);
-                if values.len() < count {
-                    return Some(Self::All { to, count, values });
-                }
-                let _ = to.send(Ok(values));
-                None
-            }
-        }
-    }
-
-    pub(super) fn fail(self, error: RedisError) {
-        let _ = match self {
-            Self::One(to) => to.send(Err(error)).is_ok(),
-            Self::All { to, .. } => to.send(Err(error)).is_ok(),
-        };
-    }
-}
-
-/// What goes from the callers to the mover.
-#[derive(Debug, Default)]
-pub(super) struct Line {
-    /// Held for as long as it takes to write down a command. Never held while anything is awaited.
-    queue: Mutex<Queue>,
-    pub(super) mover: AtomicWaker,
-    room: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    /// Commands as they are to be sent.
-    bytes: Vec<u8>,
-    /// Who waits for them, in their order, and where in `bytes` each one's end.
-    waiting: Vec<(Caller, usize)>,
-    /// Replies that are missing, sent for or not.
-    unanswered: usize,
-    /// Whether callers have to wait, until there is room again for many.
-    is_crowded: bool,
-    /// Why there will be no more replies.
-    ended: Option<RedisError>,
-}
-
-impl Line {
-    /// Leaves a call to the mover, once there is room for it.
-    async fn call(&self, write: impl Fn(&mut Vec<u8>), caller: Caller) -> RedisResult<()> {
-        let Some(mut caller) = self.leave(&write, caller, Room::ForOneMore)? else { return Ok(()) };
-        loop {
-            // Before the next attempt: room that is made after it wakes us.
-            let room = self.room.notified();
-            match self.leave(&write, caller, Room::ForOneMore)? {
-                None => return Ok(()),
-                Some(back) => caller = back,
-            }
-            room.await;
-        }
-    }
-
-    /// Gives the caller back if there is no room.
-    fn leave(
-        &self,
-        write: &impl Fn(&mut Vec<u8>),
-        caller: Caller,
-        needed: Room,
-    ) -> RedisResult<Option<Caller>> {
-        let mut queue = self.queue.lock();
-        if let Some(error) = &queue.ended {
-            return Err(error.clone());
-        }
-        queue.is_crowded |= queue.unanswered >= MOST_UNANSWERED || queue.bytes.len() >= MOST_UNSENT_BYTES;
-        if queue.is_crowded && needed == Room::ForOneMore {
-            return Ok(Some(caller));
-        }
-        write(&mut queue.bytes);
-        let end = queue.bytes.len();
-        queue.unanswered += caller.count();
-        queue.waiting.push((caller, end));
-        drop(queue);
-        self.mover.wake();
-        Ok(None)
-    }
-
-    /// Moves what was left to `bytes`, which is empty, and to the end of `callers`, but for what nobody waits for any more.
-    /// `answered` replies have come since the last time.
-    pub(super) fn collect(&self, answered: usize, bytes: &mut Vec<u8>, callers: &mut impl Extend<Caller>) {
-        let mut queue = self.queue.lock();
-        queue.unanswered -= answered;
-        if queue.waiting.iter().any(|(caller, _)| caller.has_left()) {
-            queue.drop_what_is_of_no_use();
-        }
-        mem::swap(bytes, &mut queue.bytes);
-        callers.extend(queue.waiting.drain(..).map(|(caller, _)| caller));
-        if queue.is_crowded && queue.unanswered <= ROOMY {
-            queue.is_crowded = false;
-            drop(queue);
-            self.room.notify_waiters();
-        }
-    }
-
-    /// There will be no more replies. Returns who waits for what was never sent.
-    pub(super) fn end(&self, error: &RedisError) -> Vec<Caller> {
-        let mut queue = self.queue.lock();
-        queue.ended.get_or_insert_with(|| error.clone());
-        let waiting = mem::take(&mut queue.waiting);
-        drop(queue);
-        self.room.notify_waiters();
-        waiting.into_iter().map(|(caller, _)| caller).collect()
-    }
-}
-
-impl Queue {
-    /// Callers who have left are spared their commands, and so is a server that has fallen behind.
-    fn drop_what_is_of_no_use(&mut self) {
-        let (left, waiting) = (mem::take(&mut self.bytes), mem::take(&mut self.waiting));
-        let mut begin = 0;
-        for (caller, end) in waiting {
-            let commands = &left[mem::replace(&mut begin, end)..end];
-            if caller.has_left() {
-                self.unanswered -= caller.count();
-            } else {
-                self.bytes.extend_from_slice(commands);
-                self.waiting.push((caller, self.bytes.len()));
-            }
-        }
-    }
-}
-
-/// The connection has ended, after this.
-pub(super) fn closed(last_word: Option<&ServerError>) -> RedisError {
-    let why = last_word.map(|word| format!(": {} {}", word.code(), word.details().unwrap_or_default()));
-    let message = format!("the server closed the connection{}", why.unwrap_or_default());
-    io::Error::new(io::ErrorKind::BrokenPipe, message).into()
 }
 
 #[cfg(test)]
@@ -265,6 +90,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::redis::line::{MOST_UNANSWERED, MOST_UNSENT_BYTES};
 
     const LONG: Duration = Duration::from_secs(10);
 
@@ -342,7 +168,7 @@ mod tests {
         let _first = call(&first);
         assert_eq!(timeout(LONG, server.read_u8()).await.unwrap().unwrap(), b'*');
         let leaver = call(&gone);
-        while wire.end.line.queue.lock().waiting.is_empty() {
+        while wire.end.line.state().0 == 0 {
             tokio::task::yield_now().await;
         }
         leaver.abort();
@@ -355,7 +181,7 @@ mod tests {
         let reply = timeout(LONG, last_call).await.unwrap().unwrap().unwrap();
         assert_eq!(reply, Value::SimpleString("2".to_owned()));
         let none_is_missing = async {
-            while wire.end.line.queue.lock().unanswered > 0 {
+            while wire.end.line.state().1 > 0 {
                 tokio::task::yield_now().await;
             }
         };
@@ -363,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn callers_wait_for_room_and_go_on_when_there_is_some() {
+    async fn callers_wait_for_room_for_their_bytes_and_hear_of_the_end() {
         let (wire, mut server, _) = wire(1);
         let large = Arc::new(echo(&"x".repeat(MOST_UNSENT_BYTES)));
         let call = || {
@@ -373,10 +199,10 @@ mod tests {
         let first = call();
         assert_eq!(timeout(LONG, server.read_u8()).await.unwrap().unwrap(), b'*');
         let (second, third) = (call(), call());
-        while !wire.end.line.queue.lock().is_crowded {
+        while !wire.end.line.state().2 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(wire.end.line.queue.lock().waiting.len(), 1, "the third is not in the queue");
+        assert_eq!(wire.end.line.state().0, 1, "the third is not in the queue");
         drop(server);
         for call in [first, second, third] {
             let failed = timeout(LONG, call).await.unwrap().unwrap();
@@ -410,7 +236,7 @@ mod tests {
         sent(&mut server, &[&ping]).await;
         let mut waiting = wire.clone();
         let waiting = tokio::spawn(async move { waiting.send(&cmd("PING")).await });
-        while !wire.end.line.queue.lock().is_crowded {
+        while !wire.end.line.state().2 {
             tokio::task::yield_now().await;
         }
         let mut asking = wire.clone();

@@ -195,6 +195,14 @@ mod tests {
         }
     }
 
+    /// A leader with a point to begin at.
+    async fn begun() -> (Lease, Fence) {
+        let a = Desk::new().await.node(1, LONG);
+        let (fence, _) = lead(&a, 1).await;
+        assert!(a.begin(&fence, Some(&token("start")), Some(1)).await.unwrap());
+        (a, fence)
+    }
+
     async fn lead_in_time(lease: &Lease) -> (Fence, Found) {
         let free = || async { matches!(lease.claim(Some(1)).await.unwrap(), Claim::Leads(..)) };
         eventually("the lease runs out", Duration::from_secs(10), free).await;
@@ -263,10 +271,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_newest_point_is_replaced_and_older_ones_are_steps_apart() {
-        let desk = Desk::new().await;
-        let a = desk.node(1, LONG);
-        let (fence, _) = lead(&a, 1).await;
-        assert!(a.begin(&fence, Some(&token("start")), Some(1)).await.unwrap());
+        let (a, fence) = begun().await;
         for text in ["1", "2", "3"] {
             assert!(a.store(&fence, &token(text)).await.unwrap());
         }
@@ -275,10 +280,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_history_is_told_until_the_leader_has_begun_anew() {
-        let desk = Desk::new().await;
-        let a = desk.node(1, LONG);
-        let (fence, _) = lead(&a, 1).await;
-        assert!(a.begin(&fence, Some(&token("start")), Some(1)).await.unwrap());
+        let (a, fence) = begun().await;
         assert!(a.store(&fence, &token("new")).await.unwrap());
         assert!(lead(&a, 1).await.1.is_same_history);
         for _ in 0..2 {
@@ -294,10 +296,7 @@ mod tests {
 
     #[tokio::test]
     async fn while_a_shard_is_not_known_nothing_is_judged_and_what_was_seen_stays() {
-        let desk = Desk::new().await;
-        let a = desk.node(1, LONG);
-        let (fence, _) = lead(&a, 1).await;
-        assert!(a.begin(&fence, Some(&token("start")), Some(1)).await.unwrap());
+        let (a, fence) = begun().await;
         assert!(a.store(&fence, &token("new")).await.unwrap());
         let seen_ms = lead(&a, 1).await.1.seen_ms;
         eventually("the server's clock moves on", LONG, || async {
