@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     app::App,
-    routes::{self, Answer},
+    routes::{self, Answer, KeptTimer},
     taken::{Noted, Taken},
 };
 
@@ -113,16 +113,23 @@ struct Visitor {
     ended: AtomicU64,
     /// What was taken of the answers: one that has ended may still be on its way.
     taken: Taken,
+    timer: KeptTimer,
 }
 
 impl Visitor {
     fn new(app: Arc<App>) -> Self {
-        Self { app, begun: AtomicU64::new(0), ended: AtomicU64::new(0), taken: Taken::default() }
+        Self {
+            app,
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            taken: Taken::default(),
+            timer: KeptTimer::default(),
+        }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        let answer = routes::answer(&self.app, request).await;
+        let answer = routes::answer(&self.app, &self.timer, request).await;
         self.ended.fetch_add(1, Ordering::Relaxed);
         answer
     }

@@ -45,7 +45,8 @@ fn describe_miss(reason: Option<MissReason>) -> &'static str {
     }
 }
 
-/// Header values that end in a number of seconds, made once each: a hit takes them as they are, without formatting.
+/// Header values that end in a number of seconds, made once each and kept for ever: a hit takes them as they are, without
+/// formatting, and without counting who holds them, which would be a line of memory that all threads write to.
 struct Ladder([OnceLock<HeaderValue>; 4096]);
 
 static NEAR: Ladder = Ladder::new();
@@ -58,10 +59,9 @@ impl Ladder {
     }
 
     fn get(&self, seconds: u64, render: impl Fn(u64) -> String) -> HeaderValue {
-        let make = || HeaderValue::try_from(render(seconds)).expect("digits and words can stand in a header");
         match self.0.get(seconds as usize) {
-            Some(step) => step.get_or_init(make).clone(),
-            None => make(),
+            Some(step) => step.get_or_init(|| HeaderValue::from_static(render(seconds).leak())).clone(),
+            None => HeaderValue::try_from(render(seconds)).expect("digits and words can stand in a header"),
         }
     }
 }

@@ -22,6 +22,7 @@ mod input;
 mod list;
 mod metrics;
 mod openapi;
+mod overdue;
 mod page;
 mod parameters;
 mod purge;
@@ -37,9 +38,7 @@ mod writable;
 mod write;
 
 use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    task::Poll,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -51,10 +50,9 @@ use hyper::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
     http::request::Parts,
 };
-use tokio::time::sleep;
 
 use self::target::Target;
-pub(crate) use self::{body::BodyRoom, refusal::Refusal, stats::sample, view::View};
+pub(crate) use self::{body::BodyRoom, overdue::KeptTimer, refusal::Refusal, stats::sample, view::View};
 use crate::app::App;
 
 /// What is sent back. Bodies are whole: nothing here streams.
@@ -65,7 +63,7 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 /// # Cancel safety
 /// A client that goes away drops this future. A load that it began goes on for others; a write that was sent may
 /// still happen.
-pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(app: &App, timer: &KeptTimer, request: Request<Incoming>) -> Answer {
     let started = Instant::now();
     let (head, body) = request.into_parts();
     let target = Target::of(head.uri.path(), head.method == Method::POST);
@@ -74,7 +72,7 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     let answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
             let work = pin!(dispatch(app, &head, target, body));
-            let answered = within(app.limits.request_deadline, work).await;
+            let answered = timer.within(app.limits.request_deadline, work).await;
             answered.unwrap_or_else(|| Err(Refusal::deadline())).unwrap_or_else(|refusal| {
                 let refusal = if is_read { refusal.of_read() } else { refusal };
                 refusal.into_answer()
@@ -86,23 +84,6 @@ pub(crate) async fn answer(app: &App, request: Request<Incoming>) -> Answer {
     };
     app.telemetry.record(route, answer.status(), started.elapsed());
     answer
-}
-
-/// The outcome of `work`, or `None` if it has none before the deadline. A near hit has one at the first look and needs no
-/// timer; what waits is not looked at a second time to no purpose.
-async fn within<T>(deadline: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    let mut timer = pin!(None);
-    poll_fn(|context| {
-        if let Poll::Ready(outcome) = work.as_mut().poll(context) {
-            return Poll::Ready(Some(outcome));
-        }
-        if timer.is_none() {
-            timer.set(Some(sleep(deadline)));
-        }
-        let timer = timer.as_mut().as_pin_mut().expect("it was set a line ago");
-        timer.poll(context).map(|()| None)
-    })
-    .await
 }
 
 async fn dispatch(app: &App, head: &Parts, target: Target<'_>, body: Incoming) -> Result<Answer, Refusal> {

@@ -1,17 +1,17 @@
 //! A latency histogram that many threads write at once: fixed buckets, a stripe of them per few threads.
 
 use std::{
-    cell::Cell,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+
+use super::stripe::{STRIPES, own_stripe};
 
 /// Buckets within each power of two: the answer is within an eighth of the truth.
 const STEPS: usize = 8;
 /// 1 µs up to 2^26 µs, about a minute.
 const POWERS: usize = 26;
 const BUCKETS: usize = STEPS * POWERS;
-const STRIPES: usize = 4;
 
 /// Counts durations. One write is two relaxed additions to memory that few other threads touch.
 #[derive(Debug)]
@@ -53,19 +53,6 @@ impl Histogram {
         }
         snapshot
     }
-}
-
-fn own_stripe() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static OWN: Cell<usize> = const { Cell::new(usize::MAX) };
-    }
-    OWN.with(|own| {
-        if own.get() == usize::MAX {
-            own.set(NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES);
-        }
-        own.get()
-    })
 }
 
 fn bucket_of(us: u64) -> usize {

@@ -2,6 +2,7 @@
 
 mod histogram;
 mod slots;
+mod stripe;
 mod window;
 
 use std::{

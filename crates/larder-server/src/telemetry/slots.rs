@@ -1,12 +1,22 @@
 //! The bound on requests at work.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use super::stripe::{STRIPES, own_stripe};
+
+/// How many places a stripe takes at once from those that nobody has, and how many more than that it keeps.
+const HANDFUL: u32 = 16;
 
 /// Counts requests at work and refuses more than a fixed number. Nobody waits: a client that is told to come back can
 /// go to another node, one in a queue cannot.
+///
+/// Each thread takes places out of its own stripe and gives them back to it. One count for all would be written twice by every
+/// request, and its line of memory would travel between the cores each time.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    taken: AtomicU32,
+    /// Places that no stripe has. All places are here, in a stripe, or taken.
+    free: Places,
+    stripes: Box<[Places]>,
     max: u32,
 }
 
@@ -15,32 +25,70 @@ pub(crate) struct Slots {
 #[must_use]
 pub(crate) struct Slot<'a>(&'a Slots);
 
+#[derive(Debug)]
+#[repr(align(128))]
+struct Places(AtomicU32);
+
+impl Places {
+    fn new(count: u32) -> Self {
+        Self(AtomicU32::new(count))
+    }
+
+    /// Takes at most so many.
+    fn take(&self, most: u32) -> u32 {
+        let take = |there: u32| (there > 0).then(|| there.saturating_sub(most));
+        self.0.fetch_update(Relaxed, Relaxed, take).map_or(0, |there| there.min(most))
+    }
+
+    fn give(&self, count: u32) -> u32 {
+        self.0.fetch_add(count, Relaxed) + count
+    }
+}
+
 impl Slots {
     pub(crate) fn new(max: u32) -> Self {
-        Self { taken: AtomicU32::new(0), max }
+        Self { free: Places::new(max), stripes: (0..STRIPES).map(|_| Places::new(0)).collect(), max }
     }
 
     /// Takes a place; `None` when all are taken.
     pub(crate) fn try_take(&self) -> Option<Slot<'_>> {
-        let before = self.taken.fetch_add(1, Ordering::Relaxed);
-        let slot = Slot(self);
-        (before < self.max).then_some(slot)
+        let own = &self.stripes[own_stripe()];
+        (own.take(1) > 0 || self.find(own)).then(|| Slot(self))
+    }
+
+    /// A place from where all can take, with a handful for later, or from another stripe.
+    #[cold]
+    fn find(&self, own: &Places) -> bool {
+        let found = self.free.take(HANDFUL);
+        if found > 0 {
+            own.give(found - 1);
+            return true;
+        }
+        self.stripes.iter().any(|stripe| stripe.take(1) > 0)
     }
 
     /// How many are taken.
     pub(crate) fn taken(&self) -> u32 {
-        self.taken.load(Ordering::Relaxed)
+        let there = |places: &Places| places.0.load(Relaxed);
+        let untaken = there(&self.free) + self.stripes.iter().map(there).sum::<u32>();
+        // Read one after the other while they move.
+        self.max.saturating_sub(untaken)
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+        let own = &self.0.stripes[own_stripe()];
+        if own.give(1) > 2 * HANDFUL {
+            self.0.free.give(own.take(HANDFUL));
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, thread};
+
     use super::*;
 
     #[test]
@@ -52,6 +100,46 @@ mod tests {
         assert!(slots.try_take().is_none());
         assert_eq!(slots.taken(), 2);
         drop(first);
+        assert_eq!(slots.taken(), 1);
         assert!(slots.try_take().is_some());
+    }
+
+    #[test]
+    fn every_place_can_be_had_by_one_thread_wherever_the_others_left_them() {
+        const MAX: u32 = 5 * HANDFUL;
+        let slots = Slots::new(MAX);
+        thread::scope(|scope| {
+            for _ in 0..2 * STRIPES {
+                scope.spawn(|| {
+                    let taken: Vec<Slot<'_>> = (0..3).filter_map(|_| slots.try_take()).collect();
+                    drop(taken);
+                });
+            }
+        });
+        let all: Vec<Slot<'_>> = std::iter::from_fn(|| slots.try_take()).collect();
+        assert_eq!((all.len() as u32, slots.taken()), (MAX, MAX));
+        drop(all);
+        assert_eq!(slots.taken(), 0);
+    }
+
+    #[test]
+    fn no_more_are_at_work_than_there_are_places_whoever_takes_and_gives_back() {
+        const MAX: u32 = 3;
+        let (slots, at_work, begin) = (Slots::new(MAX), AtomicU32::new(0), Barrier::new(4));
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    begin.wait();
+                    for _ in 0..20_000 {
+                        let slot = slots.try_take();
+                        if slot.is_some() {
+                            assert!(at_work.fetch_add(1, Relaxed) < MAX);
+                            at_work.fetch_sub(1, Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(slots.taken(), 0);
     }
 }
