@@ -53,6 +53,7 @@ mod error;
 pub mod fuzzing;
 pub mod redis;
 pub mod source;
+mod stripe;
 mod sync;
 
 pub use crate::{

@@ -72,11 +72,7 @@ impl Drop for Alarm<'_> {
 mod tests {
     use std::{future::pending, pin::pin};
 
-    use tokio::{
-        sync::oneshot,
-        task::yield_now,
-        time::{advance, sleep},
-    };
+    use tokio::{sync::oneshot, task::yield_now, time::advance};
 
     use super::*;
 
@@ -94,7 +90,11 @@ mod tests {
     async fn every_request_has_its_whole_deadline_however_the_timer_was_left() {
         let timer = KeptTimer::default();
         for used in [Duration::ZERO, DEADLINE / 3, DEADLINE * 3] {
-            assert_eq!(timer.within(DEADLINE, pin!(sleep(DEADLINE / 2))).await, Some(()));
+            let work = async {
+                yield_now().await;
+                advance(DEADLINE / 2).await;
+            };
+            assert_eq!(timer.within(DEADLINE, pin!(work)).await, Some(()));
             assert!(timer.0.lock().is_some(), "it is kept");
             advance(used).await;
             has_its_whole_deadline(&timer).await;
@@ -105,7 +105,7 @@ mod tests {
     async fn requests_at_the_same_time_have_timers_of_their_own() {
         let timer = KeptTimer::default();
         let later = async {
-            sleep(DEADLINE / 2).await;
+            advance(DEADLINE / 2).await;
             has_its_whole_deadline(&timer).await;
         };
         tokio::join!(has_its_whole_deadline(&timer), has_its_whole_deadline(&timer), later);

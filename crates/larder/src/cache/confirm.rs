@@ -1,14 +1,14 @@
 //! Conditional loads: a loader that is shown the previous value may answer that it still stands, and then only the entry's
 //! freshness is renewed.
 
-use std::{fmt, future::Future, hash::Hash, sync::Arc};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind,
     cache::{
         MissReason,
         entry::{Envelope, Lifetime},
-        fetch::{After, Fetched, Loader, failed},
+        fetch::{After, Fetched, failed},
         inner::Inner,
         near::NearEntry,
         shared::Filled,
@@ -53,18 +53,6 @@ pub(crate) fn not_asked() -> Error {
         ErrorKind::Source,
         "the loader says that nothing was modified, but it was given no previous value",
     )
-}
-
-/// A loader that needs no previous value.
-pub(crate) fn unconditional<V, F, Fut>(load: F) -> Loader<V>
-where
-    F: FnOnce() -> Fut + Send + 'static,
-    Fut: Future<Output = Result<Option<V>>> + Send + 'static,
-{
-    Box::new(move |_| {
-        let loading = load();
-        Box::pin(async move { loading.await.map(Loaded::from) })
-    })
 }
 
 impl<K, V> Inner<K, V>

@@ -10,9 +10,10 @@ use crate::{
         Read, ReadMode, Served,
         coherence::Basis,
         entry::{Envelope, Freshness},
-        fetch::{Loader, Plan, RefreshOrder},
+        fetch::{Plan, RefreshOrder},
         flight::Leader,
         inner::Inner,
+        loader::Loader,
         near::NearEntry,
         shared::Lookup,
     },
@@ -35,7 +36,7 @@ where
     pub(crate) async fn depart(self: &Arc<Self>, parts: Parts<K, V>) -> Result<Read<V>> {
         let flight = parts.leader.flight();
         let soft_deadline = parts.plan.policy.soft_deadline;
-        let mut departure = Departure { inner: self.clone(), parts: Some(parts) };
+        let mut departure = Departure { inner: self, parts: Some(parts) };
         let first = match &mut departure.parts {
             Some(parts) if parts.plan.mode == ReadMode::Cached => self.first_look(&mut parts.plan).await,
             _ => None,
@@ -45,10 +46,9 @@ where
             && let Some(Parts { leader, plan, load }) = departure.parts.take()
         {
             let read = entry.read(Served::Shared, self.clock.monotonic_ms());
-            let key = leader.key().clone();
-            let ahead_of = self.drawn_ahead(&entry);
-            leader.land(Ok(read.clone()), || self.keep_near(&key, Some(entry)));
-            if let Some(created_ms) = ahead_of {
+            let ahead_of = self.drawn_ahead(&entry).map(|created_ms| (leader.key().clone(), created_ms));
+            leader.land(Ok(read.clone()), |key| self.keep_near(key, Some(entry)));
+            if let Some((key, created_ms)) = ahead_of {
                 let order = RefreshOrder::ahead(plan.policy, plan.tags, created_ms);
                 self.tasks.spawn(self.clone().refresh(key, order, load));
             }
@@ -81,16 +81,16 @@ where
 }
 
 /// A flight that is about to become a task. Dropping it, also because the caller went away, is what starts the task.
-struct Departure<K, V>
+struct Departure<'a, K, V>
 where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    inner: Arc<Inner<K, V>>,
+    inner: &'a Arc<Inner<K, V>>,
     parts: Option<Parts<K, V>>,
 }
 
-impl<K, V> Drop for Departure<K, V>
+impl<K, V> Drop for Departure<'_, K, V>
 where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,

@@ -1,6 +1,6 @@
 //! A flight's way: ask Redis, take the lease, load, fill, and say what the near tier may keep.
 
-use std::{fmt, future::Future, hash::Hash, panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, hash::Hash, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, sleep, timeout};
@@ -16,6 +16,7 @@ use crate::{
         event::key_hash,
         flight::{Leader, Spare},
         inner::{Inner, NearLook},
+        loader::{LoadFuture, Loader},
         near::NearEntry,
         route::Route,
         shared::{LEASE, Lookup, Shared},
@@ -29,10 +30,6 @@ use crate::{
 pub(crate) const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 /// How often a value is looked at again because its key was invalidated meanwhile, before it is loaded anew.
 const SECOND_LOOKS: u32 = 2;
-
-/// A loader that is ready to be called once, with the previous value if there is one that it may confirm.
-pub(crate) type Loader<V> = Box<dyn FnOnce(Option<Arc<V>>) -> LoadFuture<Loaded<V>> + Send>;
-pub(crate) type LoadFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
 /// What a flight knows when it begins.
 pub(crate) struct Plan<V> {
@@ -115,12 +112,12 @@ where
 {
     /// Flies one key: fetches it, lands the flight, and does what is left.
     pub(crate) async fn fly(self: Arc<Self>, leader: Leader<K, V>, mut plan: Plan<V>, load: Loader<V>) {
-        let key = leader.key().clone();
         let fetched = self.fetch(&leader, &mut plan, load).await;
         if matches!(fetched.after, After::TooLarge(_)) {
-            self.remember(&key, MissReason::TooLarge);
+            self.remember(leader.key(), MissReason::TooLarge);
         }
-        leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
+        let key = leader.key().clone();
+        leader.land(fetched.answer, |key| self.keep_near(key, fetched.keep));
         match fetched.after {
             After::Refresh(load, ahead_of) => {
                 let order = RefreshOrder { policy: plan.policy, tags: plan.tags, ahead_of };
@@ -170,11 +167,11 @@ where
             Some(Right::Blocked) | None => failed(left_to_another_node()),
         };
         if fetched.keep.is_some() {
-            return leader.land(fetched.answer, || self.keep_near(&key, fetched.keep));
+            return leader.land(fetched.answer, |key| self.keep_near(key, fetched.keep));
         }
         self.clean_up(basis.route, &text, fetched.after).await;
         sleep(REFRESH_PAUSE).await;
-        leader.land(fetched.answer, || {});
+        leader.land(fetched.answer, |_| {});
     }
 
     /// Registers the refresh of a key on this node. `None` if the key is being refreshed, or has been since the caller looked.
@@ -184,7 +181,7 @@ where
         if let NearLook::Fresh(entry) = self.look_near(key)
             && is_newer(entry.terms.created_ms, ahead_of)
         {
-            leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), || {});
+            leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), |_| {});
             return None;
         }
         self.stats.count(Counter::Refreshes);
@@ -501,7 +498,7 @@ where
     ) -> Fetched<V> {
         let begun_us = self.clock.stopwatch_us();
         let shown = previous.as_ref().and_then(|previous| previous.entry.value.clone());
-        let loading = self.load(order.policy, || load(shown));
+        let loading = self.load(order.policy, || self.begin_load(load, order.key, shown));
         let value = match (self.shared_by(order.basis.route), &order.lease) {
             (Some(shared), Some(lease)) => while_renewing(shared, &[order.text], lease, loading).await,
             _ => loading.await,

@@ -118,9 +118,12 @@ pub(crate) enum Boarding<K: Hash + Eq, V> {
 
 /// All flights of one cache: loads that readers wait for, and refreshes that nobody waits for.
 pub(crate) struct Flights<K, V> {
-    shards: Box<[Mutex<Shard<K, V>>]>,
+    shards: Box<[SharedShard<K, V>]>,
     hasher: RandomState,
 }
+
+/// Each counted apart: one count for all would be written to by every flight.
+type SharedShard<K, V> = Arc<Mutex<Shard<K, V>>>;
 
 struct Shard<K, V> {
     loads: HashMap<K, Arc<Flight<V>>, RandomState>,
@@ -130,49 +133,49 @@ struct Shard<K, V> {
 impl<K, V> Default for Flights<K, V> {
     fn default() -> Self {
         let shard = || Shard { loads: HashMap::default(), refreshes: HashMap::default() };
-        Self { shards: (0..SHARDS).map(|_| Mutex::new(shard())).collect(), hasher: RandomState::default() }
+        Self {
+            shards: (0..SHARDS).map(|_| Arc::new(Mutex::new(shard()))).collect(),
+            hasher: RandomState::default(),
+        }
     }
 }
 
 impl<K: Hash + Eq + Clone, V> Flights<K, V> {
-    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &Mutex<Shard<K, V>> {
+    fn shard<Q: Hash + ?Sized>(&self, key: &Q) -> &SharedShard<K, V> {
         &self.shards[self.hasher.hash_one(key) as usize % SHARDS]
     }
 
     /// Joins the flight of `key` if it is one that this reader may join, or leads a new one.
     pub(crate) fn board(
-        self: &Arc<Self>,
-        key: &K,
+        &self,
+        key: K,
         basis: Basis,
         now_ms: u64,
         may_join: impl FnOnce(&Flight<V>) -> bool,
     ) -> Boarding<K, V> {
-        let mut shard = self.shard(key).lock();
-        if let Some(flight) = shard.loads.get(key)
+        let home = self.shard(&key);
+        let mut shard = home.lock();
+        if let Some(flight) = shard.loads.get(&key)
             && may_join(flight)
         {
             return Boarding::Join(flight.clone());
         }
         let flight = Flight::new(basis, now_ms);
         shard.loads.insert(key.clone(), flight.clone());
-        Boarding::Lead(Leader { flights: self.clone(), key: key.clone(), flight, kind: Kind::Load })
+        Boarding::Lead(Leader { shard: home.clone(), key, flight, kind: Kind::Load })
     }
 
     /// Begins a refresh behind a stale value, unless one is under way.
-    pub(crate) fn begin_refresh(
-        self: &Arc<Self>,
-        key: &K,
-        basis: Basis,
-        now_ms: u64,
-    ) -> Option<Leader<K, V>> {
-        let mut shard = self.shard(key).lock();
+    pub(crate) fn begin_refresh(&self, key: &K, basis: Basis, now_ms: u64) -> Option<Leader<K, V>> {
+        let home = self.shard(key);
+        let mut shard = home.lock();
         if shard.refreshes.contains_key(key) {
             return None;
         }
         let flight = Flight::new(basis, now_ms);
         shard.refreshes.insert(key.clone(), flight.clone());
         drop(shard);
-        Some(Leader { flights: self.clone(), key: key.clone(), flight, kind: Kind::Refresh })
+        Some(Leader { shard: home.clone(), key: key.clone(), flight, kind: Kind::Refresh })
     }
 
     /// Cuts the flights of `key` off from the near tier and runs `forget` under the same lock.
@@ -222,7 +225,7 @@ enum Kind {
 /// The duty to land a flight. If it is dropped without landing, because the load panicked or its runtime went away, the
 /// waiters get an error instead of waiting for ever.
 pub(crate) struct Leader<K: Hash + Eq, V> {
-    flights: Arc<Flights<K, V>>,
+    shard: SharedShard<K, V>,
     key: K,
     flight: Arc<Flight<V>>,
     kind: Kind,
@@ -249,21 +252,20 @@ impl<K: Hash + Eq, V> Leader<K, V> {
 
     /// Gives the answer to all waiters. `keep` runs only if no invalidation came since the flight began, and no
     /// invalidation can come while it runs.
-    pub(crate) fn land(self, answer: Result<Read<V>>, keep: impl FnOnce()) {
+    pub(crate) fn land(self, answer: Result<Read<V>>, keep: impl FnOnce(&K)) {
         self.leave(keep);
         self.flight.land(answer);
     }
 
-    fn leave(&self, keep: impl FnOnce()) {
-        let hash = self.flights.hasher.hash_one(&self.key);
-        let mut shard = self.flights.shards[hash as usize % SHARDS].lock();
+    fn leave(&self, keep: impl FnOnce(&K)) {
+        let mut shard = self.shard.lock();
         let map = match self.kind {
             Kind::Load => &mut shard.loads,
             Kind::Refresh => &mut shard.refreshes,
         };
         if map.get(&self.key).is_some_and(|current| Arc::ptr_eq(current, &self.flight)) {
             map.remove(&self.key);
-            keep();
+            keep(&self.key);
         }
     }
 }
@@ -271,7 +273,7 @@ impl<K: Hash + Eq, V> Leader<K, V> {
 impl<K: Hash + Eq, V> Drop for Leader<K, V> {
     fn drop(&mut self) {
         if self.flight.answer.get().is_none() {
-            self.leave(|| {});
+            self.leave(|_| {});
             self.flight
                 .land(Err(Error::new(ErrorKind::Source, "the load ended without an answer: it panicked")));
         }
@@ -301,7 +303,7 @@ mod tests {
     }
 
     fn lead(flights: &Arc<Flights<u8, u32>>) -> Leader<u8, u32> {
-        match flights.board(&1, basis(), 0, |_| true) {
+        match flights.board(1, basis(), 0, |_| true) {
             Boarding::Lead(leader) => leader,
             Boarding::Join(_) => panic!("somebody else leads"),
         }
@@ -311,8 +313,8 @@ mod tests {
     async fn a_second_reader_joins_and_gets_the_same_answer() {
         let flights = Arc::new(Flights::default());
         let leader = lead(&flights);
-        let Boarding::Join(flight) = flights.board(&1, basis(), 0, |_| true) else { panic!("two leaders") };
-        leader.land(Ok(read(7)), || {});
+        let Boarding::Join(flight) = flights.board(1, basis(), 0, |_| true) else { panic!("two leaders") };
+        leader.land(Ok(read(7)), |_| {});
         assert_eq!(flight.wait().await.unwrap().value.as_deref(), Some(&7));
         assert_eq!(flights.under_way(), 0);
     }
@@ -324,8 +326,8 @@ mod tests {
         flights.ground(&1, || {});
         let new = lead(&flights);
         let (mut old_kept, mut new_kept) = (false, false);
-        old.land(Ok(read(1)), || old_kept = true);
-        new.land(Ok(read(2)), || new_kept = true);
+        old.land(Ok(read(1)), |_| old_kept = true);
+        new.land(Ok(read(2)), |_| new_kept = true);
         assert!(!old_kept, "a load from before the invalidation must not be kept");
         assert!(new_kept);
     }

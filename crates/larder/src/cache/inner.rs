@@ -20,10 +20,11 @@ use crate::{
         confirm::{Loaded, not_asked},
         depart::Parts,
         entry::{Freshness, Lease},
-        fetch::{Loader, Plan, RefreshOrder},
+        fetch::{Plan, RefreshOrder},
         flight::{Boarding, Flight, Flights},
         gone::Gone,
         hot::Heat,
+        loader::Loader,
         log::Follower,
         near::{Near, NearEntry},
         prints::Prints,
@@ -72,7 +73,7 @@ pub(crate) struct Inner<K, V> {
     pub(crate) _following: Option<AbortOnDropHandle<()>>,
     pub(crate) node: u64,
     pub(crate) consistency: Consistency,
-    pub(crate) flights: Arc<Flights<K, V>>,
+    pub(crate) flights: Flights<K, V>,
     pub(crate) stats: Stats,
     pub(crate) prints: Prints,
     /// Shared with the caches of parts: a key is as hot as all that is read of it.
@@ -184,19 +185,10 @@ where
     }
 
     pub(crate) fn read_through<'a>(self: &'a Arc<Self>, key: K, options: &'a ReadOptions) -> SlowRead<'a, V> {
-        let (source, wanted) = match self.source() {
-            Ok(source) => (source.clone(), key.clone()),
-            Err(error) => return Box::pin(ready(Err(error))),
-        };
-        let load: Loader<V> = Box::new(move |previous| {
-            Box::pin(async move {
-                match previous {
-                    Some(previous) => source.reload(&wanted, &previous).await,
-                    None => source.load(&wanted).await.map(Loaded::from),
-                }
-            })
-        });
-        self.read_slow(key, options, load)
+        match self.source() {
+            Ok(_) => self.read_slow(key, options, Loader::Source),
+            Err(error) => Box::pin(ready(Err(error))),
+        }
     }
 
     /// Everything but a fresh near hit. Boxed in here, so that the stack frame of a hit has no room for it.
@@ -229,7 +221,7 @@ where
     async fn answer(self: &Arc<Self>, key: K, options: &ReadOptions, load: Loader<V>) -> Result<Read<V>> {
         let policy = self.policy_of(options)?;
         let miss = match options.mode {
-            ReadMode::Bypass => return Box::pin(self.bypass(&policy, load)).await,
+            ReadMode::Bypass => return Box::pin(self.bypass(&key, &policy, load)).await,
             ReadMode::Refresh => (MissReason::Asked, None),
             ReadMode::Cached if !self.is_at(&key, options) => (MissReason::Invalidated, None),
             ReadMode::Cached => match self.look_near(&key) {
@@ -264,8 +256,8 @@ where
         }
     }
 
-    async fn bypass(&self, policy: &Policy, load: Loader<V>) -> Result<Read<V>> {
-        let value = match self.load(policy, || load(None)).await? {
+    async fn bypass(&self, key: &K, policy: &Policy, load: Loader<V>) -> Result<Read<V>> {
+        let value = match self.load(policy, || self.begin_load(load, key, None)).await? {
             Loaded::Value(value) => Some(Arc::new(value)),
             Loaded::Absent => None,
             Loaded::NotModified => return Err(not_asked()),
@@ -345,13 +337,13 @@ where
         let text = key.to_string();
         let basis = self.basis(self.route_of(&key, Some(options)), &text);
         let joins = options.mode == ReadMode::Cached && self.is_at(&key, options);
-        match self.flights.board(&key, basis, now_ms, |flight| joins && self.may_join(flight, now_ms)) {
+        match self.flights.board(key, basis, now_ms, |flight| joins && self.may_join(flight, now_ms)) {
             Boarding::Join(flight) => self.await_landing(&flight, policy.soft_deadline).await,
             Boarding::Lead(leader) => {
                 // Between the look at the near tier and here the key's last flight may have landed.
-                if joins && let NearLook::Fresh(entry) = self.look_near(&key) {
+                if joins && let NearLook::Fresh(entry) = self.look_near(leader.key()) {
                     let read = entry.read(Served::Near, now_ms);
-                    leader.land(Ok(read.clone()), || {});
+                    leader.land(Ok(read.clone()), |_| {});
                     return Ok(read);
                 }
                 let plan = Plan {
@@ -395,14 +387,15 @@ where
             };
             let text = key.to_string();
             let basis = self.coherence.basis(&text);
-            let boarding = self.flights.board(key, basis, now_ms, |flight| self.may_join(flight, now_ms));
+            let boarding =
+                self.flights.board(key.clone(), basis, now_ms, |flight| self.may_join(flight, now_ms));
             let flight = match boarding {
                 Boarding::Join(flight) => flight,
                 Boarding::Lead(leader) => {
                     let flight = leader.flight();
                     // As in `board`.
                     match self.look_near(key) {
-                        NearLook::Fresh(entry) => leader.land(Ok(entry.read(Served::Near, now_ms)), || {}),
+                        NearLook::Fresh(entry) => leader.land(Ok(entry.read(Served::Near, now_ms)), |_| {}),
                         _ => {
                             let passenger = Passenger::new(leader, text, basis, reason, spare);
                             passenger.offer_spare(&self.policy);

@@ -59,6 +59,7 @@ mod hit_rate;
 mod hot;
 mod inner;
 mod invalidate;
+mod loader;
 mod log;
 #[cfg(test)]
 mod model;
@@ -77,7 +78,6 @@ mod shared;
 mod simulation;
 mod stats;
 mod store;
-mod stripe;
 mod tenant;
 mod token;
 mod unsent;
@@ -107,7 +107,7 @@ pub use self::{
     tenant::{MAX_TENANT_BYTES, Tenant, TenantKey},
     token::Token,
 };
-use self::{batch::BatchLoader, coherence::tag_hash, confirm::unconditional, fetch::Loader, inner::Inner};
+use self::{batch::BatchLoader, coherence::tag_hash, inner::Inner, loader::Loader};
 pub(crate) use self::{builder::FAILOVER_WINDOW, part::Part, purge::Manner};
 use crate::{Error, ErrorKind, Result};
 
@@ -198,7 +198,7 @@ where
         if let Some(value) = self.inner.near_hit(key, |entry, _| entry.value.take()) {
             return Ok(value);
         }
-        let load = unconditional(load);
+        let load = Loader::unconditional(load);
         Ok(self.inner.read_slow(key.to_owned(), &read::PLAIN, load).await?.value)
     }
 
@@ -218,7 +218,7 @@ where
         {
             return Ok(read);
         }
-        let load = unconditional(load);
+        let load = Loader::unconditional(load);
         self.inner.read_slow(key.to_owned(), options, load).await
     }
 
@@ -296,7 +296,7 @@ where
         {
             return Ok(read);
         }
-        let load: Loader<V> = Box::new(move |previous| Box::pin(load(previous)));
+        let load = Loader::Given(Box::new(move |previous| Box::pin(load(previous))));
         self.inner.read_slow(key.to_owned(), options, load).await
     }
 

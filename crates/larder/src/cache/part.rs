@@ -9,6 +9,7 @@ use crate::{
     cache::{
         Cache,
         codec::SharedCodec,
+        flight::Flights,
         gone::Gone,
         inner::{Inner, TagsOf, TtlOf},
         near::Near,
@@ -66,7 +67,7 @@ where
             _following: None,
             node: whole.node,
             consistency: whole.consistency,
-            flights: Arc::default(),
+            flights: Flights::default(),
             stats: Stats::default(),
             prints: Prints::default(),
             heat: whole.heat.clone(),

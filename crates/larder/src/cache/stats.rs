@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use crate::cache::{
-    Cache, MissReason, Served,
+use crate::{
+    cache::{Cache, MissReason, Served},
     stripe::{self, STRIPES},
 };
 

@@ -38,12 +38,12 @@ impl BlockingReader {
     /// Dropping the future closes the connection. What the server had already taken from a list for this read is then
     /// lost, as with any client that dies: use streams where that matters.
     pub(crate) async fn read(&mut self, cmd: &Cmd, wait: Duration) -> Result<Value> {
-        let mut connection = match self.connection.take() {
+        let connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.open().await?,
         };
         let deadline = wait + self.redis.deadline;
-        let reply = match tokio::time::timeout(deadline, connection.send(cmd)).await {
+        let reply = match tokio::time::timeout(deadline, connection.ask(cmd)).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(error)) => return Err(from_driver(&error).0),
             Err(_) => return Err(timed_out(deadline)),

@@ -89,11 +89,11 @@ impl Dialer {
     ) -> RedisResult<Wire> {
         let stream = TcpStream::connect((host.as_str(), *port)).await.map_err(RedisError::from)?;
         stream.set_nodelay(true).map_err(RedisError::from)?;
-        let mut wire = match &self.tls {
+        let wire = match &self.tls {
             None => Wire::over(stream, on_push),
             Some(tls) => Wire::over(tls.greet(host, stream).await.map_err(RedisError::from)?, on_push),
         };
-        log_in(&mut wire, login, database).await?;
+        log_in(&wire, login, database).await?;
         Ok(wire)
     }
 }

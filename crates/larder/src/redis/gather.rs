@@ -2,38 +2,11 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
-/// Who waits for a reply on this connection.
-#[derive(Debug, Default)]
-pub(super) struct Callers {
-    count: AtomicUsize,
-    /// Whether there were two of them at once since the mover last asked.
-    met: AtomicBool,
-}
-
-impl Callers {
-    pub(super) fn one_more(&self) -> Counted<'_> {
-        if self.count.fetch_add(1, Relaxed) > 0 {
-            self.met.store(true, Relaxed);
-        }
-        Counted(self)
-    }
-}
-
-/// One of them, until it is dropped.
-pub(super) struct Counted<'a>(&'a Callers);
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Relaxed);
-    }
-}
+use super::line::Line;
 
 /// From which wake-up in a row without two callers at once the mover no longer waits for a second one.
 const CALM: u8 = 8;
@@ -43,15 +16,15 @@ const CALM: u8 = 8;
 /// nobody to wait for, and the turn that it leaves to others is a part of every round trip.
 pub(super) struct Gathering<F> {
     mover: Pin<Box<F>>,
-    callers: Arc<Callers>,
+    line: Arc<Line>,
     has_waited: bool,
     /// Wake-ups since two callers met.
     alone: u8,
 }
 
 impl<F> Gathering<F> {
-    pub(super) fn new(mover: F, callers: Arc<Callers>) -> Self {
-        Self { mover: Box::pin(mover), callers, has_waited: false, alone: 0 }
+    pub(super) fn new(mover: F, line: Arc<Line>) -> Self {
+        Self { mover: Box::pin(mover), line, has_waited: false, alone: 0 }
     }
 }
 
@@ -60,11 +33,7 @@ impl<F: Future<Output = ()>> Future for Gathering<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if !self.has_waited {
-            let met = self.callers.met.load(Relaxed);
-            if met {
-                self.callers.met.store(false, Relaxed);
-            }
-            self.alone = if met { 0 } else { self.alone.saturating_add(1) };
+            self.alone = if self.line.have_met() { 0 } else { self.alone.saturating_add(1) };
             if self.alone < CALM {
                 self.has_waited = true;
                 context.waker().wake_by_ref();
@@ -78,9 +47,14 @@ impl<F: Future<Output = ()>> Future for Gathering<F> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, task::Waker};
+    use std::{
+        future::poll_fn,
+        sync::atomic::{AtomicUsize, Ordering::Relaxed},
+        task::Waker,
+    };
 
     use super::*;
+    use crate::redis::{caller::Caller, line::Room};
 
     /// Wakes the mover so often, and says each time whether it ran at once or let others go first.
     fn wake<F: Future<Output = ()>>(
@@ -101,35 +75,29 @@ mod tests {
         (0..times).map(one).collect()
     }
 
+    fn leave(line: &Line) {
+        let write = |bytes: &mut Vec<u8>| bytes.push(0);
+        assert!(line.leave(Room::ForOneMore, write, || Caller::of_one(None)).unwrap().is_some());
+    }
+
     #[test]
     fn a_mover_waits_for_others_where_callers_met_and_else_runs_at_once() {
-        let (runs, callers) = (AtomicUsize::new(0), Arc::new(Callers::default()));
+        let (runs, line) = (AtomicUsize::new(0), Arc::new(Line::default()));
         let mover = poll_fn(|_| {
             runs.fetch_add(1, Relaxed);
             Poll::Pending
         });
-        let mut gathering = Box::pin(Gathering::new(mover, callers.clone()));
+        let mut gathering = Box::pin(Gathering::new(mover, line.clone()));
         let waits_at_first = [vec![false; usize::from(CALM) - 1], vec![true; 3]].concat();
         assert_eq!(wake(&mut gathering, &runs, 10), waits_at_first);
         for _ in 0..3 {
-            drop(callers.one_more());
+            leave(&line);
+            line.answered(1);
             assert_eq!(wake(&mut gathering, &runs, 1), [true], "they came one by one");
         }
-        let (one, two) = (callers.one_more(), callers.one_more());
-        drop((one, two));
+        leave(&line);
+        leave(&line);
+        line.answered(2);
         assert_eq!(wake(&mut gathering, &runs, 11), [vec![false], waits_at_first].concat());
-    }
-
-    #[tokio::test]
-    async fn a_caller_that_gives_up_is_counted_no_longer() {
-        let callers = Callers::default();
-        let waits = async {
-            let _one_more = callers.one_more();
-            std::future::pending::<()>().await;
-        };
-        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), waits).await.is_err());
-        assert_eq!(callers.count.load(Relaxed), 0);
-        drop(callers.one_more());
-        assert!(!callers.met.load(Relaxed), "it was alone");
     }
 }

@@ -17,15 +17,11 @@ const OLDEST: (u32, u32) = (7, 0);
 ///
 /// # Errors
 /// `Config` if the server is a sentinel or older than Redis 7.0; `Unavailable` if it is a replica, because a failover may be going on.
-pub(super) async fn greet(
-    connection: &mut Wire,
-    address: &Address,
-    deadline: Duration,
-) -> Result<SignOfLife> {
+pub(super) async fn greet(connection: &Wire, address: &Address, deadline: Duration) -> Result<SignOfLife> {
     let mut questions = pipe();
     questions.cmd("INFO").arg("server").cmd("ROLE").cmd("CLIENT").arg("SETNAME").arg("larder");
     let error = |kind, message: String| Error::new(kind, message).context(format!("redis at {address}"));
-    let answers = tokio::time::timeout(deadline, connection.send_all(&questions))
+    let answers = tokio::time::timeout(deadline, connection.ask_all(&questions))
         .await
         .map_err(|_| error(ErrorKind::Unavailable, "accepts connections but does not answer".to_owned()))?
         .map_err(|error| from_connect(&address.to_string(), &error))?;

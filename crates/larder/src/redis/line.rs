@@ -2,10 +2,12 @@
 
 use std::{io, mem};
 
-use ::redis::{RedisError, RedisResult, ServerError, Value};
+use ::redis::{RedisError, ServerError};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::{sync::Notify, time::Instant};
+
+use super::caller::{Caller, Failed, earlier};
 
 /// How many commands may be without a reply at once. Past it callers wait, within their own deadlines.
 pub(super) const MOST_UNANSWERED: usize = 16_384;
@@ -19,54 +21,6 @@ pub(super) const MOST_UNSENT_BYTES: usize = 8 << 20;
 pub(super) enum Room {
     None,
     ForOneMore,
-}
-
-/// Who waits for what has been sent.
-#[derive(Debug)]
-pub(super) enum Caller {
-    One(oneshot::Sender<RedisResult<Value>>),
-    All { to: oneshot::Sender<RedisResult<Vec<Value>>>, count: usize, values: Vec<Value> },
-}
-
-impl Caller {
-    fn count(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::All { count, .. } => *count,
-        }
-    }
-
-    fn has_left(&self) -> bool {
-        match self {
-            Self::One(to) => to.is_closed(),
-            Self::All { to, .. } => to.is_closed(),
-        }
-    }
-
-    /// Takes the next reply; gives itself back if it waits for more. Whoever has left is answered in vain.
-    pub(super) fn answer(self, reply: Value) -> Option<Self> {
-        match self {
-            Self::One(to) => {
-                let _ = to.send(Ok(reply));
-                None
-            }
-            Self::All { to, count, mut values } => {
-                values.push(reply);
-                if values.len() < count {
-                    return Some(Self::All { to, count, values });
-                }
-                let _ = to.send(Ok(values));
-                None
-            }
-        }
-    }
-
-    pub(super) fn fail(self, error: RedisError) {
-        let _ = match self {
-            Self::One(to) => to.send(Err(error)).is_ok(),
-            Self::All { to, .. } => to.send(Err(error)).is_ok(),
-        };
-    }
 }
 
 /// What goes from the callers to the mover.
@@ -86,6 +40,12 @@ struct Queue {
     waiting: Vec<(Caller, usize)>,
     /// Replies that are missing, sent for or not.
     unanswered: usize,
+    /// Replies that have come.
+    answered: u64,
+    /// Whether a call came while another one was without a reply, since the mover last asked.
+    met: bool,
+    /// The earliest deadline of those who came since the mover last asked.
+    earliest: Option<Instant>,
     /// Whether callers have to wait, until there is room again for many.
     is_crowded: bool,
     /// Why there will be no more replies.
@@ -93,53 +53,69 @@ struct Queue {
 }
 
 impl Line {
-    /// Leaves a call to the mover, once there is the room that it needs.
-    pub(super) async fn call(
+    /// Leaves a call to the mover, at once: `caller` is made only if there is room. `None` if there is none.
+    pub(super) fn leave<T>(
         &self,
-        write: impl Fn(&mut Vec<u8>),
-        mut caller: Caller,
         needed: Room,
-    ) -> RedisResult<()> {
-        loop {
-            // Before the attempt: room that is made after it wakes us.
-            let room = self.room.notified();
-            match self.leave(&write, caller, needed)? {
-                None => return Ok(()),
-                Some(back) => caller = back,
-            }
-            room.await;
-        }
-    }
-
-    /// Gives the caller back if there is no room.
-    fn leave(
-        &self,
-        write: &impl Fn(&mut Vec<u8>),
-        caller: Caller,
-        needed: Room,
-    ) -> RedisResult<Option<Caller>> {
+        write: impl FnOnce(&mut Vec<u8>),
+        caller: impl FnOnce() -> (Caller, T),
+    ) -> Result<Option<T>, Failed> {
         let mut queue = self.queue.lock();
         if let Some(error) = &queue.ended {
-            return Err(error.clone());
+            return Err(Failed::Broken(error.clone()));
         }
         queue.is_crowded |= queue.unanswered >= MOST_UNANSWERED || queue.bytes.len() >= MOST_UNSENT_BYTES;
         if queue.is_crowded && needed == Room::ForOneMore {
-            return Ok(Some(caller));
+            return Ok(None);
         }
         write(&mut queue.bytes);
         let end = queue.bytes.len();
-        queue.unanswered += caller.count();
+        let (caller, told) = caller();
+        queue.met |= queue.unanswered > 0;
+        queue.unanswered += caller.missing();
+        queue.earliest = earlier(queue.earliest, caller.until());
         queue.waiting.push((caller, end));
         drop(queue);
         self.mover.wake();
-        Ok(None)
+        Ok(Some(told))
+    }
+
+    /// Completes when there may be room again, made after this was called.
+    pub(super) fn room(&self) -> impl Future<Output = ()> {
+        self.room.notified()
+    }
+
+    /// So many replies have come. To be told before their callers are: a caller who comes back meets nobody else for that.
+    pub(super) fn answered(&self, count: usize) {
+        let mut queue = self.queue.lock();
+        queue.unanswered -= count;
+        queue.answered += count as u64;
+    }
+
+    /// How many replies have come.
+    pub(super) fn replies(&self) -> u64 {
+        self.queue.lock().answered
+    }
+
+    /// Whether callers met since this was last asked.
+    pub(super) fn have_met(&self) -> bool {
+        mem::take(&mut self.queue.lock().met)
+    }
+
+    /// The earliest deadline of the calls that came since this was last asked.
+    pub(super) fn take_earliest(&self) -> Option<Instant> {
+        self.queue.lock().earliest.take()
+    }
+
+    /// Fails the calls that are overdue and not yet collected. Returns the earliest deadline of the others.
+    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
+        let mut queue = self.queue.lock();
+        queue.waiting.iter_mut().filter_map(|(caller, _)| caller.expire(now)).min()
     }
 
     /// Moves what was left to `bytes`, which is empty, and to the end of `callers`, but for what nobody waits for any more.
-    /// `answered` replies have come since the last time.
-    pub(super) fn collect(&self, answered: usize, bytes: &mut Vec<u8>, callers: &mut impl Extend<Caller>) {
+    pub(super) fn collect(&self, bytes: &mut Vec<u8>, callers: &mut impl Extend<Caller>) {
         let mut queue = self.queue.lock();
-        queue.unanswered -= answered;
         if queue.waiting.iter().any(|(caller, _)| caller.has_left()) {
             queue.drop_what_is_of_no_use();
         }
@@ -180,7 +156,7 @@ impl Queue {
         for (caller, end) in waiting {
             let commands = &left[mem::replace(&mut begin, end)..end];
             if caller.has_left() {
-                self.unanswered -= caller.count();
+                self.unanswered -= caller.missing();
             } else {
                 self.bytes.extend_from_slice(commands);
                 self.waiting.push((caller, self.bytes.len()));
@@ -194,4 +170,9 @@ pub(super) fn closed(last_word: Option<&ServerError>) -> RedisError {
     let why = last_word.map(|word| format!(": {} {}", word.code(), word.details().unwrap_or_default()));
     let message = format!("the server closed the connection{}", why.unwrap_or_default());
     io::Error::new(io::ErrorKind::BrokenPipe, message).into()
+}
+
+/// The connection was given up while calls were under way.
+pub(super) fn given_up() -> RedisError {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the connection was given up").into()
 }

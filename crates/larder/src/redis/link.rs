@@ -9,26 +9,30 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Cmd, Pipeline, RedisResult, Value};
+use ::redis::{Cmd, Pipeline, Value};
 use arc_swap::ArcSwapOption;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    breaker::{Breaker, BreakerState, Circuit, Outcome},
+    breaker::{Breaker, BreakerState, Circuit, Outcome, Permit},
+    caller::{Failed, Reply},
     dial::Dialer,
     error::{Health, from_driver, from_reply, timed_out},
     stats::Counters,
     supervisor::{self, Primary},
     url::Address,
-    wire::Wire,
+    wire::{Sent, Wire, heard},
 };
 use crate::{Clock, Error, ErrorKind, Result};
 
 /// One multiplexed connection to one primary, and the task that replaces it when it breaks.
 ///
-/// An operation costs one atomic load, one timer and one channel send beyond what the driver does. While there is no
-/// connection it fails at once. Dropping the link ends the task and the connection.
+/// An operation costs one atomic load and one short lock, which is the one thing that callers on different cores all write to.
+/// While there is no connection it fails at once. Dropping the link ends the task and the connection.
 pub(crate) struct Link {
     shared: Arc<Shared>,
     _supervisor: AbortOnDropHandle<()>,
@@ -57,8 +61,6 @@ pub(super) struct Shared {
     pub(super) doubt: Notify,
     /// The newest generation that an operation found to be of no more use.
     pub(super) condemned: AtomicU64,
-    /// Moves with every reply, so that a busy connection needs no `PING`.
-    pub(super) replies: AtomicU64,
 }
 
 /// A connection in use.
@@ -101,7 +103,6 @@ impl Link {
             state: watch::Sender::default(),
             doubt: Notify::new(),
             condemned: AtomicU64::new(0),
-            replies: AtomicU64::new(0),
         });
         let supervisor = tokio::spawn(supervisor::supervise(Arc::clone(&shared)));
         Self { shared, _supervisor: AbortOnDropHandle::new(supervisor) }
@@ -109,18 +110,17 @@ impl Link {
 
     /// Sends one command and waits for its reply, at most `deadline`. An error reply is a value.
     pub(crate) async fn command(&self, cmd: &Cmd, deadline: Duration) -> Result<Value> {
-        self.call(deadline, |mut connection| async move { connection.send(cmd).await }, health_of).await
+        self.call(cmd, deadline, health_of).await
     }
 
     /// Sends all of `pipeline` in one write and waits for all replies, at most `deadline`. Error replies stay in
     /// their places among the values.
     pub(crate) async fn pipeline(&self, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>> {
-        self.call(
-            deadline,
-            |mut connection| async move { connection.send_all(pipeline).await },
-            |replies| replies.iter().map(health_of).max().unwrap_or(Health::Sound),
-        )
-        .await
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
+        let worst = |replies: &Vec<Value>| replies.iter().map(health_of).max().unwrap_or(Health::Sound);
+        self.call(pipeline, deadline, worst).await
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<State> {
@@ -153,40 +153,32 @@ impl Link {
         self.shared.circuit.state()
     }
 
-    async fn call<T, F>(
+    async fn call<C: Sent>(
         &self,
+        call: &C,
         deadline: Duration,
-        send: impl FnOnce(Wire) -> F,
-        judge: impl FnOnce(&T) -> Health,
-    ) -> Result<T>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
+        judge: impl FnOnce(&C::Replies) -> Health,
+    ) -> Result<C::Replies> {
         let shared = &*self.shared;
-        // The guard is dropped before the wait: a guard held across it would slow the supervisor's next swap.
-        let live = shared.live.load().as_ref().map(|live| (live.connection.clone(), live.generation));
-        let Some((connection, generation)) = live else {
-            Counters::add(&shared.counters.unavailable);
-            return Err(shared.down());
+        let until = Instant::now() + deadline;
+        let Begun { left, permit, generation } = shared.begin(call, until)?;
+        let outcome = match left {
+            Ok(Left::Now(reply)) => heard(reply).await,
+            // Boxed: every call has room for this, and few find none.
+            Ok(Left::Crowded(wire)) => Box::pin(wire.send(call, until)).await,
+            Err(failed) => Err(failed),
         };
-        let permit = shared.circuit.admit().map_err(|pause| {
-            Counters::add(&shared.counters.unavailable);
-            Error::new(ErrorKind::Unavailable, "redis is in trouble: the breaker is open")
-                .with_retry_after(pause)
-        })?;
-        Counters::add(&shared.counters.round_trips);
-        let (result, health) = match tokio::time::timeout(deadline, send(connection)).await {
-            Ok(Ok(reply)) => {
-                shared.replies.fetch_add(1, Ordering::Relaxed);
+        let (result, health) = match outcome {
+            Ok(reply) => {
                 let health = judge(&reply);
                 (Ok(reply), health)
             }
-            Ok(Err(error)) => {
+            Err(Failed::Broken(error)) => {
                 Counters::add(&shared.counters.lost);
                 let (error, health) = from_driver(&error);
                 (Err(error), health)
             }
-            Err(_elapsed) => {
+            Err(Failed::Overdue) => {
                 Counters::add(&shared.counters.timeouts);
                 shared.doubt.notify_one();
                 (Err(timed_out(deadline)), Health::Trouble)
@@ -200,6 +192,20 @@ impl Link {
     }
 }
 
+/// A call that was let through.
+struct Begun<'a, T> {
+    left: Result<Left<T>, Failed>,
+    permit: Permit<'a>,
+    generation: u64,
+}
+
+enum Left<T> {
+    /// With the connection, whose task answers it.
+    Now(Reply<T>),
+    /// With nobody: there was no room for it.
+    Crowded(Wire),
+}
+
 fn health_of(reply: &Value) -> Health {
     match reply {
         Value::ServerError(refusal) => from_reply(refusal).1,
@@ -208,6 +214,27 @@ fn health_of(reply: &Value) -> Health {
 }
 
 impl Shared {
+    /// Leaves a call to the connection, if there is one and the breaker lets it through. Nobody holds on to the connection for
+    /// the wait: the count of its holders would be written to by all cores.
+    fn begin<C: Sent>(&self, call: &C, until: Instant) -> Result<Begun<'_, C::Replies>> {
+        let live = self.live.load();
+        let Some(Live { connection, generation }) = live.as_deref() else {
+            Counters::add(&self.counters.unavailable);
+            return Err(self.down());
+        };
+        let permit = self.circuit.admit().map_err(|pause| {
+            Counters::add(&self.counters.unavailable);
+            Error::new(ErrorKind::Unavailable, "redis is in trouble: the breaker is open")
+                .with_retry_after(pause)
+        })?;
+        self.counters.round_trips.add_one();
+        let left = connection.leave(call, until).map(|left| match left {
+            Some(reply) => Left::Now(reply),
+            None => Left::Crowded(connection.clone()),
+        });
+        Ok(Begun { left, permit, generation: *generation })
+    }
+
     /// Tells the supervisor that the connection of `generation` is of no more use.
     fn condemn(&self, generation: u64) {
         self.condemned.fetch_max(generation, Ordering::AcqRel);

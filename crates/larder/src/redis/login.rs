@@ -8,7 +8,7 @@ use super::{url::Login, wire::Wire};
 ///
 /// # Errors
 /// What the server has against it; `RESP3NotSupported` if it knows no `HELLO`.
-pub(super) async fn log_in(wire: &mut Wire, login: &Login, database: i64) -> RedisResult<()> {
+pub(super) async fn log_in(wire: &Wire, login: &Login, database: i64) -> RedisResult<()> {
     let mut words = pipe();
     let mut hello = cmd("HELLO");
     hello.arg(3);
@@ -23,7 +23,7 @@ pub(super) async fn log_in(wire: &mut Wire, login: &Login, database: i64) -> Red
     let about = words.len();
     words.cmd("CLIENT").arg("SETINFO").arg("LIB-NAME").arg("larder");
     words.cmd("CLIENT").arg("SETINFO").arg("LIB-VER").arg(env!("CARGO_PKG_VERSION"));
-    let replies = wire.send_all(&words).await?;
+    let replies = wire.ask_all(&words).await?;
     for (index, reply) in replies.into_iter().take(about).enumerate() {
         match reply {
             Value::ServerError(refusal) if index == 0 && speaks_no_resp3(&refusal) => {

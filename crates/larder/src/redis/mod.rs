@@ -13,6 +13,7 @@ mod backoff;
 #[cfg_attr(not(test), expect(dead_code, reason = "the log and the queues of the next step read with it"))]
 mod blocking;
 mod breaker;
+mod caller;
 mod cluster;
 mod config;
 mod dial;

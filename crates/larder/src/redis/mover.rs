@@ -2,17 +2,20 @@
 
 use std::{
     collections::VecDeque,
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use ::redis::{PushInfo, PushKind, RedisError, RedisResult, ServerError, Value};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
 
 use super::{
-    line::{Caller, Line, closed},
+    caller::{Answered, Caller, Taken, earlier},
+    line::{Line, closed, given_up},
     reply::{Inbox, KEPT_BYTES},
     wire::OnPush,
 };
@@ -30,8 +33,12 @@ pub(super) struct Mover<S> {
     is_unflushed: bool,
     /// Who waits for a reply to what was sent, in the order of the replies.
     in_flight: VecDeque<Caller>,
-    /// Replies since the line was told.
-    answered: usize,
+    /// Who is to hear next that all replies are there.
+    answered: Vec<Answered>,
+    /// One timer for all calls, and when it rings: not after the earliest of their deadlines, and often for one that has long
+    /// been answered.
+    timer: Pin<Box<Sleep>>,
+    rings: Option<Instant>,
     /// An error that was no reply: why the server is about to close the connection.
     last_word: Option<ServerError>,
 }
@@ -47,7 +54,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
             sent: 0,
             is_unflushed: false,
             in_flight: VecDeque::new(),
-            answered: 0,
+            answered: Vec::new(),
+            timer: Box::pin(sleep_until(Instant::now())),
+            rings: None,
             last_word: None,
         }
     }
@@ -70,33 +79,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
         }
     }
 
+    /// Takes the replies that have come whole, and then tells those who wait for them.
     fn hand_out(&mut self) -> RedisResult<()> {
-        while let Some(mut reply) = self.inbox.next()? {
-            // What a server says about a reply is for nobody here.
-            while let Value::Attribute { data, .. } = reply {
-                reply = *data;
+        let mut count = 0;
+        let outcome = loop {
+            match self.inbox.next() {
+                Ok(Some(reply)) => count += usize::from(self.take(reply)),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
             }
-            if let Value::Push { kind, data } = reply {
-                if !is_confirmation(&kind) {
-                    (self.on_push)(PushInfo { kind, data });
-                    continue;
-                }
-                (self.on_push)(PushInfo { kind: kind.clone(), data: data.clone() });
-                reply = Value::Push { kind, data };
-            }
-            let Some(caller) = self.in_flight.pop_front() else {
-                // Such as that it has too many clients.
-                if let Value::ServerError(word) = reply {
-                    self.last_word = Some(word);
-                }
-                continue;
-            };
-            self.answered += 1;
-            if let Some(caller) = caller.answer(reply) {
-                self.in_flight.push_front(caller);
-            }
+        };
+        if count > 0 {
+            self.line.answered(count);
         }
-        Ok(())
+        self.answered.drain(..).for_each(Answered::tell);
+        outcome
+    }
+
+    /// Whether somebody waited for this.
+    fn take(&mut self, mut reply: Value) -> bool {
+        // What a server says about a reply is for nobody here.
+        while let Value::Attribute { data, .. } = reply {
+            reply = *data;
+        }
+        if let Value::Push { kind, data } = reply {
+            if !is_confirmation(&kind) {
+                (self.on_push)(PushInfo { kind, data });
+                return false;
+            }
+            (self.on_push)(PushInfo { kind: kind.clone(), data: data.clone() });
+            reply = Value::Push { kind, data };
+        }
+        let Some(caller) = self.in_flight.pop_front() else {
+            // Such as that it has too many clients.
+            if let Value::ServerError(word) = reply {
+                self.last_word = Some(word);
+            }
+            return false;
+        };
+        match caller.take(reply) {
+            Taken::More(caller) => self.in_flight.push_front(caller),
+            Taken::Last(answered) => self.answered.push(answered),
+        }
+        true
     }
 
     /// Sends until all is sent or the socket takes no more; ready if it never will.
@@ -107,7 +132,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
                 self.outbox.clear();
                 self.outbox.shrink_to(KEPT_BYTES);
                 self.sent = 0;
-                self.line.collect(mem::take(&mut self.answered), &mut self.outbox, &mut self.in_flight);
+                self.line.collect(&mut self.outbox, &mut self.in_flight);
             }
             if self.outbox.is_empty() {
                 return self.poll_flush(context);
@@ -134,6 +159,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
 }
 
 impl<S> Mover<S> {
+    /// Fails the calls whose deadlines have passed. Their replies may still come, and are then for nobody.
+    fn poll_overdue(&mut self, context: &mut Context<'_>) {
+        if let Some(earliest) = self.line.take_earliest()
+            && self.rings.is_none_or(|rings| earliest < rings)
+        {
+            self.set_timer(Some(earliest));
+        }
+        while self.rings.is_some() && self.timer.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            let in_flight = self.in_flight.iter_mut().filter_map(|caller| caller.expire(now)).min();
+            self.set_timer(earlier(in_flight, self.line.expire(now)));
+        }
+    }
+
+    fn set_timer(&mut self, rings: Option<Instant>) {
+        self.rings = rings;
+        if let Some(rings) = rings {
+            self.timer.as_mut().reset(rings);
+        }
+    }
+
     fn fail_all(&mut self, error: &RedisError) {
         let unsent = self.line.end(error);
         self.in_flight.drain(..).chain(unsent).for_each(|caller| caller.fail(error.clone()));
@@ -149,7 +195,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Mover<S> {
         // Both in each turn: a server that is not read from stops reading.
         let error = match self.poll_receive(context) {
             Poll::Ready(error) => error,
-            Poll::Pending => ready!(self.poll_send(context)),
+            Poll::Pending => match self.poll_send(context) {
+                Poll::Ready(error) => error,
+                Poll::Pending => {
+                    self.poll_overdue(context);
+                    return Poll::Pending;
+                }
+            },
         };
         self.fail_all(&error);
         (self.on_push)(PushInfo { kind: PushKind::Disconnection, data: Vec::new() });
@@ -159,8 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Mover<S> {
 
 impl<S> Drop for Mover<S> {
     fn drop(&mut self) {
-        // Nobody, unless the runtime ends before them.
-        self.fail_all(&closed(None));
+        self.fail_all(&given_up());
     }
 }
 

@@ -165,11 +165,11 @@ async fn hear(
             }
         }
     };
-    let mut connection = match ears.dialer.open(primary, on_push).await {
+    let connection = match ears.dialer.open(primary, on_push).await {
         Ok(connection) => connection,
         Err(error) => return Some(error.to_string().into()),
     };
-    match timeout(ears.dialer.connect_deadline(), subscribe_to(&mut connection, channels)).await {
+    match timeout(ears.dialer.connect_deadline(), subscribe_to(&connection, channels)).await {
         Ok(Ok(replies)) if !replies.iter().any(|reply| matches!(reply, Value::ServerError(_))) => {}
         _ => return Some("not subscribed".into()),
     }
@@ -195,7 +195,7 @@ async fn hear(
             }
             () = sleep(ears.probe_interval) => {
                 let ping = ::redis::cmd("PING");
-                match timeout(ears.probe_interval, connection.send(&ping)).await {
+                match timeout(ears.probe_interval, connection.ask(&ping)).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(_)) | Err(_) => return Some("silent".into()),
                 }
@@ -204,13 +204,13 @@ async fn hear(
     }
 }
 
-async fn subscribe_to(connection: &mut Wire, channels: &[Channel]) -> RedisResult<Vec<Value>> {
+async fn subscribe_to(connection: &Wire, channels: &[Channel]) -> RedisResult<Vec<Value>> {
     let mut subscribe = Pipeline::with_capacity(channels.len());
     for channel in channels {
         // One by one: channels of one command would have to share a slot.
         subscribe.cmd("SSUBSCRIBE").arg(&**channel);
     }
-    connection.send_all(&subscribe).await
+    connection.ask_all(&subscribe).await
 }
 
 enum Heard {

@@ -23,9 +23,9 @@ pub(super) async fn find_primary(dialer: &Dialer, sentinels: &[Address], service
 async fn ask(dialer: &Dialer, sentinel: &Address, service: &str) -> Result<Address> {
     let error = |kind, what: String| Error::new(kind, what).context(format!("sentinel {sentinel}"));
     let away = |what: &str| error(ErrorKind::Unavailable, what.to_owned());
-    let mut connection = dialer.open_sentinel(sentinel).await?;
+    let connection = dialer.open_sentinel(sentinel).await?;
     let question = cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service).take();
-    let reply = tokio::time::timeout(dialer.connect_deadline(), connection.send(&question))
+    let reply = tokio::time::timeout(dialer.connect_deadline(), connection.ask(&question))
         .await
         .map_err(|_| away("accepts connections but does not answer"))?
         .map_err(|failure| away(&failure.to_string()))?;

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::breaker::BreakerState;
+use crate::stripe::Tally;
 
 /// Counters since the handle was made, over all its clones and all primaries.
 #[non_exhaustive]
@@ -38,7 +39,8 @@ pub struct PrimaryStatus {
 
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) round_trips: AtomicU64,
+    /// Every call counts up this one.
+    pub(super) round_trips: Tally,
     pub(super) timeouts: AtomicU64,
     pub(super) lost: AtomicU64,
     pub(super) refused: AtomicU64,
@@ -57,7 +59,7 @@ impl Counters {
     pub(super) fn read(&self) -> RedisStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RedisStats {
-            round_trips: read(&self.round_trips),
+            round_trips: self.round_trips.sum(),
             timeouts: read(&self.timeouts),
             lost: read(&self.lost),
             refused: read(&self.refused),

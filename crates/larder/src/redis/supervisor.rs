@@ -68,8 +68,8 @@ async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(Wire, Address, S
             gone.notify_one();
         }
     };
-    let mut connection = shared.dialer.open(&address, on_push).await?;
-    let sign = greet(&mut connection, &address, shared.dialer.connect_deadline()).await?;
+    let connection = shared.dialer.open(&address, on_push).await?;
+    let sign = greet(&connection, &address, shared.dialer.connect_deadline()).await?;
     Ok((connection, address, sign))
 }
 
@@ -106,16 +106,10 @@ fn withdraw(shared: &Shared, why: Error) {
 }
 
 /// Returns when the connection is of no more use, and why.
-async fn watch(
-    shared: &Shared,
-    mut connection: Wire,
-    sign: SignOfLife,
-    generation: u64,
-    gone: &Notify,
-) -> Error {
+async fn watch(shared: &Shared, connection: Wire, sign: SignOfLife, generation: u64, gone: &Notify) -> Error {
     let lost = |why: &'static str| Error::new(ErrorKind::Unavailable, why);
     let question = sign.question();
-    let mut replies_seen = shared.replies.load(Ordering::Relaxed);
+    let mut replies_seen = connection.replies();
     let mut asked = Instant::now();
     loop {
         tokio::select! {
@@ -126,7 +120,7 @@ async fn watch(
                 }
             }
             () = sleep(shared.probe_interval) => {
-                let replies = shared.replies.load(Ordering::Relaxed);
+                let replies = connection.replies();
                 let quiet = replies == replies_seen;
                 replies_seen = replies;
                 if !quiet && asked.elapsed() < ASK_A_BUSY_ONE {

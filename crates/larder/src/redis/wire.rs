@@ -5,31 +5,58 @@ use std::sync::Arc;
 use ::redis::{Cmd, Pipeline, PushInfo, RedisResult, Value};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::oneshot,
+    time::{Instant, timeout_at},
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    gather::{Callers, Gathering},
-    line::{Caller, Line, Room, closed},
+    caller::{Caller, Failed, Reply},
+    gather::Gathering,
+    line::{Line, Room, given_up},
     mover::Mover,
 };
 
 /// Sees every push message and the end of the connection. Called on the connection's own task: it must not block.
 pub(super) type OnPush = Box<dyn Fn(PushInfo) + Send + Sync>;
 
-/// A connection in use. Clones share it; dropping the last one closes it, whatever is still under way.
+/// A connection in use. Clones share it; dropping the last one closes it, and fails the calls that are under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
-    end: Arc<End>,
+    line: Arc<Line>,
+    _task: Arc<AbortOnDropHandle<()>>,
 }
 
-/// What all clones share, in one place: every command clones its wire.
-#[derive(Debug)]
-struct End {
-    line: Arc<Line>,
-    callers: Arc<Callers>,
-    _task: AbortOnDropHandle<()>,
+/// What can be sent: one command, or several at once.
+pub(super) trait Sent {
+    type Replies;
+
+    fn write(&self, bytes: &mut Vec<u8>);
+
+    fn caller(&self, until: Option<Instant>) -> (Caller, Reply<Self::Replies>);
+}
+
+impl Sent for Cmd {
+    type Replies = Value;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        self.write_packed_command(bytes);
+    }
+
+    fn caller(&self, until: Option<Instant>) -> (Caller, Reply<Value>) {
+        Caller::of_one(until)
+    }
+}
+
+impl Sent for Pipeline {
+    type Replies = Vec<Value>;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        self.cmd_iter().for_each(|cmd| cmd.write_packed_command(bytes));
+    }
+
+    fn caller(&self, until: Option<Instant>) -> (Caller, Reply<Vec<Value>>) {
+        Caller::of_all(self.len(), until)
+    }
 }
 
 impl Wire {
@@ -38,42 +65,77 @@ impl Wire {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (line, callers) = (Arc::<Line>::default(), Arc::<Callers>::default());
+        let line = Arc::<Line>::default();
         let mover = Mover::new(stream, line.clone(), on_push);
-        let task = tokio::spawn(Gathering::new(mover, callers.clone()));
-        Self { end: Arc::new(End { line, callers, _task: AbortOnDropHandle::new(task) }) }
+        let task = tokio::spawn(Gathering::new(mover, line.clone()));
+        Self { line, _task: Arc::new(AbortOnDropHandle::new(task)) }
     }
 
-    /// Sends one command and waits for its reply. An error reply is a value.
-    pub(crate) async fn send(&mut self, cmd: &Cmd) -> RedisResult<Value> {
-        let _one_more = self.end.callers.one_more();
-        self.send_given(Room::ForOneMore, cmd).await
+    /// Leaves a call to the connection, at once; its reply needs nothing of this wire any more. `None` if there is no room.
+    pub(super) fn leave<C: Sent>(
+        &self,
+        call: &C,
+        until: Instant,
+    ) -> Result<Option<Reply<C::Replies>>, Failed> {
+        self.leave_given(Room::ForOneMore, call, Some(until))
     }
 
-    /// As [`send`](Self::send), for the question whether the server is still there: it does not wait for room among the calls,
-    /// which may be what is in question.
-    pub(super) async fn ask(&mut self, question: &Cmd) -> RedisResult<Value> {
-        self.send_given(Room::None, question).await
+    fn leave_given<C: Sent>(
+        &self,
+        needed: Room,
+        call: &C,
+        until: Option<Instant>,
+    ) -> Result<Option<Reply<C::Replies>>, Failed> {
+        self.line.leave(needed, |bytes| call.write(bytes), || call.caller(until))
     }
 
-    async fn send_given(&self, needed: Room, cmd: &Cmd) -> RedisResult<Value> {
-        let (to, reply) = oneshot::channel();
-        self.end.line.call(|bytes| cmd.write_packed_command(bytes), Caller::One(to), needed).await?;
-        reply.await.unwrap_or_else(|_| Err(closed(None)))
+    /// Leaves a call once there is room, and waits for its reply, all of it at most until then.
+    pub(super) async fn send<C: Sent>(&self, call: &C, until: Instant) -> Result<C::Replies, Failed> {
+        loop {
+            // Before the attempt: room that is made after it wakes us.
+            let room = self.line.room();
+            if let Some(reply) = self.leave(call, until)? {
+                return heard(reply).await;
+            }
+            timeout_at(until, room).await.map_err(|_| Failed::Overdue)?;
+        }
     }
 
-    /// Sends all commands in one write and waits for all replies. Error replies stay in their places.
-    pub(crate) async fn send_all(&mut self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
-        if pipeline.is_empty() {
+    /// Sends one command and waits for its reply, for as long as the caller wants to. An error reply is a value.
+    ///
+    /// Does not wait for room among the calls: this is for what is asked on a new connection, and for the question whether the
+    /// server is still there, which must not wait for what may be in question.
+    pub(crate) async fn ask(&self, question: &Cmd) -> RedisResult<Value> {
+        self.ask_given(question).await
+    }
+
+    /// Sends all commands in one write and waits for all replies, as [`ask`](Self::ask). Error replies stay in their places.
+    pub(crate) async fn ask_all(&self, questions: &Pipeline) -> RedisResult<Vec<Value>> {
+        if questions.is_empty() {
             return Ok(Vec::new());
         }
-        let _one_more = self.end.callers.one_more();
-        let (to, replies) = oneshot::channel();
-        let write = |bytes: &mut Vec<u8>| pipeline.cmd_iter().for_each(|cmd| cmd.write_packed_command(bytes));
-        let caller = Caller::All { to, count: pipeline.len(), values: Vec::with_capacity(pipeline.len()) };
-        self.end.line.call(write, caller, Room::ForOneMore).await?;
-        replies.await.unwrap_or_else(|_| Err(closed(None)))
+        self.ask_given(questions).await
     }
+
+    async fn ask_given<C: Sent>(&self, question: &C) -> RedisResult<C::Replies> {
+        let failed = |failed| match failed {
+            Failed::Broken(error) => error,
+            // It has no deadline.
+            Failed::Overdue => given_up(),
+        };
+        let reply = self.leave_given(Room::None, question, None).map_err(failed)?.ok_or_else(given_up)?;
+        heard(reply).await.map_err(failed)
+    }
+
+    /// How many replies have come.
+    pub(super) fn replies(&self) -> u64 {
+        self.line.replies()
+    }
+}
+
+/// Waits for a reply.
+pub(super) async fn heard<T>(reply: Reply<T>) -> Result<T, Failed> {
+    reply.await.unwrap_or_else(|_| Err(Failed::Broken(given_up())))
 }
 
 #[cfg(test)]
@@ -83,10 +145,10 @@ mod tests {
         time::Duration,
     };
 
-    use ::redis::{PushKind, cmd, pipe};
+    use ::redis::{PushKind, RedisError, cmd, pipe};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-        time::timeout,
+        time::{advance, timeout},
     };
 
     use super::*;
@@ -107,6 +169,18 @@ mod tests {
         (Wire::over(client, Box::new(on_push)), server, pushed)
     }
 
+    fn later() -> Instant {
+        Instant::now() + LONG
+    }
+
+    /// Why the connection ended.
+    fn why<T: std::fmt::Debug>(outcome: Result<T, Failed>) -> RedisError {
+        match outcome {
+            Err(Failed::Broken(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
     fn echo(text: &str) -> Cmd {
         let mut echo = cmd("ECHO");
         echo.arg(text);
@@ -123,7 +197,7 @@ mod tests {
     #[tokio::test]
     async fn replies_go_to_their_callers_in_their_order_and_pushes_to_nobody() {
         let (wire, mut server, pushed) = wire(1 << 16);
-        let (mut one, mut many, mut last) = (wire.clone(), wire.clone(), wire);
+        let (one, many, last) = (wire.clone(), wire.clone(), wire);
         let (first, second, third) = (echo("1"), echo("2"), echo("3"));
         let mut both = pipe();
         both.add_command(first.clone()).add_command(second.clone());
@@ -133,7 +207,9 @@ mod tests {
                 b"|1\r\n+about\r\n+a\r\n+a\r\n>3\r\n+sunsubscribe\r\n+c\r\n:0\r\n-ERR b\r\n|1\r\n+about\r\n+it\r\n>2\r\n+smessage\r\n+x\r\n+c\r\n+d\r\n";
             server.write_all(replies).await.unwrap();
         };
-        let calls = async { tokio::join!(one.send(&first), many.send_all(&both), last.send(&third)) };
+        let calls = async {
+            tokio::join!(one.send(&first, later()), many.send(&both, later()), last.send(&third, later()))
+        };
         let ((one, many, last), ()) = timeout(LONG, async { tokio::join!(calls, answering) }).await.unwrap();
         let text = |text: &str| Value::SimpleString(text.to_owned());
         assert_eq!((one.unwrap(), last.unwrap()), (text("a"), text("d")));
@@ -144,14 +220,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_confirmed_subscription_is_a_reply_and_a_push() {
-        let (mut wire, mut server, pushed) = wire(1 << 16);
+        let (wire, mut server, pushed) = wire(1 << 16);
         let subscribe = cmd("SSUBSCRIBE");
         let answering = async {
             sent(&mut server, &[&subscribe]).await;
             server.write_all(b">3\r\n+ssubscribe\r\n+c\r\n:1\r\n").await.unwrap();
         };
         let (reply, ()) =
-            timeout(LONG, async { tokio::join!(wire.send(&subscribe), answering) }).await.unwrap();
+            timeout(LONG, async { tokio::join!(wire.send(&subscribe, later()), answering) }).await.unwrap();
         assert!(matches!(reply.unwrap(), Value::Push { .. }));
         assert_eq!(pushed.load(SeqCst), 1);
     }
@@ -162,13 +238,13 @@ mod tests {
         let (wire, mut server, _) = wire(1);
         let (first, gone, last) = (echo("first"), echo("gone"), echo("last"));
         let call = |cmd: &Cmd| {
-            let (mut wire, cmd) = (wire.clone(), cmd.clone());
-            tokio::spawn(async move { wire.send(&cmd).await })
+            let (wire, cmd) = (wire.clone(), cmd.clone());
+            tokio::spawn(async move { wire.send(&cmd, later()).await })
         };
         let _first = call(&first);
         assert_eq!(timeout(LONG, server.read_u8()).await.unwrap().unwrap(), b'*');
         let leaver = call(&gone);
-        while wire.end.line.state().0 == 0 {
+        while wire.line.state().0 == 0 {
             tokio::task::yield_now().await;
         }
         leaver.abort();
@@ -181,7 +257,7 @@ mod tests {
         let reply = timeout(LONG, last_call).await.unwrap().unwrap().unwrap();
         assert_eq!(reply, Value::SimpleString("2".to_owned()));
         let none_is_missing = async {
-            while wire.end.line.state().1 > 0 {
+            while wire.line.state().1 > 0 {
                 tokio::task::yield_now().await;
             }
         };
@@ -193,16 +269,16 @@ mod tests {
         let (wire, mut server, _) = wire(1);
         let large = Arc::new(echo(&"x".repeat(MOST_UNSENT_BYTES)));
         let call = || {
-            let (mut wire, large) = (wire.clone(), large.clone());
-            tokio::spawn(async move { wire.send(&large).await })
+            let (wire, large) = (wire.clone(), large.clone());
+            tokio::spawn(async move { wire.send(&*large, later()).await })
         };
         let first = call();
         assert_eq!(timeout(LONG, server.read_u8()).await.unwrap().unwrap(), b'*');
         let (second, third) = (call(), call());
-        while !wire.end.line.state().2 {
+        while !wire.line.state().2 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(wire.end.line.state().0, 1, "the third is not in the queue");
+        assert_eq!(wire.line.state().0, 1, "the third is not in the queue");
         drop(server);
         for call in [first, second, third] {
             let failed = timeout(LONG, call).await.unwrap().unwrap();
@@ -212,14 +288,15 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_word_of_a_server_is_why_the_connection_ended() {
-        let (mut wire, mut server, _) = wire(1 << 16);
+        let (wire, mut server, _) = wire(1 << 16);
         server.write_all(b"-ERR max number of clients reached\r\n").await.unwrap();
         // Until the mover has looked.
-        while wire.end.line.mover.take().is_none() {
+        while wire.line.mover.take().is_none() {
             tokio::task::yield_now().await;
         }
         drop(server);
-        let failed = timeout(LONG, wire.send(&cmd("PING"))).await.unwrap().unwrap_err();
+        let failed = timeout(LONG, wire.send(&cmd("PING"), later())).await.unwrap();
+        let failed = why(failed);
         assert!(failed.to_string().contains("max number of clients reached"), "{failed}");
     }
 
@@ -231,15 +308,15 @@ mod tests {
         (0..MOST_UNANSWERED).for_each(|_| {
             many.add_command(ping.clone());
         });
-        let mut filling = wire.clone();
-        let filling = tokio::spawn(async move { filling.send_all(&many).await });
+        let filling = wire.clone();
+        let filling = tokio::spawn(async move { filling.send(&many, later()).await });
         sent(&mut server, &[&ping]).await;
-        let mut waiting = wire.clone();
-        let waiting = tokio::spawn(async move { waiting.send(&cmd("PING")).await });
-        while !wire.end.line.state().2 {
+        let waiting = wire.clone();
+        let waiting = tokio::spawn(async move { waiting.send(&cmd("PING"), later()).await });
+        while !wire.line.state().2 {
             tokio::task::yield_now().await;
         }
-        let mut asking = wire.clone();
+        let asking = wire.clone();
         let asked = tokio::spawn(async move { asking.ask(&cmd("ROLE")).await });
         let commands = ping.get_packed_command().len() * (MOST_UNANSWERED - 1);
         let mut rest = vec![0; commands];
@@ -256,16 +333,65 @@ mod tests {
 
     #[tokio::test]
     async fn after_bytes_that_are_no_resp_all_calls_fail() {
-        let (mut wire, mut server, _) = wire(1 << 16);
+        let (wire, mut server, _) = wire(1 << 16);
         let (first, second) = (echo("1"), echo("2"));
         let answering = async {
             sent(&mut server, &[&first]).await;
             server.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
         };
-        let (reply, ()) = timeout(LONG, async { tokio::join!(wire.send(&first), answering) }).await.unwrap();
-        let later = timeout(LONG, wire.send(&second)).await.unwrap();
-        for failed in [reply, later] {
-            assert_eq!(failed.unwrap_err().kind(), ::redis::ErrorKind::Parse);
+        let (reply, ()) =
+            timeout(LONG, async { tokio::join!(wire.send(&first, later()), answering) }).await.unwrap();
+        let second = timeout(LONG, wire.send(&second, later())).await.unwrap();
+        for failed in [reply, second] {
+            assert_eq!(why(failed).kind(), ::redis::ErrorKind::Parse);
         }
+    }
+
+    fn is_overdue<T>(outcome: &Result<T, Failed>) -> bool {
+        matches!(outcome, Err(Failed::Overdue))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_fail_at_their_own_deadlines_and_late_replies_are_for_nobody() {
+        let (wire, mut server, _) = wire(1 << 16);
+        let begun = Instant::now();
+        let until = |ms| begun + Duration::from_millis(ms);
+        let mut both = pipe();
+        both.add_command(echo("2")).add_command(echo("3"));
+        let at = |ms: u64| Duration::from_millis(ms)..Duration::from_millis(ms + 3);
+        let one = echo("1");
+        let first = async { (wire.send(&one, until(300)).await, begun.elapsed()) };
+        let second = async {
+            // When the timer is set for the first.
+            advance(Duration::from_millis(50)).await;
+            (wire.send(&both, until(100)).await, begun.elapsed())
+        };
+        let (first, second) = tokio::join!(first, second);
+        assert!(is_overdue(&first.0) && at(300).contains(&first.1), "{first:?}");
+        assert!(is_overdue(&second.0) && at(100).contains(&second.1), "{second:?}");
+        let four = echo("4");
+        let answering = async {
+            sent(&mut server, &[&echo("1"), &echo("2"), &echo("3"), &echo("4")]).await;
+            server.write_all(b"+1\r\n+2\r\n+3\r\n+4\r\n").await.unwrap();
+        };
+        let (reply, ()) = tokio::join!(wire.send(&four, later()), answering);
+        assert_eq!(reply.unwrap(), Value::SimpleString("4".to_owned()));
+        assert_eq!(wire.line.state(), (0, 0, false), "no reply is missing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_never_left_fail_at_their_deadlines_too() {
+        // The server takes nothing.
+        let (wire, _server, _) = wire(1);
+        let large = echo(&"x".repeat(MOST_UNSENT_BYTES));
+        let (small, begun) = (echo("1"), Instant::now());
+        let until = begun + Duration::from_millis(100);
+        let calls = async {
+            // The first is half sent, the second left to the mover, and for the third there is no room.
+            tokio::join!(wire.send(&large, until), wire.send(&large, until), wire.send(&small, until))
+        };
+        let (first, second, third) = timeout(LONG, calls).await.unwrap();
+        assert!(is_overdue(&first) && is_overdue(&second) && is_overdue(&third));
+        assert!(begun.elapsed() < Duration::from_millis(103), "{:?}", begun.elapsed());
     }
 }

@@ -51,14 +51,13 @@ where
             |landing: &Landing<K, V>| landing.keep.is_none() && landing.leader.is_refresh();
         let (idle, landings): (Vec<_>, Vec<_>) = landings.into_iter().partition(comes_to_nothing);
         for Landing { leader, answer, keep } in landings {
-            let key = leader.key().clone();
-            leader.land(answer, || self.keep_near(&key, keep));
+            leader.land(answer, |key| self.keep_near(key, keep));
         }
         if !idle.is_empty() {
             sleep(REFRESH_PAUSE).await;
         }
         for Landing { leader, answer, .. } in idle {
-            leader.land(answer, || {});
+            leader.land(answer, |_| {});
         }
     }
 

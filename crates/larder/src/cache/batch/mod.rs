@@ -17,9 +17,9 @@ use crate::{
         MissReason, Policy, Served,
         coherence::Basis,
         entry::{Envelope, Freshness, Lease},
-        fetch::LoadFuture,
         flight::{Leader, Spare},
         inner::Inner,
+        loader::LoadFuture,
         near::NearEntry,
         route::Route,
         shared::{Lookup, Shared},
@@ -297,10 +297,9 @@ where
     }
 
     fn land_shared(&self, passenger: Passenger<K, V>, entry: NearEntry<V>) -> Next<K, V> {
-        let key = passenger.leader.key().clone();
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
-        let refresh = if read.stale { self.refreshed_with_others(&key) } else { None };
-        passenger.leader.land(Ok(read), || self.keep_near(&key, Some(entry)));
+        let refresh = if read.stale { self.refreshed_with_others(passenger.leader.key()) } else { None };
+        passenger.leader.land(Ok(read), |key| self.keep_near(key, Some(entry)));
         Next::Landed(refresh)
     }
 

@@ -46,7 +46,7 @@ fn answer(number: u32) -> Result<Read<u32>> {
 }
 
 fn board(flights: &Arc<Numbers>) -> Boarding<u8, u32> {
-    flights.board(&KEY, basis(), 0, |_| true)
+    flights.board(KEY, basis(), 0, |_| true)
 }
 
 /// Takes part in the flight of the key: leads it to an answer, or waits for the one of somebody else.
@@ -55,7 +55,7 @@ fn take_part(flights: &Arc<Numbers>) -> Result<Read<u32>> {
         Boarding::Join(flight) => block_on(flight.wait()),
         Boarding::Lead(leader) => {
             let flight = leader.flight();
-            leader.land(answer(1), || {});
+            leader.land(answer(1), |_| {});
             block_on(flight.wait())
         }
     }
@@ -107,7 +107,7 @@ fn a_reader_without_patience_gets_what_is_stale_or_the_answer_in_every_order() {
         let patient = thread::spawn(move || block_on(patient.wait()).expect("the flight lands"));
         leader.offer(&(stale(7), Served::Near));
         let land = |leader: Leader<u8, u32>| {
-            thread::spawn(move || leader.land(answer(8), || {})).join().expect("a thread ends well");
+            thread::spawn(move || leader.land(answer(8), |_| {})).join().expect("a thread ends well");
         };
         let (early, late) =
             if thread_rng().gen_bool(0.5) { (Some(leader), None) } else { (None, Some(leader)) };
@@ -153,13 +153,13 @@ fn what_a_flight_keeps_is_kept_before_an_invalidation_or_not_at_all() {
         let old = flights.begin_refresh(&KEY, basis(), 0).expect("it is the first");
         let landing = {
             let near = near.clone();
-            thread::spawn(move || old.land(answer(1), || near.set(1)))
+            thread::spawn(move || old.land(answer(1), |_| near.set(1)))
         };
         let reader = {
             let (flights, near) = (flights.clone(), near.clone());
             thread::spawn(move || {
                 if let Boarding::Lead(leader) = board(&flights) {
-                    leader.land(answer(2), || near.set(2));
+                    leader.land(answer(2), |_| near.set(2));
                 }
             })
         };

@@ -7,7 +7,7 @@ mod window;
 
 use std::time::Duration;
 
-pub(super) use self::circuit::{Circuit, Outcome};
+pub(super) use self::circuit::{Circuit, Outcome, Permit};
 
 /// When to stop calling a Redis server in trouble, and for how long. On by default.
 ///

@@ -5,15 +5,17 @@ use std::{
     time::Duration,
 };
 
+use crate::stripe::{FEW, Lone, own_of_few};
+
 const BUCKETS: usize = 10;
 
-/// A ring of buckets, each a tenth of the window long.
+/// A ring of buckets, each a tenth of the window long; of rings a few, so that calls on different cores write to different ones.
 ///
-/// Two threads that enter a new bucket at the same moment may lose a count or two of each other; rates do not mind.
+/// Two threads that enter a new bucket of one ring at the same moment may lose a count or two of each other; rates do not mind.
 #[derive(Debug)]
 pub(super) struct Window {
     bucket_ms: u64,
-    buckets: [Bucket; BUCKETS],
+    rings: [Lone<[Bucket; BUCKETS]>; FEW],
 }
 
 #[derive(Debug, Default)]
@@ -35,12 +37,12 @@ pub(super) struct Counts {
 impl Window {
     pub(super) fn new(length: Duration) -> Self {
         let bucket_ms = (length.as_millis() as u64 / BUCKETS as u64).max(1);
-        Self { bucket_ms, buckets: Default::default() }
+        Self { bucket_ms, rings: Default::default() }
     }
 
     pub(super) fn record(&self, now_ms: u64, failed: bool, slow: bool) {
         let turn = self.turn(now_ms);
-        let bucket = &self.buckets[turn as usize % BUCKETS];
+        let bucket = &self.rings[own_of_few()].0[turn as usize % BUCKETS];
         let found = bucket.turn.load(Ordering::Relaxed);
         if found != turn
             && bucket.turn.compare_exchange(found, turn, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -59,7 +61,7 @@ impl Window {
     pub(super) fn counts(&self, now_ms: u64) -> Counts {
         let now = self.turn(now_ms);
         let mut sum = Counts::default();
-        for bucket in &self.buckets {
+        for bucket in self.buckets() {
             let turn = bucket.turn.load(Ordering::Relaxed);
             if turn <= now && turn + BUCKETS as u64 > now {
                 sum.calls += bucket.calls.load(Ordering::Relaxed);
@@ -71,10 +73,14 @@ impl Window {
     }
 
     pub(super) fn clear(&self) {
-        for bucket in &self.buckets {
+        for bucket in self.buckets() {
             bucket.turn.store(0, Ordering::Relaxed);
             bucket.empty();
         }
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &Bucket> {
+        self.rings.iter().flat_map(|ring| &ring.0)
     }
 
     fn turn(&self, now_ms: u64) -> u64 {

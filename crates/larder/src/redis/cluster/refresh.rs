@@ -69,11 +69,11 @@ async fn look(shared: &Shared) -> Result<Vec<Range>> {
 }
 
 async fn ask_seed(dialer: &Dialer, seed: &Address) -> Result<Vec<Range>> {
-    let mut connection = dialer.open(seed, |_| {}).await?;
+    let connection = dialer.open(seed, |_| {}).await?;
     let question = cmd("CLUSTER").arg("SLOTS").take();
     let away =
         |what: &str| Error::new(ErrorKind::Unavailable, what.to_owned()).context(format!("redis at {seed}"));
-    let reply = timeout(dialer.connect_deadline(), connection.send(&question))
+    let reply = timeout(dialer.connect_deadline(), connection.ask(&question))
         .await
         .map_err(|_| away("accepts connections but does not answer"))?
         .map_err(|error| away(&error.to_string()))?;

@@ -81,7 +81,7 @@ impl Wire {
 
     pub(in crate::redis) async fn call(&self, cmds: Vec<Cmd>, deadline: Duration) -> Result<Vec<Value>> {
         let server = self.connect()?;
-        Counters::add(&self.counters.round_trips);
+        self.counters.round_trips.add_one();
         let (answer, answered) = oneshot::channel();
         let wire = self.clone();
         // In a task of its own: a request goes on when its caller has given up.

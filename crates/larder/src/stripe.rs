@@ -1,5 +1,5 @@
-//! Which stripe of a cache's counters a thread counts in: one of its own while there are enough, so that counting takes no
-//! locked instruction; else the one that is shared.
+//! Which stripe of a counter a thread counts in, so that counting never makes two cores fight over a line of memory: one of
+//! its own while there are enough, and then counting takes no locked instruction; else the one that is shared.
 
 use std::{
     cell::Cell,
@@ -56,11 +56,51 @@ fn take() -> Held {
     Held(taken.map_or(SHARED, |taken| 1 + taken.trailing_ones() as usize))
 }
 
+/// A counter that many threads count up, in a few stripes: reading it costs more, and one that is small costs less memory.
+#[derive(Debug, Default)]
+pub(crate) struct Tally([Lone<AtomicU64>; FEW]);
+
+/// How many stripes there are of what is counted in few: threads may share one.
+pub(crate) const FEW: usize = 8;
+
+/// Alone in its line of memory, and in the next, which the processor fetches along.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Lone<T>(pub(crate) T);
+
+/// This thread's stripe of a few.
+#[inline]
+pub(crate) fn own_of_few() -> usize {
+    own() % FEW
+}
+
+impl Tally {
+    #[inline]
+    pub(crate) fn add_one(&self) {
+        self.0[own_of_few()].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::HashSet, sync::Barrier, thread};
 
     use super::*;
+
+    #[test]
+    fn a_tally_has_what_all_threads_counted() {
+        let tally = Tally::default();
+        thread::scope(|scope| {
+            for _ in 0..2 * FEW {
+                scope.spawn(|| (0..1_000).for_each(|_| tally.add_one()));
+            }
+        });
+        assert_eq!(tally.sum(), 2_000 * FEW as u64);
+    }
 
     #[test]
     fn no_two_threads_have_one_stripe_and_those_that_end_leave_theirs_to_others() {
