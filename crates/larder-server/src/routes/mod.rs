@@ -72,7 +72,7 @@ pub(crate) async fn answer(app: &App, timer: &KeptTimer, request: Request<Incomi
     let answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
             let work = pin!(dispatch(app, &head, target, body));
-            let answered = timer.within(app.limits.request_deadline, work).await;
+            let answered = timer.within(started + app.limits.request_deadline, work).await;
             answered.unwrap_or_else(|| Err(Refusal::deadline())).unwrap_or_else(|refusal| {
                 let refusal = if is_read { refusal.of_read() } else { refusal };
                 refusal.into_answer()

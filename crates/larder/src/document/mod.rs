@@ -93,6 +93,7 @@ mod stored;
 mod tag;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod watch;
+mod word;
 mod write;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod writing;

@@ -4,7 +4,10 @@ use std::str;
 
 use bson::{Bson, RawDocument, spec::ElementType};
 
-use crate::{Error, ErrorKind};
+use crate::{
+    Error, ErrorKind,
+    document::word::{find_zero, is_utf8},
+};
 
 /// How deep a document may be nested before it counts as malformed. MongoDB's own limit is 100.
 pub(crate) const MAX_RAW_DEPTH: u32 = 128;
@@ -62,11 +65,14 @@ impl<'a> Elements<'a> {
         }
     }
 
+    /// Inlined, as is what it calls: an element that is handed over in memory is written field by field and read back in wide
+    /// moves, which wait for the writes; that took as long as all else.
+    #[inline(always)]
     fn read(&mut self) -> Result<Element<'a>, Malformed> {
         let start = self.rest;
         let (&kind, rest) = start.split_first().ok_or(Malformed)?;
         let kind = ElementType::from(kind).ok_or(Malformed)?;
-        let name_end = rest.iter().position(|byte| *byte == 0).ok_or(Malformed)?;
+        let name_end = find_zero(rest).ok_or(Malformed)?;
         let after_name = &rest[name_end + 1..];
         let value_length = value_length(kind, after_name)?;
         let bytes = after_name.get(..value_length).ok_or(Malformed)?;
@@ -79,6 +85,7 @@ impl<'a> Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Result<Element<'a>, Malformed>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -91,6 +98,7 @@ impl<'a> Iterator for Elements<'a> {
     }
 }
 
+#[inline(always)]
 fn value_length(kind: ElementType, bytes: &[u8]) -> Result<usize, Malformed> {
     let length = match kind {
         ElementType::Undefined | ElementType::Null | ElementType::MaxKey | ElementType::MinKey => 0,
@@ -120,7 +128,7 @@ fn prefix(bytes: &[u8]) -> Result<usize, Malformed> {
 
 /// The length of a zero-terminated text, the zero included.
 fn cstr_length(bytes: &[u8]) -> Result<usize, Malformed> {
-    bytes.iter().position(|byte| *byte == 0).map(|end| end + 1).ok_or(Malformed)
+    find_zero(bytes).map(|end| end + 1).ok_or(Malformed)
 }
 
 impl<'a> Value<'a> {
@@ -252,6 +260,10 @@ pub(crate) fn find<'a>(document: &'a [u8], name: &[u8]) -> Result<Option<Value<'
     Ok(None)
 }
 
+fn check_text(bytes: &[u8]) -> Result<(), Malformed> {
+    if is_utf8(bytes) { Ok(()) } else { Err(Malformed) }
+}
+
 /// Checks every length, type, name and text of the document, so that later readers find no surprise.
 pub(crate) fn validate(document: &[u8]) -> Result<(), Malformed> {
     validate_level(document, 0)
@@ -263,10 +275,10 @@ fn validate_level(document: &[u8], depth: u32) -> Result<(), Malformed> {
     }
     for element in Elements::of(document)? {
         let Element { name, value, .. } = element?;
-        str::from_utf8(name).map_err(|_| Malformed)?;
+        check_text(name)?;
         match value.kind {
             ElementType::String | ElementType::JavaScriptCode | ElementType::Symbol => {
-                value.text()?;
+                check_text(value.text_bytes()?)?;
             }
             ElementType::EmbeddedDocument | ElementType::Array => validate_level(value.bytes, depth + 1)?,
             ElementType::Boolean => {

@@ -3,7 +3,7 @@
 mod date;
 mod text;
 
-use std::{fmt::Write as _, str};
+use std::fmt::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bson::{RawDocument, spec::ElementType};
@@ -13,6 +13,7 @@ use self::{date::write_instant, text::write_text};
 use super::{
     decimal::Decimal,
     raw::{self, Malformed, Value},
+    word::is_utf8,
 };
 use crate::Result;
 
@@ -79,8 +80,8 @@ impl Writer<'_> {
     }
 
     fn text(&mut self, text: &[u8]) -> Result<(), Malformed> {
-        if !self.checked {
-            str::from_utf8(text).map_err(|_| Malformed)?;
+        if !self.checked && !is_utf8(text) {
+            return Err(Malformed);
         }
         write_text(text, self.json);
         Ok(())

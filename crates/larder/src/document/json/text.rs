@@ -1,7 +1,6 @@
 //! JSON strings: runs without anything to escape are copied as a whole.
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHS: u64 = 0x8080_8080_8080_8080;
+use crate::document::word::clean_prefix;
 
 /// Appends `text` as a JSON string.
 pub(super) fn write_text(text: &[u8], json: &mut Vec<u8>) {
@@ -17,27 +16,6 @@ pub(super) fn write_text(text: &[u8], json: &mut Vec<u8>) {
         rest = &rest[clean + 1..];
     }
     json.push(b'"');
-}
-
-/// How many bytes from the start need no escape; eight are looked at in one step.
-fn clean_prefix(bytes: &[u8]) -> usize {
-    let (words, _) = bytes.as_chunks::<8>();
-    let clean_words = words.iter().take_while(|word| is_clean(u64::from_le_bytes(**word))).count();
-    let start = clean_words * 8;
-    bytes[start..].iter().position(|byte| needs_escape(*byte)).map_or(bytes.len(), |found| start + found)
-}
-
-/// Whether none of the eight bytes needs an escape. A byte with its high bit set never does, so the borrow of a
-/// subtraction can at worst call a clean word unclean.
-fn is_clean(word: u64) -> bool {
-    let below_space = word.wrapping_sub(ONES * 0x20);
-    let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
-    let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
-    (below_space | quote | backslash) & !word & HIGHS == 0
-}
-
-fn needs_escape(byte: u8) -> bool {
-    byte < 0x20 || byte == b'"' || byte == b'\\'
 }
 
 fn write_escape(byte: u8, json: &mut Vec<u8>) {
