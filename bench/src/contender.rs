@@ -140,17 +140,20 @@ pub fn larder_binary() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/larder")
 }
 
-/// A configuration and a database of its own, filled with the documents.
+/// A configuration and a database of its own, filled with the documents at the first start.
 fn larder(tier: Tier, lab: &Lab, port: &str) -> io::Result<Command> {
     let folder = lab.folder.join(tier.name());
+    let is_first = !folder.exists();
     fs::create_dir_all(&folder)?;
     let file = folder.join("larder.toml");
     fs::write(&file, configuration(tier, lab, &folder, port))?;
-    let mut import = Command::new(larder_binary());
-    import.arg("--config").arg(&file).args(["import", "products"]).arg(&lab.documents);
-    let output = import.output()?;
-    if !output.status.success() {
-        return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+    if is_first {
+        let mut import = Command::new(larder_binary());
+        import.arg("--config").arg(&file).args(["import", "products"]).arg(&lab.documents);
+        let output = import.output()?;
+        if !output.status.success() {
+            return Err(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
     }
     let mut command = Command::new(larder_binary());
     command.arg("--config").arg(&file).args(["serve", "--no-sample"]).env("LARDER_LOG", "warn");

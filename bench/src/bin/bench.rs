@@ -20,6 +20,8 @@ use larder_bench::{
 };
 
 const CONNECTIONS: usize = 32;
+/// After how many rounds the servers of `http` are started anew.
+const ROUNDS_A_START: usize = 3;
 /// Those that are programs of their own, in their order.
 const PARTS: [&str; 12] = [
     "micro",
@@ -125,8 +127,25 @@ impl Plan {
     }
 }
 
-/// Every contender once a round, so that a slow minute of the machine falls on all of them.
+/// Every contender once a round, so that a slow minute of the machine falls on all of them; and all of them started anew every
+/// few rounds, since one start of a program differs from the next.
 fn http(plan: &Plan, lab: &Lab) -> Result<Vec<Sample>, Box<dyn Error>> {
+    let mut samples = Vec::new();
+    let mut servers = Vec::new();
+    for round in 1..=plan.rounds() {
+        if (round - 1) % ROUNDS_A_START == 0 {
+            servers.clear();
+            servers = start_all(plan, lab)?;
+        }
+        for (contender, server) in &servers {
+            samples.push(one_round(*contender, server, plan.requests(contender.kind), round)?);
+        }
+        eprintln!("round {round} of {}", plan.rounds());
+    }
+    Ok(samples)
+}
+
+fn start_all(plan: &Plan, lab: &Lab) -> Result<Vec<(Contender, Process)>, Box<dyn Error>> {
     let mut servers = Vec::new();
     for contender in contender::ALL {
         eprintln!("starting {}", contender.name());
@@ -135,14 +154,7 @@ fn http(plan: &Plan, lab: &Lab) -> Result<Vec<Sample>, Box<dyn Error>> {
     for (contender, server) in &servers {
         load(server, plan.requests(contender.kind) / 4)?;
     }
-    let mut samples = Vec::new();
-    for round in 1..=plan.rounds() {
-        for (contender, server) in &servers {
-            samples.push(one_round(*contender, server, plan.requests(contender.kind), round)?);
-        }
-        eprintln!("round {round} of {}", plan.rounds());
-    }
-    Ok(samples)
+    Ok(servers)
 }
 
 fn one_round(contender: Contender, server: &Process, requests: usize, round: usize) -> io::Result<Sample> {
@@ -256,7 +268,7 @@ fn peers() -> String {
 
 fn mode_of_http(plan: &Plan, cores: usize) -> String {
     format!(
-        "Mode of `http`: {} rounds, contenders in turn within each round, all servers up all the time;\n\
+        "Mode of `http`: {} rounds, contenders in turn within each round, all servers up all the time, and started anew every {ROUNDS_A_START};\n\
          {CONNECTIONS} keep-alive connections, no pipelining, a closed loop; {} documents of 1,024 bytes asked for in turn,\n\
          each turn begun with a quarter as many requests that do not count, since a server that stood idle is slow at first;\n\
          every answer's status and length checked, every body compared with the document before the first round.\n\
