@@ -77,7 +77,7 @@ mod tests {
 
     fn leave(line: &Line) {
         let write = |bytes: &mut Vec<u8>| bytes.push(0);
-        assert!(line.leave(Room::ForOneMore, write, || Caller::of_one(None)).unwrap().is_some());
+        assert!(line.leave(Room::ForOneMore, write, Caller::of_one).unwrap().is_some());
     }
 
     #[test]

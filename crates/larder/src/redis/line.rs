@@ -2,12 +2,12 @@
 
 use std::{io, mem};
 
-use ::redis::{RedisError, ServerError};
+use ::redis::{RedisError, RedisResult, ServerError};
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 
-use super::caller::{Caller, Failed, earlier};
+use super::caller::Caller;
 
 /// How many commands may be without a reply at once. Past it callers wait, within their own deadlines.
 pub(super) const MOST_UNANSWERED: usize = 16_384;
@@ -44,8 +44,6 @@ struct Queue {
     answered: u64,
     /// Whether a call came while another one was without a reply, since the mover last asked.
     met: bool,
-    /// The earliest deadline of those who came since the mover last asked.
-    earliest: Option<Instant>,
     /// Whether callers have to wait, until there is room again for many.
     is_crowded: bool,
     /// Why there will be no more replies.
@@ -59,10 +57,10 @@ impl Line {
         needed: Room,
         write: impl FnOnce(&mut Vec<u8>),
         caller: impl FnOnce() -> (Caller, T),
-    ) -> Result<Option<T>, Failed> {
+    ) -> RedisResult<Option<T>> {
         let mut queue = self.queue.lock();
         if let Some(error) = &queue.ended {
-            return Err(Failed::Broken(error.clone()));
+            return Err(error.clone());
         }
         queue.is_crowded |= queue.unanswered >= MOST_UNANSWERED || queue.bytes.len() >= MOST_UNSENT_BYTES;
         if queue.is_crowded && needed == Room::ForOneMore {
@@ -73,7 +71,6 @@ impl Line {
         let (caller, told) = caller();
         queue.met |= queue.unanswered > 0;
         queue.unanswered += caller.missing();
-        queue.earliest = earlier(queue.earliest, caller.until());
         queue.waiting.push((caller, end));
         drop(queue);
         self.mover.wake();
@@ -100,17 +97,6 @@ impl Line {
     /// Whether callers met since this was last asked.
     pub(super) fn have_met(&self) -> bool {
         mem::take(&mut self.queue.lock().met)
-    }
-
-    /// The earliest deadline of the calls that came since this was last asked.
-    pub(super) fn take_earliest(&self) -> Option<Instant> {
-        self.queue.lock().earliest.take()
-    }
-
-    /// Fails the calls that are overdue and not yet collected. Returns the earliest deadline of the others.
-    pub(super) fn expire(&self, now: Instant) -> Option<Instant> {
-        let mut queue = self.queue.lock();
-        queue.waiting.iter_mut().filter_map(|(caller, _)| caller.expire(now)).min()
     }
 
     /// Moves what was left to `bytes`, which is empty, and to the end of `callers`, but for what nobody waits for any more.

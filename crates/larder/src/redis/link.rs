@@ -9,17 +9,17 @@ use std::{
     time::Duration,
 };
 
-use ::redis::{Cmd, Pipeline, Value};
+use ::redis::{Cmd, Pipeline, RedisResult, Value};
 use arc_swap::ArcSwapOption;
 use tokio::{
     sync::{Notify, watch},
-    time::Instant,
+    time::timeout,
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     breaker::{Breaker, BreakerState, Circuit, Outcome, Permit},
-    caller::{Failed, Reply},
+    caller::Reply,
     dial::Dialer,
     error::{Health, from_driver, from_reply, timed_out},
     stats::Counters,
@@ -31,8 +31,8 @@ use crate::{Clock, Error, ErrorKind, Result};
 
 /// One multiplexed connection to one primary, and the task that replaces it when it breaks.
 ///
-/// An operation costs one atomic load and one short lock, which is the one thing that callers on different cores all write to.
-/// While there is no connection it fails at once. Dropping the link ends the task and the connection.
+/// An operation costs one atomic load, one timer and one short lock; the lock's line of memory is the one that callers on
+/// different cores all write to. While there is no connection it fails at once. Dropping the link ends the task and the connection.
 pub(crate) struct Link {
     shared: Arc<Shared>,
     _supervisor: AbortOnDropHandle<()>,
@@ -160,25 +160,26 @@ impl Link {
         judge: impl FnOnce(&C::Replies) -> Health,
     ) -> Result<C::Replies> {
         let shared = &*self.shared;
-        let until = Instant::now() + deadline;
-        let Begun { left, permit, generation } = shared.begin(call, until)?;
-        let outcome = match left {
-            Ok(Left::Now(reply)) => heard(reply).await,
-            // Boxed: every call has room for this, and few find none.
-            Ok(Left::Crowded(wire)) => Box::pin(wire.send(call, until)).await,
-            Err(failed) => Err(failed),
+        let Begun { left, permit, generation } = shared.begin(call)?;
+        let reply = async {
+            match left? {
+                Left::Now(reply) => heard(reply).await,
+                // Boxed: every call has room for this, and few find none.
+                Left::Crowded(wire) => Box::pin(wire.send(call)).await,
+            }
         };
-        let (result, health) = match outcome {
-            Ok(reply) => {
+        // By the caller's own timer: what drives the connection may be another runtime, and may stand still.
+        let (result, health) = match timeout(deadline, reply).await {
+            Ok(Ok(reply)) => {
                 let health = judge(&reply);
                 (Ok(reply), health)
             }
-            Err(Failed::Broken(error)) => {
+            Ok(Err(error)) => {
                 Counters::add(&shared.counters.lost);
                 let (error, health) = from_driver(&error);
                 (Err(error), health)
             }
-            Err(Failed::Overdue) => {
+            Err(_elapsed) => {
                 Counters::add(&shared.counters.timeouts);
                 shared.doubt.notify_one();
                 (Err(timed_out(deadline)), Health::Trouble)
@@ -194,7 +195,7 @@ impl Link {
 
 /// A call that was let through.
 struct Begun<'a, T> {
-    left: Result<Left<T>, Failed>,
+    left: RedisResult<Left<T>>,
     permit: Permit<'a>,
     generation: u64,
 }
@@ -216,7 +217,7 @@ fn health_of(reply: &Value) -> Health {
 impl Shared {
     /// Leaves a call to the connection, if there is one and the breaker lets it through. Nobody holds on to the connection for
     /// the wait: the count of its holders would be written to by all cores.
-    fn begin<C: Sent>(&self, call: &C, until: Instant) -> Result<Begun<'_, C::Replies>> {
+    fn begin<C: Sent>(&self, call: &C) -> Result<Begun<'_, C::Replies>> {
         let live = self.live.load();
         let Some(Live { connection, generation }) = live.as_deref() else {
             Counters::add(&self.counters.unavailable);
@@ -228,7 +229,7 @@ impl Shared {
                 .with_retry_after(pause)
         })?;
         self.counters.round_trips.add_one();
-        let left = connection.leave(call, until).map(|left| match left {
+        let left = connection.leave(call).map(|left| match left {
             Some(reply) => Left::Now(reply),
             None => Left::Crowded(connection.clone()),
         });

@@ -8,13 +8,10 @@ use std::{
 };
 
 use ::redis::{PushInfo, PushKind, RedisError, RedisResult, ServerError, Value};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    caller::{Answered, Caller, Taken, earlier},
+    caller::{Answered, Caller, Taken},
     line::{Line, closed, given_up},
     reply::{Inbox, KEPT_BYTES},
     wire::OnPush,
@@ -35,10 +32,6 @@ pub(super) struct Mover<S> {
     in_flight: VecDeque<Caller>,
     /// Who is to hear next that all replies are there.
     answered: Vec<Answered>,
-    /// One timer for all calls, and when it rings: not after the earliest of their deadlines, and often for one that has long
-    /// been answered.
-    timer: Pin<Box<Sleep>>,
-    rings: Option<Instant>,
     /// An error that was no reply: why the server is about to close the connection.
     last_word: Option<ServerError>,
 }
@@ -55,8 +48,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
             is_unflushed: false,
             in_flight: VecDeque::new(),
             answered: Vec::new(),
-            timer: Box::pin(sleep_until(Instant::now())),
-            rings: None,
             last_word: None,
         }
     }
@@ -159,27 +150,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Mover<S> {
 }
 
 impl<S> Mover<S> {
-    /// Fails the calls whose deadlines have passed. Their replies may still come, and are then for nobody.
-    fn poll_overdue(&mut self, context: &mut Context<'_>) {
-        if let Some(earliest) = self.line.take_earliest()
-            && self.rings.is_none_or(|rings| earliest < rings)
-        {
-            self.set_timer(Some(earliest));
-        }
-        while self.rings.is_some() && self.timer.as_mut().poll(context).is_ready() {
-            let now = Instant::now();
-            let in_flight = self.in_flight.iter_mut().filter_map(|caller| caller.expire(now)).min();
-            self.set_timer(earlier(in_flight, self.line.expire(now)));
-        }
-    }
-
-    fn set_timer(&mut self, rings: Option<Instant>) {
-        self.rings = rings;
-        if let Some(rings) = rings {
-            self.timer.as_mut().reset(rings);
-        }
-    }
-
     fn fail_all(&mut self, error: &RedisError) {
         let unsent = self.line.end(error);
         self.in_flight.drain(..).chain(unsent).for_each(|caller| caller.fail(error.clone()));
@@ -195,13 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Mover<S> {
         // Both in each turn: a server that is not read from stops reading.
         let error = match self.poll_receive(context) {
             Poll::Ready(error) => error,
-            Poll::Pending => match self.poll_send(context) {
-                Poll::Ready(error) => error,
-                Poll::Pending => {
-                    self.poll_overdue(context);
-                    return Poll::Pending;
-                }
-            },
+            Poll::Pending => ready!(self.poll_send(context)),
         };
         self.fail_all(&error);
         (self.on_push)(PushInfo { kind: PushKind::Disconnection, data: Vec::new() });

@@ -3,14 +3,11 @@
 use std::sync::Arc;
 
 use ::redis::{Cmd, Pipeline, PushInfo, RedisResult, Value};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, timeout_at},
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    caller::{Caller, Failed, Reply},
+    caller::{Caller, Reply},
     gather::Gathering,
     line::{Line, Room, given_up},
     mover::Mover,
@@ -32,7 +29,7 @@ pub(super) trait Sent {
 
     fn write(&self, bytes: &mut Vec<u8>);
 
-    fn caller(&self, until: Option<Instant>) -> (Caller, Reply<Self::Replies>);
+    fn caller(&self) -> (Caller, Reply<Self::Replies>);
 }
 
 impl Sent for Cmd {
@@ -42,8 +39,8 @@ impl Sent for Cmd {
         self.write_packed_command(bytes);
     }
 
-    fn caller(&self, until: Option<Instant>) -> (Caller, Reply<Value>) {
-        Caller::of_one(until)
+    fn caller(&self) -> (Caller, Reply<Value>) {
+        Caller::of_one()
     }
 }
 
@@ -54,8 +51,8 @@ impl Sent for Pipeline {
         self.cmd_iter().for_each(|cmd| cmd.write_packed_command(bytes));
     }
 
-    fn caller(&self, until: Option<Instant>) -> (Caller, Reply<Vec<Value>>) {
-        Caller::of_all(self.len(), until)
+    fn caller(&self) -> (Caller, Reply<Vec<Value>>) {
+        Caller::of_all(self.len())
     }
 }
 
@@ -72,36 +69,27 @@ impl Wire {
     }
 
     /// Leaves a call to the connection, at once; its reply needs nothing of this wire any more. `None` if there is no room.
-    pub(super) fn leave<C: Sent>(
-        &self,
-        call: &C,
-        until: Instant,
-    ) -> Result<Option<Reply<C::Replies>>, Failed> {
-        self.leave_given(Room::ForOneMore, call, Some(until))
+    pub(super) fn leave<C: Sent>(&self, call: &C) -> RedisResult<Option<Reply<C::Replies>>> {
+        self.leave_given(Room::ForOneMore, call)
     }
 
-    fn leave_given<C: Sent>(
-        &self,
-        needed: Room,
-        call: &C,
-        until: Option<Instant>,
-    ) -> Result<Option<Reply<C::Replies>>, Failed> {
-        self.line.leave(needed, |bytes| call.write(bytes), || call.caller(until))
+    fn leave_given<C: Sent>(&self, needed: Room, call: &C) -> RedisResult<Option<Reply<C::Replies>>> {
+        self.line.leave(needed, |bytes| call.write(bytes), || call.caller())
     }
 
-    /// Leaves a call once there is room, and waits for its reply, all of it at most until then.
-    pub(super) async fn send<C: Sent>(&self, call: &C, until: Instant) -> Result<C::Replies, Failed> {
+    /// Leaves a call once there is room, and waits for its reply.
+    pub(super) async fn send<C: Sent>(&self, call: &C) -> RedisResult<C::Replies> {
         loop {
             // Before the attempt: room that is made after it wakes us.
             let room = self.line.room();
-            if let Some(reply) = self.leave(call, until)? {
+            if let Some(reply) = self.leave(call)? {
                 return heard(reply).await;
             }
-            timeout_at(until, room).await.map_err(|_| Failed::Overdue)?;
+            room.await;
         }
     }
 
-    /// Sends one command and waits for its reply, for as long as the caller wants to. An error reply is a value.
+    /// Sends one command and waits for its reply. An error reply is a value.
     ///
     /// Does not wait for room among the calls: this is for what is asked on a new connection, and for the question whether the
     /// server is still there, which must not wait for what may be in question.
@@ -118,13 +106,8 @@ impl Wire {
     }
 
     async fn ask_given<C: Sent>(&self, question: &C) -> RedisResult<C::Replies> {
-        let failed = |failed| match failed {
-            Failed::Broken(error) => error,
-            // It has no deadline.
-            Failed::Overdue => given_up(),
-        };
-        let reply = self.leave_given(Room::None, question, None).map_err(failed)?.ok_or_else(given_up)?;
-        heard(reply).await.map_err(failed)
+        let reply = self.leave_given(Room::None, question)?.ok_or_else(given_up)?;
+        heard(reply).await
     }
 
     /// How many replies have come.
@@ -134,8 +117,8 @@ impl Wire {
 }
 
 /// Waits for a reply.
-pub(super) async fn heard<T>(reply: Reply<T>) -> Result<T, Failed> {
-    reply.await.unwrap_or_else(|_| Err(Failed::Broken(given_up())))
+pub(super) async fn heard<T>(reply: Reply<T>) -> RedisResult<T> {
+    reply.await.unwrap_or_else(|_| Err(given_up()))
 }
 
 #[cfg(test)]
@@ -145,10 +128,10 @@ mod tests {
         time::Duration,
     };
 
-    use ::redis::{PushKind, RedisError, cmd, pipe};
+    use ::redis::{PushKind, cmd, pipe};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-        time::{advance, timeout},
+        time::timeout,
     };
 
     use super::*;
@@ -167,18 +150,6 @@ mod tests {
             }
         };
         (Wire::over(client, Box::new(on_push)), server, pushed)
-    }
-
-    fn later() -> Instant {
-        Instant::now() + LONG
-    }
-
-    /// Why the connection ended.
-    fn why<T: std::fmt::Debug>(outcome: Result<T, Failed>) -> RedisError {
-        match outcome {
-            Err(Failed::Broken(error)) => error,
-            other => panic!("{other:?}"),
-        }
     }
 
     fn echo(text: &str) -> Cmd {
@@ -207,9 +178,7 @@ mod tests {
                 b"|1\r\n+about\r\n+a\r\n+a\r\n>3\r\n+sunsubscribe\r\n+c\r\n:0\r\n-ERR b\r\n|1\r\n+about\r\n+it\r\n>2\r\n+smessage\r\n+x\r\n+c\r\n+d\r\n";
             server.write_all(replies).await.unwrap();
         };
-        let calls = async {
-            tokio::join!(one.send(&first, later()), many.send(&both, later()), last.send(&third, later()))
-        };
+        let calls = async { tokio::join!(one.send(&first), many.send(&both), last.send(&third)) };
         let ((one, many, last), ()) = timeout(LONG, async { tokio::join!(calls, answering) }).await.unwrap();
         let text = |text: &str| Value::SimpleString(text.to_owned());
         assert_eq!((one.unwrap(), last.unwrap()), (text("a"), text("d")));
@@ -227,7 +196,7 @@ mod tests {
             server.write_all(b">3\r\n+ssubscribe\r\n+c\r\n:1\r\n").await.unwrap();
         };
         let (reply, ()) =
-            timeout(LONG, async { tokio::join!(wire.send(&subscribe, later()), answering) }).await.unwrap();
+            timeout(LONG, async { tokio::join!(wire.send(&subscribe), answering) }).await.unwrap();
         assert!(matches!(reply.unwrap(), Value::Push { .. }));
         assert_eq!(pushed.load(SeqCst), 1);
     }
@@ -239,7 +208,7 @@ mod tests {
         let (first, gone, last) = (echo("first"), echo("gone"), echo("last"));
         let call = |cmd: &Cmd| {
             let (wire, cmd) = (wire.clone(), cmd.clone());
-            tokio::spawn(async move { wire.send(&cmd, later()).await })
+            tokio::spawn(async move { wire.send(&cmd).await })
         };
         let _first = call(&first);
         assert_eq!(timeout(LONG, server.read_u8()).await.unwrap().unwrap(), b'*');
@@ -270,7 +239,7 @@ mod tests {
         let large = Arc::new(echo(&"x".repeat(MOST_UNSENT_BYTES)));
         let call = || {
             let (wire, large) = (wire.clone(), large.clone());
-            tokio::spawn(async move { wire.send(&*large, later()).await })
+            tokio::spawn(async move { wire.send(&*large).await })
         };
         let first = call();
         assert_eq!(timeout(LONG, server.read_u8()).await.unwrap().unwrap(), b'*');
@@ -295,8 +264,8 @@ mod tests {
             tokio::task::yield_now().await;
         }
         drop(server);
-        let failed = timeout(LONG, wire.send(&cmd("PING"), later())).await.unwrap();
-        let failed = why(failed);
+        let failed = timeout(LONG, wire.send(&cmd("PING"))).await.unwrap();
+        let failed = failed.unwrap_err();
         assert!(failed.to_string().contains("max number of clients reached"), "{failed}");
     }
 
@@ -309,10 +278,10 @@ mod tests {
             many.add_command(ping.clone());
         });
         let filling = wire.clone();
-        let filling = tokio::spawn(async move { filling.send(&many, later()).await });
+        let filling = tokio::spawn(async move { filling.send(&many).await });
         sent(&mut server, &[&ping]).await;
         let waiting = wire.clone();
-        let waiting = tokio::spawn(async move { waiting.send(&cmd("PING"), later()).await });
+        let waiting = tokio::spawn(async move { waiting.send(&cmd("PING")).await });
         while !wire.line.state().2 {
             tokio::task::yield_now().await;
         }
@@ -339,59 +308,28 @@ mod tests {
             sent(&mut server, &[&first]).await;
             server.write_all(b"HTTP/1.1 400 Bad Request\r\n").await.unwrap();
         };
-        let (reply, ()) =
-            timeout(LONG, async { tokio::join!(wire.send(&first, later()), answering) }).await.unwrap();
-        let second = timeout(LONG, wire.send(&second, later())).await.unwrap();
+        let (reply, ()) = timeout(LONG, async { tokio::join!(wire.send(&first), answering) }).await.unwrap();
+        let second = timeout(LONG, wire.send(&second)).await.unwrap();
         for failed in [reply, second] {
-            assert_eq!(why(failed).kind(), ::redis::ErrorKind::Parse);
+            assert_eq!(failed.unwrap_err().kind(), ::redis::ErrorKind::Parse);
         }
     }
 
-    fn is_overdue<T>(outcome: &Result<T, Failed>) -> bool {
-        matches!(outcome, Err(Failed::Overdue))
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn calls_fail_at_their_own_deadlines_and_late_replies_are_for_nobody() {
+    async fn late_replies_are_for_nobody() {
         let (wire, mut server, _) = wire(1 << 16);
-        let begun = Instant::now();
-        let until = |ms| begun + Duration::from_millis(ms);
-        let mut both = pipe();
+        let (one, mut both, four) = (echo("1"), pipe(), echo("4"));
         both.add_command(echo("2")).add_command(echo("3"));
-        let at = |ms: u64| Duration::from_millis(ms)..Duration::from_millis(ms + 3);
-        let one = echo("1");
-        let first = async { (wire.send(&one, until(300)).await, begun.elapsed()) };
-        let second = async {
-            // When the timer is set for the first.
-            advance(Duration::from_millis(50)).await;
-            (wire.send(&both, until(100)).await, begun.elapsed())
-        };
-        let (first, second) = tokio::join!(first, second);
-        assert!(is_overdue(&first.0) && at(300).contains(&first.1), "{first:?}");
-        assert!(is_overdue(&second.0) && at(100).contains(&second.1), "{second:?}");
-        let four = echo("4");
+        let patience = Duration::from_millis(100);
+        let (first, second) =
+            tokio::join!(timeout(patience, wire.send(&one)), timeout(patience, wire.send(&both)));
+        assert!(first.is_err() && second.is_err(), "nobody has answered");
         let answering = async {
             sent(&mut server, &[&echo("1"), &echo("2"), &echo("3"), &echo("4")]).await;
             server.write_all(b"+1\r\n+2\r\n+3\r\n+4\r\n").await.unwrap();
         };
-        let (reply, ()) = tokio::join!(wire.send(&four, later()), answering);
+        let (reply, ()) = tokio::join!(wire.send(&four), answering);
         assert_eq!(reply.unwrap(), Value::SimpleString("4".to_owned()));
         assert_eq!(wire.line.state(), (0, 0, false), "no reply is missing");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn calls_that_never_left_fail_at_their_deadlines_too() {
-        // The server takes nothing.
-        let (wire, _server, _) = wire(1);
-        let large = echo(&"x".repeat(MOST_UNSENT_BYTES));
-        let (small, begun) = (echo("1"), Instant::now());
-        let until = begun + Duration::from_millis(100);
-        let calls = async {
-            // The first is half sent, the second left to the mover, and for the third there is no room.
-            tokio::join!(wire.send(&large, until), wire.send(&large, until), wire.send(&small, until))
-        };
-        let (first, second, third) = timeout(LONG, calls).await.unwrap();
-        assert!(is_overdue(&first) && is_overdue(&second) && is_overdue(&third));
-        assert!(begun.elapsed() < Duration::from_millis(103), "{:?}", begun.elapsed());
     }
 }

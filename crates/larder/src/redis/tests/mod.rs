@@ -44,6 +44,17 @@ fn bulk(text: &str) -> Value {
     Value::BulkString(text.into())
 }
 
+#[test]
+fn a_call_ends_at_its_deadline_though_the_runtime_of_its_connection_stands_still() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (idle, used) = (runtime(), runtime());
+    let config = RedisConfig::new(single()).deadline(Duration::from_millis(100));
+    let redis = idle.block_on(Redis::connect(config)).unwrap();
+    let patience = Duration::from_secs(10);
+    let answer = used.block_on(async { tokio::time::timeout(patience, redis.ping()).await });
+    assert_eq!(answer.expect("it ends").unwrap_err().kind(), ErrorKind::Timeout);
+}
+
 #[tokio::test]
 async fn a_command_is_one_round_trip() {
     let redis = shared().await;
