@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::{
     auth::{Gate, RoleId},
     config::{CollectionConfig, Config, Grant, Verb},
-    routes::View,
+    routes::{View, kept},
 };
 
 /// One collection of the data API.
@@ -53,8 +53,7 @@ impl Resource {
         gate: &Gate,
     ) -> larder::Result<Self> {
         let access = gate.role_names().map(|role| Access::of_role(config, role, gate.is_open())).collect();
-        // Kept for ever, as the server is, so that no answer counts who holds it: checked with the configuration.
-        let cache_control = HeaderValue::from_static(config.cache_control.clone().leak());
+        let cache_control = kept(config.cache_control.clone()).expect("checked with the configuration");
         let alarm = Mutex::new(HitRateAlarm::new(settings.alarms.clone())?);
         let audit = settings.audit.as_ref().map(|rules| collection.audit(rules)).transpose()?;
         Ok(Self { name: config.name.clone(), collection, alarm, audit, cache_control, access })

@@ -8,6 +8,8 @@ use hyper::{
 };
 use larder::cache::{MissReason, Read, Served};
 
+use crate::routes::kept;
+
 static CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Adds both headers to an answer that a read led to.
@@ -45,8 +47,7 @@ fn describe_miss(reason: Option<MissReason>) -> &'static str {
     }
 }
 
-/// Header values that end in a number of seconds, made once each and kept for ever: a hit takes them as they are, without
-/// formatting, and without counting who holds them, which would be a line of memory that all threads write to.
+/// Header values that end in a number of seconds, made once each and [`kept`]: a hit takes them as they are, without formatting.
 struct Ladder([OnceLock<HeaderValue>; 4096]);
 
 static NEAR: Ladder = Ladder::new();
@@ -59,9 +60,10 @@ impl Ladder {
     }
 
     fn get(&self, seconds: u64, render: impl Fn(u64) -> String) -> HeaderValue {
+        let words = "digits and words can stand in a header";
         match self.0.get(seconds as usize) {
-            Some(step) => step.get_or_init(|| HeaderValue::from_static(render(seconds).leak())).clone(),
-            None => HeaderValue::try_from(render(seconds)).expect("digits and words can stand in a header"),
+            Some(step) => step.get_or_init(|| kept(render(seconds)).expect(words)).clone(),
+            None => HeaderValue::try_from(render(seconds)).expect(words),
         }
     }
 }

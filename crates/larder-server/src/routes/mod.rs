@@ -19,6 +19,7 @@ pub(crate) mod fuzzing;
 mod health;
 mod host;
 mod input;
+mod kept;
 mod list;
 mod metrics;
 mod openapi;
@@ -52,7 +53,9 @@ use hyper::{
 };
 
 use self::target::Target;
-pub(crate) use self::{body::BodyRoom, overdue::KeptTimer, refusal::Refusal, stats::sample, view::View};
+pub(crate) use self::{
+    body::BodyRoom, kept::kept, overdue::KeptTimer, refusal::Refusal, stats::sample, view::View,
+};
 use crate::app::App;
 
 /// What is sent back. Bodies are whole: nothing here streams.
@@ -72,7 +75,7 @@ pub(crate) async fn answer(app: &App, timer: &KeptTimer, request: Request<Incomi
     let answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
             let work = pin!(dispatch(app, &head, target, body));
-            let answered = timer.within(started + app.limits.request_deadline, work).await;
+            let answered = timer.within(app.limits.request_deadline, work).await;
             answered.unwrap_or_else(|| Err(Refusal::deadline())).unwrap_or_else(|refusal| {
                 let refusal = if is_read { refusal.of_read() } else { refusal };
                 refusal.into_answer()

@@ -4,10 +4,14 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A longer deadline than this is none: an instant cannot be as far away as a duration can be long.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A timer that one request leaves to the next as it is set: setting it, and taking it back, takes the lock that all timers of
 /// the process share, and nearly every request ends long before its deadline. It rings once in a while for a request that has
@@ -16,12 +20,12 @@ use tokio::time::{Instant, Sleep, sleep_until};
 pub(crate) struct KeptTimer(Mutex<Option<Pin<Box<Sleep>>>>);
 
 impl KeptTimer {
-    /// The outcome of `work`, or `None` if it has none until then. A near hit has one at the first look and needs no
+    /// The outcome of `work`, or `None` if it has none before the deadline. A near hit has one at the first look and needs no
     /// timer; what waits is not looked at a second time to no purpose. Of requests at the same time, which HTTP/2 brings, one
     /// has the kept timer and each other one a timer of its own.
     pub(crate) async fn within<T>(
         &self,
-        until: std::time::Instant,
+        deadline: Duration,
         mut work: Pin<&mut impl Future<Output = T>>,
     ) -> Option<T> {
         let mut alarm = None;
@@ -29,7 +33,7 @@ impl KeptTimer {
             if let Poll::Ready(outcome) = work.as_mut().poll(context) {
                 return Poll::Ready(Some(outcome));
             }
-            alarm.get_or_insert_with(|| Alarm::new(self, until.into())).poll(context).map(|()| None)
+            alarm.get_or_insert_with(|| Alarm::new(self, deadline)).poll(context).map(|()| None)
         })
         .await
     }
@@ -43,7 +47,8 @@ struct Alarm<'a> {
 }
 
 impl<'a> Alarm<'a> {
-    fn new(home: &'a KeptTimer, until: Instant) -> Self {
+    fn new(home: &'a KeptTimer, deadline: Duration) -> Self {
+        let until = Instant::now() + deadline.min(LONGEST);
         let timer = home.0.lock().take().unwrap_or_else(|| Box::pin(sleep_until(until)));
         Self { home, timer: Some(timer), until }
     }
@@ -68,7 +73,7 @@ impl Drop for Alarm<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, pin::pin, time::Duration};
+    use std::{future::pending, pin::pin};
 
     use tokio::{sync::oneshot, task::yield_now, time::advance};
 
@@ -76,13 +81,9 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    fn until() -> std::time::Instant {
-        (Instant::now() + DEADLINE).into_std()
-    }
-
     async fn has_its_whole_deadline(timer: &KeptTimer) {
         let begun = Instant::now();
-        assert_eq!(timer.within(until(), pin!(pending::<()>())).await, None);
+        assert_eq!(timer.within(DEADLINE, pin!(pending::<()>())).await, None);
         // Timers ring at whole milliseconds.
         let late = begun.elapsed().checked_sub(DEADLINE);
         assert!(late.is_some_and(|late| late < Duration::from_millis(3)), "{late:?}");
@@ -96,7 +97,7 @@ mod tests {
                 yield_now().await;
                 advance(DEADLINE / 2).await;
             };
-            assert_eq!(timer.within(until(), pin!(work)).await, Some(()));
+            assert_eq!(timer.within(DEADLINE, pin!(work)).await, Some(()));
             assert!(timer.0.lock().is_some(), "it is kept");
             advance(used).await;
             has_its_whole_deadline(&timer).await;
@@ -116,7 +117,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_ready_needs_no_timer_and_what_is_told_is_looked_at() {
         let timer = KeptTimer::default();
-        assert_eq!(timer.within(until(), pin!(async { 1 })).await, Some(1));
+        assert_eq!(timer.within(DEADLINE, pin!(async { 1 })).await, Some(1));
         assert!(timer.0.lock().is_none());
         let (tell, told) = oneshot::channel();
         let telling = async {
@@ -124,7 +125,12 @@ mod tests {
             tell.send(2).unwrap();
         };
         let mut told = pin!(told);
-        let (answer, ()) = tokio::join!(timer.within(until(), told.as_mut()), telling);
+        let (answer, ()) = tokio::join!(timer.within(DEADLINE, told.as_mut()), telling);
         assert_eq!(answer, Some(Ok(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_without_end_is_one() {
+        assert_eq!(KeptTimer::default().within(Duration::MAX, pin!(yield_now())).await, Some(()));
     }
 }

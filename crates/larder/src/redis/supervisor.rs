@@ -1,6 +1,7 @@
 //! The task that owns a link's connection: it connects, watches, and connects again.
 
 use std::{
+    mem,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -109,8 +110,7 @@ fn withdraw(shared: &Shared, why: Error) {
 async fn watch(shared: &Shared, connection: Wire, sign: SignOfLife, generation: u64, gone: &Notify) -> Error {
     let lost = |why: &'static str| Error::new(ErrorKind::Unavailable, why);
     let question = sign.question();
-    let mut replies_seen = connection.replies();
-    let mut asked = Instant::now();
+    let mut pulse = Pulse::new(connection.replies(), Instant::now());
     loop {
         tokio::select! {
             () = gone.notified() => return lost("the server closed the connection"),
@@ -120,15 +120,12 @@ async fn watch(shared: &Shared, connection: Wire, sign: SignOfLife, generation: 
                 }
             }
             () = sleep(shared.probe_interval) => {
-                let replies = connection.replies();
-                let quiet = replies == replies_seen;
-                replies_seen = replies;
-                if !quiet && asked.elapsed() < ASK_A_BUSY_ONE {
+                if !pulse.is_question_due(connection.replies(), Instant::now()) {
                     continue;
                 }
             }
         }
-        asked = Instant::now();
+        pulse.asked = Instant::now();
         match timeout(shared.probe_interval, connection.ask(&question)).await {
             Ok(Ok(role)) if is_replica(&role) => return lost("the server is a replica now, not a primary"),
             // Any other reply will do, an error too: it shows that the server is there.
@@ -136,5 +133,79 @@ async fn watch(shared: &Shared, connection: Wire, sign: SignOfLife, generation: 
             Ok(Err(error)) => return Error::new(ErrorKind::Unavailable, format!("connection lost: {error}")),
             Err(_) => return lost("the server is silent"),
         }
+        // The answer to the question is no sign of calls.
+        pulse.replies = connection.replies();
+    }
+}
+
+/// What was seen of a connection at the last look.
+struct Pulse {
+    /// How many replies had come.
+    replies: u64,
+    asked: Instant,
+}
+
+impl Pulse {
+    fn new(replies: u64, now: Instant) -> Self {
+        Self { replies, asked: now }
+    }
+
+    /// A quiet server is asked at every look, one that answers calls seldom.
+    fn is_question_due(&mut self, replies: u64, now: Instant) -> bool {
+        let is_quiet = replies == mem::replace(&mut self.replies, replies);
+        is_quiet || now.duration_since(self.asked) >= ASK_A_BUSY_ONE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+
+    use arc_swap::ArcSwapOption;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        sync::watch,
+    };
+
+    use super::*;
+    use crate::{
+        SystemClock,
+        redis::{Breaker, RedisConfig, breaker::Circuit, dial::Dialer, stats::Counters},
+    };
+
+    const INTERVAL: Duration = Duration::from_millis(100);
+
+    fn shared() -> Shared {
+        let config = RedisConfig::new("redis://127.0.0.1:6379");
+        Shared {
+            dialer: Dialer::new(config.target().unwrap(), &config).unwrap(),
+            primary: Primary::Watched { sentinels: Vec::new(), service: String::new() },
+            probe_interval: INTERVAL,
+            circuit: Circuit::new(Breaker::default(), Arc::new(SystemClock)),
+            counters: Arc::new(Counters::default()),
+            live: ArcSwapOption::empty(),
+            state: watch::Sender::default(),
+            doubt: Notify::new(),
+            condemned: AtomicU64::new(0),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_server_is_asked_at_every_interval() {
+        let (client, mut server) = duplex(1 << 10);
+        let wire = Wire::over(client, Box::new(|_| {}));
+        let asked = AtomicU32::new(0);
+        let answering = async {
+            let mut question = [0; b"*1\r\n$4\r\nPING\r\n".len()];
+            while server.read_exact(&mut question).await.is_ok() {
+                asked.fetch_add(1, SeqCst);
+                server.write_all(b"+PONG\r\n").await.unwrap();
+            }
+        };
+        let (shared, gone) = (shared(), Notify::new());
+        let watching = super::watch(&shared, wire, SignOfLife::Ping, 1, &gone);
+        let both = async { tokio::join!(watching, answering) };
+        assert!(timeout(INTERVAL * 10 + INTERVAL / 2, both).await.is_err(), "nothing is wrong with it");
+        assert_eq!(asked.load(SeqCst), 10);
     }
 }
