@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
+use parking_lot::Mutex;
+
 use super::stripe::{STRIPES, own_stripe};
 
 /// How many places a stripe takes at once from those that nobody has, and how many more than that it keeps.
@@ -14,8 +16,9 @@ const HANDFUL: u32 = 16;
 /// request, and its line of memory would travel between the cores each time.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    /// Places that no stripe has. All places are here, in a stripe, or taken.
-    free: Places,
+    /// Places that no stripe has. All places are here, in a stripe, or taken; locked while some are moved, so that nobody misses
+    /// those on their way.
+    free: Mutex<u32>,
     stripes: Box<[Places]>,
     max: u32,
 }
@@ -47,7 +50,7 @@ impl Places {
 
 impl Slots {
     pub(crate) fn new(max: u32) -> Self {
-        Self { free: Places::new(max), stripes: (0..STRIPES).map(|_| Places::new(0)).collect(), max }
+        Self { free: Mutex::new(max), stripes: (0..STRIPES).map(|_| Places::new(0)).collect(), max }
     }
 
     /// Takes a place; `None` when all are taken.
@@ -59,8 +62,10 @@ impl Slots {
     /// A place from where all can take, with a handful for later, or from another stripe.
     #[cold]
     fn find(&self, own: &Places) -> bool {
-        let found = self.free.take(HANDFUL);
+        let mut free = self.free.lock();
+        let found = HANDFUL.min(*free);
         if found > 0 {
+            *free -= found;
             own.give(found - 1);
             return true;
         }
@@ -69,8 +74,8 @@ impl Slots {
 
     /// How many are taken.
     pub(crate) fn taken(&self) -> u32 {
-        let there = |places: &Places| places.0.load(Relaxed);
-        let untaken = there(&self.free) + self.stripes.iter().map(there).sum::<u32>();
+        let free = self.free.lock();
+        let untaken = *free + self.stripes.iter().map(|stripe| stripe.0.load(Relaxed)).sum::<u32>();
         // Read one after the other while they move.
         self.max.saturating_sub(untaken)
     }
@@ -80,7 +85,8 @@ impl Drop for Slot<'_> {
     fn drop(&mut self) {
         let own = &self.0.stripes[own_stripe()];
         if own.give(1) > 2 * HANDFUL {
-            self.0.free.give(own.take(HANDFUL));
+            let mut free = self.0.free.lock();
+            *free += own.take(HANDFUL);
         }
     }
 }
@@ -120,6 +126,21 @@ mod tests {
         assert_eq!((all.len() as u32, slots.taken()), (MAX, MAX));
         drop(all);
         assert_eq!(slots.taken(), 0);
+    }
+
+    #[test]
+    fn nobody_is_refused_while_there_is_a_place() {
+        for _ in 0..2_000 {
+            let (slots, begin) = (Slots::new(2), Barrier::new(2));
+            let take = || {
+                begin.wait();
+                (0..10).all(|_| slots.try_take().is_some())
+            };
+            let all = thread::scope(|scope| {
+                [(); 2].map(|()| scope.spawn(take)).map(|thread| thread.join().unwrap())
+            });
+            assert_eq!(all, [true; 2], "each has one at most");
+        }
     }
 
     #[test]
