@@ -134,6 +134,7 @@ fn http(plan: &Plan, lab: &Lab) -> Result<Vec<Sample>, Box<dyn Error>> {
     let mut servers = Vec::new();
     for round in 1..=plan.rounds() {
         if (round - 1) % ROUNDS_A_START == 0 {
+            // The old ones have ended before the new ones start: both at once would share the cores.
             servers.clear();
             servers = start_all(plan, lab)?;
         }

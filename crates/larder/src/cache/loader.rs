@@ -15,12 +15,12 @@ use crate::{
 
 pub(crate) type LoadFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
 
-type Load<V> = dyn FnOnce(Option<Arc<V>>) -> LoadFuture<Loaded<V>> + Send;
+type Given<V> = dyn FnOnce(Option<Arc<V>>) -> LoadFuture<Loaded<V>> + Send;
 
 /// A loader that is ready to be called once.
 pub(crate) enum Loader<V> {
     /// The caller's, for the previous value if there is one that it may confirm.
-    Given(Box<Load<V>>),
+    Given(Box<Given<V>>),
     /// The cache's source. Nothing is made for it before it is needed: most reads are hits.
     Source,
 }

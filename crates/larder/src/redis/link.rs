@@ -31,8 +31,8 @@ use crate::{Clock, Error, ErrorKind, Result};
 
 /// One multiplexed connection to one primary, and the task that replaces it when it breaks.
 ///
-/// An operation costs one atomic load, one timer and one short lock; the lock's line of memory is the one that callers on
-/// different cores all write to. While there is no connection it fails at once. Dropping the link ends the task and the connection.
+/// An operation costs one atomic load, one timer and one short lock, which callers on different cores share. While there is no
+/// connection it fails at once. Dropping the link ends the task and the connection.
 pub(crate) struct Link {
     shared: Arc<Shared>,
     _supervisor: AbortOnDropHandle<()>,

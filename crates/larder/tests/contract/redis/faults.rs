@@ -2,7 +2,7 @@
 
 use larder::redis::BreakerState;
 use larder_testkit::proxy::Fault;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 
 use super::*;
 
@@ -71,6 +71,17 @@ async fn a_silent_connection_is_noticed_even_if_nobody_calls() {
     eventually("the silence is noticed", BACK_WITHIN, || async { !redis.is_available() }).await;
     proxy.set(Fault::Pass);
     eventually("the connection is back", BACK_WITHIN, || async { redis.is_available() }).await;
+}
+
+#[tokio::test]
+async fn a_call_under_way_fails_when_its_connection_is_given_up_long_before_its_deadline() {
+    let server = Server::start(&Options::default());
+    let proxy = Proxy::start(server.port()).await;
+    let config = config(proxy.port()).deadline(Duration::from_secs(60));
+    let redis = Redis::connect(config.require_at_start(true)).await.unwrap();
+    proxy.set(Fault::Silent);
+    let outcome = timeout(BACK_WITHIN, redis.ping()).await.expect("nobody waits for a server that is silent");
+    assert_eq!(kind(outcome), ErrorKind::Unavailable);
 }
 
 #[tokio::test]
