@@ -6,7 +6,8 @@ use std::{
 };
 
 /// Tasks outlive the call that starts them, so each file that starts one is listed with the task's owner.
-const SPAWNERS: [(&str, &str); 8] = [
+const SPAWNERS: [(&str, &str); 9] = [
+    ("crates/larder-server/src/routes/aside.rs", "the request: its work is aborted with it"),
     ("crates/larder/src/cache/builder/ties.rs", "the cache: its follower and workers are aborted with it"),
     ("crates/larder/src/cache/audit/mod.rs", "the audit: it ends when its handle is dropped"),
     (

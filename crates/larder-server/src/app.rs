@@ -13,7 +13,7 @@ use larder::{
     document::{Collection, CursorKey, Database, QueryLimits, Watch},
     redis::{Redis, RedisConfig},
 };
-use tokio::time::timeout;
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     auth::Gate,
@@ -30,6 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct App {
     pub limits: Limits,
+    /// The runtime whose threads take work from each other: what may take long is carried out there.
+    pub runtime: Handle,
     /// What a list may ask for.
     pub query_limits: QueryLimits,
     /// Seals the cursors of lists.
@@ -52,17 +54,17 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Connects to the database and to Redis, and puts a cache in front of every collection.
+    /// Connects to the database and to Redis, and puts a cache in front of every collection. Requests will be answered by `workers`.
     ///
     /// Redis and MongoDB may be away: they are connected to when they come, and `/readyz` tells.
     ///
     /// # Errors
     /// A URL that cannot be read, a database that cannot be opened or belongs to another process, settings that the library refuses.
-    pub(crate) async fn open(config: &Config) -> Result<Self> {
+    pub(crate) async fn open(config: &Config, workers: Vec<Handle>) -> Result<Self> {
         let claim = claim(config)?;
         let database = open_database(config).await?;
         let redis = match &config.redis.url {
-            Some(_) => Some(open_redis(&config.redis).await?),
+            Some(_) => Some(Redis::connect(redis_config(&config.redis)?.runtimes(workers)).await?),
             None => None,
         };
         let gate = Gate::new(&config.auth);
@@ -75,6 +77,7 @@ impl App {
         }
         Ok(Self {
             limits: config.limits.clone(),
+            runtime: Handle::current(),
             query_limits: QueryLimits {
                 default_limit: config.limits.page_default,
                 max_limit: config.limits.page_max,
@@ -152,6 +155,10 @@ pub(crate) async fn open_database(config: &Config) -> Result<Database> {
 }
 
 pub(crate) async fn open_redis(settings: &RedisSettings) -> Result<Redis> {
+    Redis::connect(redis_config(settings)?).await
+}
+
+fn redis_config(settings: &RedisSettings) -> Result<RedisConfig> {
     let url = settings.url.as_ref().map_or("", |url| url.reveal());
     let mut config = RedisConfig::new(url).deadline(settings.deadline).app(&settings.app);
     if let Some(path) = &settings.ca_file {
@@ -163,7 +170,7 @@ pub(crate) async fn open_redis(settings: &RedisSettings) -> Result<Redis> {
     if let Some(password) = &settings.sentinel_password {
         config = config.sentinel_login(settings.sentinel_user.clone().unwrap_or_default(), password.reveal());
     }
-    Redis::connect(config).await
+    Ok(config)
 }
 
 fn read_pem(path: &Path) -> Result<Vec<u8>> {

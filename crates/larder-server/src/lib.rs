@@ -23,6 +23,7 @@ mod serve;
 mod taken;
 mod telemetry;
 mod watching;
+mod workers;
 
 use std::{io, process::ExitCode};
 

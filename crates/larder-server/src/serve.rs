@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     fmt::Display,
-    net::SocketAddr,
+    net::{self, SocketAddr},
     path::Path,
     pin::pin,
     sync::{
@@ -16,7 +16,10 @@ use std::{
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
+    server::{
+        conn::auto::Builder,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
 use tokio::{
     io,
@@ -31,6 +34,7 @@ use crate::{
     app::App,
     routes::{self, Answer, KeptTimer},
     taken::{Noted, Taken},
+    workers::Workers,
 };
 
 /// A listener that is bound, and not yet accepting.
@@ -69,7 +73,13 @@ impl Server {
 
     /// Serves until `stop` completes, then stops accepting and waits for running requests, at most `drain`.
     /// Returns whether all of them came to their end.
-    pub(crate) async fn run(self, app: Arc<App>, stop: impl Future<Output = ()>, drain: Duration) -> bool {
+    pub(crate) async fn run(
+        self,
+        app: Arc<App>,
+        workers: &Workers,
+        stop: impl Future<Output = ()>,
+        drain: Duration,
+    ) -> bool {
         let builder = Arc::new(connection_builder(&app));
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(app.limits.max_connections as usize));
@@ -82,19 +92,16 @@ impl Server {
                 // Reaps ended connections, so that the set does not grow.
                 Some(_) = connections.join_next() => continue,
             };
-            let visitor = Arc::new(Visitor::new(Arc::clone(&app)));
-            let served = Arc::clone(&visitor);
-            let service = service_fn(move |request| {
-                let visitor = Arc::clone(&visitor);
-                async move { Ok::<_, Infallible>(visitor.answer(request).await) }
-            });
-            let stream = Noted::new(stream, served.taken.clone());
-            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-            let watched = graceful.watch(connection);
-            connections.spawn(async move {
-                hold(watched, &served).await;
-                drop(permit);
-            });
+            let seat = workers.seat();
+            let (builder, app, watcher) = (Arc::clone(&builder), Arc::clone(&app), graceful.watcher());
+            let runtime = seat.runtime.clone();
+            let serving = async move {
+                let _taken = (seat, permit);
+                if let Err(error) = serve(stream, &builder, app, watcher).await {
+                    tracing::warn!(%error, "A connection could not be taken over.");
+                }
+            };
+            connections.spawn_on(serving, &runtime);
         }
         drop(self.listener);
         tracing::info!(
@@ -133,6 +140,26 @@ impl Visitor {
         self.ended.fetch_add(1, Ordering::Relaxed);
         answer
     }
+}
+
+/// Answers what a connection brings, on the runtime that runs this.
+async fn serve(
+    stream: net::TcpStream,
+    builder: &Builder<TokioExecutor>,
+    app: Arc<App>,
+    watcher: Watcher,
+) -> io::Result<()> {
+    let stream = TcpStream::from_std(stream)?;
+    let visitor = Arc::new(Visitor::new(app));
+    let served = Arc::clone(&visitor);
+    let service = service_fn(move |request| {
+        let visitor = Arc::clone(&visitor);
+        async move { Ok::<_, Infallible>(visitor.answer(request).await) }
+    });
+    let stream = Noted::new(stream, served.taken.clone());
+    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    hold(watcher.watch(connection), &served).await;
+    Ok(())
 }
 
 /// Runs a connection to its end, and closes it when it brings nothing and takes nothing.
@@ -181,11 +208,12 @@ fn connection_builder(app: &App) -> Builder<TokioExecutor> {
 }
 
 /// The next connection, once there is room for it.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (net::TcpStream, OwnedSemaphorePermit) {
     let permit = Arc::clone(room).acquire_owned().await.expect("the semaphore is never closed");
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => {
+        // As one that no runtime has: another one than this will.
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            Ok(stream) => {
                 // Answers are small and written at once: waiting for more to send would only delay them.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "A connection refused TCP_NODELAY.");

@@ -12,6 +12,7 @@ use crate::{
     config::Config,
     routes, sample,
     serve::{Server, stop_signal},
+    workers::Workers,
 };
 
 /// Serves until it is told to stop.
@@ -39,7 +40,14 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
             return TROUBLE;
         }
     };
-    let app = match App::open(config).await {
+    let workers = match Workers::start(config.threads) {
+        Ok(workers) => workers,
+        Err(error) => {
+            complain(format_args!("the threads that answer requests cannot be started: {error}"));
+            return TROUBLE;
+        }
+    };
+    let app = match App::open(config, workers.runtimes()).await {
         Ok(app) => Arc::new(app),
         Err(error) => {
             complain(&error);
@@ -64,18 +72,24 @@ pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
         complain(format_args!("{}: {error}", path.display()));
         return TROUBLE;
     }
-    answer_until(stop, server, app, config.limits.drain).await
+    answer_until(stop, server, app, &workers, config.limits.drain).await
 }
 
 /// Answers requests until the signal to stop, and gives those that are at work then, and what the caches owe, this time to end.
-async fn answer_until(stop: impl Future<Output = ()>, server: Server, app: Arc<App>, drain: Duration) -> u8 {
+async fn answer_until(
+    stop: impl Future<Output = ()>,
+    server: Server,
+    app: Arc<App>,
+    workers: &Workers,
+    drain: Duration,
+) -> u8 {
     let _sampler = start_sampler(&app);
     let stopping = Arc::clone(&app);
     let stop = async move {
         stop.await;
         stopping.begin_to_stop();
     };
-    let is_drained = server.run(Arc::clone(&app), stop, drain).await;
+    let is_drained = server.run(Arc::clone(&app), workers, stop, drain).await;
     app.close(drain).await;
     if is_drained {
         tracing::info!("Stopped.");

@@ -38,6 +38,9 @@ pub(crate) use self::{
     verb::Verb,
 };
 
+/// The most threads that answer requests: more cores than most machines have.
+const MAX_THREADS: u32 = 1_024;
+
 /// Every setting with its default and what it does, as TOML.
 pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
 
@@ -46,6 +49,8 @@ pub(crate) const DEFAULTS: &str = include_str!("defaults.toml");
 pub(crate) struct Config {
     /// The address to serve on.
     pub listen: SocketAddr,
+    /// How many threads answer requests; one for each core if it does not say.
+    pub threads: Option<u32>,
     /// Where the embedded database keeps its file.
     pub data_dir: PathBuf,
     /// Signs cursors; the same on all nodes, or cursors of one node are refused by the next.
@@ -96,6 +101,10 @@ pub(crate) fn parse(
 
 fn read(file: &mut Reader<'_>) -> Config {
     let listen = file.get("listen", SocketAddr::from(([127, 0, 0, 1], 7300)));
+    let threads = file.find("threads");
+    if threads.is_some_and(|threads| !(1..=MAX_THREADS).contains(&threads)) {
+        file.report("threads", format!("must be between 1 and {MAX_THREADS}"));
+    }
     let data_dir = file.get("data_dir", PathBuf::from("larder-data"));
     let cursor_secret: Option<Secret> = file.find("cursor_secret");
     if cursor_secret.as_ref().is_some_and(|secret| secret.reveal().len() < 16) {
@@ -113,6 +122,7 @@ fn read(file: &mut Reader<'_>) -> Config {
         file.tables("collection").into_iter().filter_map(|table| collection::read(table, &cache)).collect();
     Config {
         listen,
+        threads,
         data_dir,
         cursor_secret,
         mongo,

@@ -5,6 +5,7 @@
 
 mod advise;
 mod alarms;
+mod aside;
 mod audited;
 mod body;
 mod bulk;
@@ -40,6 +41,7 @@ mod write;
 
 use std::{
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -66,10 +68,10 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 /// # Cancel safety
 /// A client that goes away drops this future. A load that it began goes on for others; a write that was sent may
 /// still happen.
-pub(crate) async fn answer(app: &App, timer: &KeptTimer, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(app: &Arc<App>, timer: &KeptTimer, request: Request<Incoming>) -> Answer {
     let started = Instant::now();
     let (head, body) = request.into_parts();
-    let target = Target::of(head.uri.path(), head.method == Method::POST);
+    let target = target_of(&head);
     let route = target.route(&head.method);
     let is_read = matches!(head.method, Method::GET | Method::HEAD);
     let answer = match app.telemetry.slots.try_take() {
@@ -89,7 +91,16 @@ pub(crate) async fn answer(app: &App, timer: &KeptTimer, request: Request<Incomi
     answer
 }
 
-async fn dispatch(app: &App, head: &Parts, target: Target<'_>, body: Incoming) -> Result<Answer, Refusal> {
+fn target_of(head: &Parts) -> Target<'_> {
+    Target::of(head.uri.path(), head.method == Method::POST)
+}
+
+async fn dispatch(
+    app: &Arc<App>,
+    head: &Parts,
+    target: Target<'_>,
+    body: Incoming,
+) -> Result<Answer, Refusal> {
     let length = head.uri.path().len() + head.uri.query().map_or(0, str::len);
     if length as u64 > app.limits.max_uri_bytes {
         let detail = format!("path and query may have at most {} bytes", app.limits.max_uri_bytes);
@@ -104,17 +115,12 @@ async fn dispatch(app: &App, head: &Parts, target: Target<'_>, body: Incoming) -
         }
         (_, &Method::OPTIONS) => Ok(options(target)),
         // Boxed, so that the hot path does not carry the state of all the others around.
-        _ => Box::pin(dispatch_others(app, head, target, body)).await,
+        _ => Box::pin(aside::carry_out(app, head.clone(), body)).await,
     }
 }
 
-async fn dispatch_others(
-    app: &App,
-    head: &Parts,
-    target: Target<'_>,
-    body: Incoming,
-) -> Result<Answer, Refusal> {
-    match (target, &head.method) {
+async fn dispatch_others(app: &App, head: &Parts, body: Incoming) -> Result<Answer, Refusal> {
+    match (target_of(head), &head.method) {
         (Target::Item { collection, id }, &Method::PUT) => write::put(app, head, collection, id, body).await,
         (Target::Item { collection, id }, &Method::PATCH) => {
             write::patch(app, head, collection, id, body).await
@@ -131,7 +137,7 @@ async fn dispatch_others(
         }
         (Target::Purge, &Method::POST) => purge::run(app, head, body).await,
         (Target::Own(path), method) => own(app, head, path, method).await,
-        _ => Err(Refusal::method(target.allow())),
+        (target, _) => Err(Refusal::method(target.allow())),
     }
 }
 

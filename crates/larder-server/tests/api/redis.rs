@@ -3,7 +3,15 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use larder_testkit::{eventually, mongo, redis};
+use larder_testkit::{
+    eventually, mongo,
+    redis::{self, Options, Server},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Mutex,
+};
 
 use crate::{ITEMS, Larder, larder::PATIENCE};
 
@@ -34,6 +42,31 @@ async fn a_document_that_one_node_loaded_is_a_shared_hit_on_the_other() {
             (Some(1), Some("up"))
         );
     }
+}
+
+#[tokio::test]
+async fn each_thread_answers_with_a_redis_connection_of_its_own() {
+    let redis = Server::start(&Options::default());
+    let config = format!("threads = 3\n{ITEMS}\n[cache]\nnear_ttl = \"0s\"");
+    let larder = Larder::start_with(&config, &["--redis", &redis.url()]).await;
+    larder.put("/v1/items/7", r#"{"name":"Teapot"}"#).await;
+    let address = larder.url().trim_start_matches("http://").to_owned();
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        connections.push(Mutex::new(TcpStream::connect(&address).await.unwrap()));
+    }
+    eventually("three Redis connections were last asked for a document", PATIENCE, || async {
+        let mut answer = [0; 4 << 10];
+        for connection in &connections {
+            let mut connection = connection.lock().await;
+            connection.write_all(b"GET /v1/items/7 HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+            let length = connection.read(&mut answer).await.unwrap();
+            assert!(answer[..length].starts_with(b"HTTP/1.1 200"));
+        }
+        let clients = redis.ask(&["CLIENT", "LIST"]);
+        clients.text().unwrap().lines().filter(|client| client.contains(" cmd=set ")).count() == 3
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -92,7 +125,7 @@ async fn a_write_on_one_node_shows_on_the_other_within_the_near_lifetime() {
 
 #[tokio::test]
 async fn without_redis_every_request_is_answered_all_the_same() {
-    let server = redis::Server::start(&redis::Options::default());
+    let server = Server::start(&Options::default());
     let (larder, _other) = two_nodes(&server.url()).await;
     larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
     larder.get("/v1/items/1").await;
@@ -128,7 +161,7 @@ const BACK: Duration = Duration::from_millis(3_000);
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_hangs_every_request_among_many_is_answered_soon_and_documents_are_shared_two_seconds_after_it()
  {
-    let server = redis::Server::start(&redis::Options::default());
+    let server = Server::start(&Options::default());
     let (larder, other) = two_nodes(&server.url()).await;
     larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
     larder.get("/v1/items/1").await;
@@ -162,7 +195,7 @@ async fn while_redis_hangs_every_request_among_many_is_answered_soon_and_documen
 
 #[tokio::test]
 async fn a_server_starts_while_redis_is_away() {
-    let server = redis::Server::start(&redis::Options::default());
+    let server = Server::start(&Options::default());
     let url = server.url();
     server.kill();
     let larder = Larder::start_with(ITEMS, &["--redis", &url]).await;

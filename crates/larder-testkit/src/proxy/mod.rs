@@ -105,8 +105,13 @@ impl Proxy {
     /// Stands in front of another server of this machine from now on, as an address that moves with a failover does, and closes
     /// the connections to the one before.
     pub fn lead_to(&self, upstream_port: u16) {
-        self.shared.upstream_port.store(upstream_port, Ordering::Relaxed);
+        self.lead_new_to(upstream_port);
         self.cut();
+    }
+
+    /// Leads new connections to another server of this machine from now on; those that there are go on.
+    pub fn lead_new_to(&self, upstream_port: u16) {
+        self.shared.upstream_port.store(upstream_port, Ordering::Relaxed);
     }
 
     /// How many connections were accepted so far.

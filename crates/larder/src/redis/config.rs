@@ -2,12 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use super::{
     breaker::Breaker,
     tls::Certificates,
     url::{Login, Target},
 };
-use crate::{Clock, Result, SystemClock};
+use crate::{Clock, Error, ErrorKind, Result, SystemClock};
 
 /// Where Redis is and how patient to be. The default of every setting suits a server in the same data centre.
 ///
@@ -38,6 +40,7 @@ pub struct RedisConfig {
     pub(super) sentinel_login: Login,
     pub(super) require_at_start: bool,
     pub(super) clock: Arc<dyn Clock>,
+    runtimes: Vec<Handle>,
 }
 
 impl RedisConfig {
@@ -54,6 +57,7 @@ impl RedisConfig {
             sentinel_login: Login::default(),
             require_at_start: false,
             clock: Arc::new(SystemClock),
+            runtimes: Vec::new(),
         }
     }
 
@@ -134,6 +138,42 @@ impl RedisConfig {
         self
     }
 
+    /// Gives each of these single-threaded runtimes a connection of its own to each primary. What is called on the thread of
+    /// one goes over its own connection, which that same thread drives: a call then wakes nobody on another core. For servers
+    /// that answer requests on a runtime for each core. All other threads share one connection, and so does a thread whose own
+    /// is not there (yet): nothing waits for it. Default: none.
+    ///
+    /// Own connections are made when the shared one is, and closed with it. If one breaks, all of them are made anew. They
+    /// need `INFO` to be allowed, which tells that all lead to the same server; without it there are none. At most 64 threads
+    /// of a process have one.
+    ///
+    /// [`Redis::connect`](super::Redis::connect) refuses runtimes that have several threads.
+    ///
+    /// ```
+    /// use larder::redis::RedisConfig;
+    /// use tokio::runtime::Builder;
+    /// # fn main() -> std::io::Result<()> {
+    /// let runtime = Builder::new_current_thread().enable_all().build()?;
+    /// let config = RedisConfig::new("redis://10.0.0.5").runtimes([runtime.handle().clone()]);
+    /// # let _ = config;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn runtimes(mut self, runtimes: impl IntoIterator<Item = Handle>) -> Self {
+        self.runtimes = runtimes.into_iter().collect();
+        self
+    }
+
+    /// The runtimes with connections of their own.
+    pub(super) fn single_threads(&self) -> Result<Arc<[Handle]>> {
+        if self.runtimes.iter().any(|runtime| runtime.runtime_flavor() != RuntimeFlavor::CurrentThread) {
+            let what = "a runtime with several threads cannot have a redis connection of its own: \
+                        give RedisConfig::runtimes those of Builder::new_current_thread alone";
+            return Err(Error::new(ErrorKind::Config, what));
+        }
+        Ok(self.runtimes.as_slice().into())
+    }
+
     pub(super) fn target(&self) -> Result<Target> {
         Target::parse(&self.url)
     }
@@ -163,6 +203,7 @@ impl fmt::Debug for RedisConfig {
             .field("probe_interval", &self.probe_interval)
             .field("breaker", &self.breaker)
             .field("require_at_start", &self.require_at_start)
+            .field("runtimes", &self.runtimes.len())
             .finish_non_exhaustive()
     }
 }

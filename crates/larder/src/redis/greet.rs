@@ -10,14 +10,22 @@ use crate::{Error, ErrorKind, Result};
 /// The oldest Redis that has what the scripts need.
 const OLDEST: (u32, u32) = (7, 0);
 
+/// Who answered.
+#[derive(Clone, Debug)]
+pub(super) struct Greeted {
+    /// How to ask for a sign of life from here on.
+    pub(super) sign: SignOfLife,
+    /// The identity of the server's process, if it may be known: another one after each restart.
+    pub(super) run: Option<String>,
+}
+
 /// Checks version and role, and gives the connection a name that operators find in `CLIENT LIST`. One round trip.
-/// Returns how to ask for a sign of life from here on.
 ///
 /// A user who may not ask (`NOPERM`) is let through: what the server cannot do will show in the commands themselves.
 ///
 /// # Errors
 /// `Config` if the server is a sentinel or older than Redis 7.0; `Unavailable` if it is a replica, because a failover may be going on.
-pub(super) async fn greet(connection: &Wire, address: &Address, deadline: Duration) -> Result<SignOfLife> {
+pub(super) async fn greet(connection: &Wire, address: &Address, deadline: Duration) -> Result<Greeted> {
     let mut questions = pipe();
     questions.cmd("INFO").arg("server").cmd("ROLE").cmd("CLIENT").arg("SETNAME").arg("larder");
     let error = |kind, message: String| Error::new(kind, message).context(format!("redis at {address}"));
@@ -28,9 +36,12 @@ pub(super) async fn greet(connection: &Wire, address: &Address, deadline: Durati
     let [info, role, _named] = <[Value; 3]>::try_from(answers)
         .map_err(|_| error(ErrorKind::Unavailable, "answered out of step".to_owned()))?;
 
-    judge(&from_redis_value::<String>(info).unwrap_or_default(), role_in(&role))
-        .map_err(|(kind, message)| error(kind, message))?;
-    Ok(if matches!(role, Value::ServerError(_)) { SignOfLife::Ping } else { SignOfLife::Role })
+    let info = from_redis_value::<String>(info).unwrap_or_default();
+    judge(&info, role_in(&role)).map_err(|(kind, message)| error(kind, message))?;
+    Ok(Greeted {
+        sign: if matches!(role, Value::ServerError(_)) { SignOfLife::Ping } else { SignOfLife::Role },
+        run: info_field(&info, "run_id").map(str::to_owned),
+    })
 }
 
 /// Whether a server that says this of itself is one to work with.

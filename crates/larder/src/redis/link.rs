@@ -12,6 +12,7 @@ use std::{
 use ::redis::{Cmd, Pipeline, RedisResult, Value};
 use arc_swap::ArcSwapOption;
 use tokio::{
+    runtime::Handle,
     sync::{Notify, watch},
     time::timeout,
 };
@@ -22,6 +23,7 @@ use super::{
     caller::Reply,
     dial::Dialer,
     error::{Health, from_driver, from_reply, timed_out},
+    lane::Lanes,
     stats::Counters,
     supervisor::{self, Primary},
     url::Address,
@@ -46,6 +48,7 @@ pub(super) struct LinkSettings {
     pub(super) breaker: Breaker,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) counters: Arc<Counters>,
+    pub(super) runtimes: Arc<[Handle]>,
 }
 
 /// What the operations and the supervisor share.
@@ -61,11 +64,15 @@ pub(super) struct Shared {
     pub(super) doubt: Notify,
     /// The newest generation that an operation found to be of no more use.
     pub(super) condemned: AtomicU64,
+    /// Those that have lanes.
+    pub(super) runtimes: Arc<[Handle]>,
 }
 
 /// A connection in use.
 pub(super) struct Live {
     pub(super) connection: Wire,
+    /// More connections to where that one leads.
+    pub(super) lanes: Arc<Lanes>,
     pub(super) generation: u64,
 }
 
@@ -92,7 +99,7 @@ impl Link {
 
     /// Starts to connect, and returns at once. Must be called inside a Tokio runtime.
     pub(super) fn start(settings: &LinkSettings, primary: Primary) -> Self {
-        let LinkSettings { dialer, probe_interval, breaker, clock, counters } = settings.clone();
+        let LinkSettings { dialer, probe_interval, breaker, clock, counters, runtimes } = settings.clone();
         let shared = Arc::new(Shared {
             dialer,
             primary,
@@ -103,6 +110,7 @@ impl Link {
             state: watch::Sender::default(),
             doubt: Notify::new(),
             condemned: AtomicU64::new(0),
+            runtimes,
         });
         let supervisor = tokio::spawn(supervisor::supervise(Arc::clone(&shared)));
         Self { shared, _supervisor: AbortOnDropHandle::new(supervisor) }
@@ -219,7 +227,7 @@ impl Shared {
     /// the wait: the count of its holders would be written to by all cores.
     fn begin<C: Sent>(&self, call: &C) -> Result<Begun<'_, C::Replies>> {
         let live = self.live.load();
-        let Some(Live { connection, generation }) = live.as_deref() else {
+        let Some(Live { connection, lanes, generation }) = live.as_deref() else {
             Counters::add(&self.counters.unavailable);
             return Err(self.down());
         };
@@ -229,15 +237,17 @@ impl Shared {
                 .with_retry_after(pause)
         })?;
         self.counters.round_trips.add_one();
-        let left = connection.leave(call).map(|left| match left {
-            Some(reply) => Left::Now(reply),
-            None => Left::Crowded(connection.clone()),
-        });
+        let leave_at = |wire: &Wire| {
+            let left = wire.leave(call)?;
+            Ok(left.map_or_else(|| Left::Crowded(wire.clone()), Left::Now))
+        };
+        // A lane that has ended is passed by: whoever kept it sees to the rest.
+        let left = lanes.own().and_then(|own| leave_at(own).ok()).map_or_else(|| leave_at(connection), Ok);
         Ok(Begun { left, permit, generation: *generation })
     }
 
     /// Tells the supervisor that the connection of `generation` is of no more use.
-    fn condemn(&self, generation: u64) {
+    pub(super) fn condemn(&self, generation: u64) {
         self.condemned.fetch_max(generation, Ordering::AcqRel);
         self.doubt.notify_one();
     }

@@ -23,6 +23,7 @@ pub(crate) mod fuzzing;
 mod gather;
 mod greet;
 mod key;
+mod lane;
 mod line;
 mod link;
 mod login;
@@ -125,6 +126,7 @@ impl Redis {
         let settings = LinkSettings {
             dialer: dialer.clone(),
             probe_interval: config.probe_interval,
+            runtimes: config.single_threads()?,
             breaker: config.breaker,
             clock: Arc::clone(&config.clock),
             counters: Arc::clone(&counters),

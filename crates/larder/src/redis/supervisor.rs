@@ -14,7 +14,9 @@ use tokio::{
 
 use super::{
     backoff::Backoff,
-    greet::{SignOfLife, greet, is_replica},
+    dial::Dialer,
+    greet::{Greeted, greet, is_replica},
+    lane::{self, Lanes},
     link::{Live, Shared},
     sentinel::find_primary,
     url::Address,
@@ -41,12 +43,13 @@ const ASK_A_BUSY_ONE: Duration = Duration::from_secs(2);
 pub(super) async fn supervise(shared: Arc<Shared>) {
     let mut backoff = Backoff::reconnect();
     loop {
-        let gone = Arc::new(Notify::new());
-        match connect(&shared, Arc::clone(&gone)).await {
-            Ok((connection, address, sign)) => {
+        match connect(&shared).await {
+            Ok((connected, address)) => {
                 let since = Instant::now();
-                let generation = publish(&shared, connection.clone(), &address);
-                let why = watch(&shared, connection, sign, generation, &gone).await;
+                let (generation, lanes) = publish(&shared, connected.wire.clone(), &address);
+                // Closed with the connection, since they have to lead to where it leads.
+                let _held = lane::hold_all(&shared, &lanes, &connected, &address, generation);
+                let why = watch(&shared, connected, generation, &shared.doubt).await;
                 withdraw(&shared, why);
                 if since.elapsed() >= STABLE {
                     backoff.reset();
@@ -58,27 +61,43 @@ pub(super) async fn supervise(shared: Arc<Shared>) {
     }
 }
 
-async fn connect(shared: &Shared, gone: Arc<Notify>) -> Result<(Wire, Address, SignOfLife)> {
+/// A connection that was greeted.
+pub(super) struct Connected {
+    pub(super) wire: Wire,
+    pub(super) server: Greeted,
+    /// Rings when the server has closed it.
+    gone: Arc<Notify>,
+}
+
+async fn connect(shared: &Shared) -> Result<(Connected, Address)> {
     let address = match &shared.primary {
         Primary::Fixed(address) => address.clone(),
         Primary::Watched { sentinels, service } => find_primary(&shared.dialer, sentinels, service).await?,
     };
-    // The closure holds nothing but the bell: it lives as long as the connection, which `Shared` holds.
-    let on_push = move |push: PushInfo| {
-        if push.kind == PushKind::Disconnection {
-            gone.notify_one();
-        }
-    };
-    let connection = shared.dialer.open(&address, on_push).await?;
-    let sign = greet(&connection, &address, shared.dialer.connect_deadline()).await?;
-    Ok((connection, address, sign))
+    Ok((reach(&shared.dialer, &address).await?, address))
 }
 
-fn publish(shared: &Shared, connection: Wire, address: &Address) -> u64 {
+/// Opens a connection and looks at who answers.
+pub(super) async fn reach(dialer: &Dialer, address: &Address) -> Result<Connected> {
+    let gone = Arc::new(Notify::new());
+    // The closure holds nothing but the bell: it lives as long as the connection, which `Shared` holds.
+    let bell = Arc::clone(&gone);
+    let on_push = move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            bell.notify_one();
+        }
+    };
+    let wire = dialer.open(address, on_push).await?;
+    let server = greet(&wire, address, dialer.connect_deadline()).await?;
+    Ok(Connected { wire, server, gone })
+}
+
+fn publish(shared: &Shared, wire: Wire, address: &Address) -> (u64, Arc<Lanes>) {
     let generation = shared.state.borrow().generation + 1;
+    let lanes = Arc::new(Lanes::of(&shared.runtimes));
     // Counted first: whoever gets a reply of the new connection must be able to see that it is a new one.
     shared.counters.connects.fetch_add(1, Ordering::Release);
-    shared.live.store(Some(Arc::new(Live { connection, generation })));
+    shared.live.store(Some(Arc::new(Live { connection: wire, lanes: Arc::clone(&lanes), generation })));
     shared.circuit.probe_soon();
     shared.state.send_modify(|state| {
         state.generation = generation;
@@ -88,7 +107,7 @@ fn publish(shared: &Shared, connection: Wire, address: &Address) -> u64 {
         state.trouble = None;
     });
     tracing::info!(%address, generation, "Connected to Redis.");
-    generation
+    (generation, lanes)
 }
 
 fn withdraw(shared: &Shared, why: Error) {
@@ -106,27 +125,28 @@ fn withdraw(shared: &Shared, why: Error) {
     });
 }
 
-/// Returns when the connection is of no more use, and why.
-async fn watch(shared: &Shared, connection: Wire, sign: SignOfLife, generation: u64, gone: &Notify) -> Error {
+/// Returns when the connection is of no more use, and why. `doubt` rings when it should be looked at sooner.
+pub(super) async fn watch(shared: &Shared, connected: Connected, generation: u64, doubt: &Notify) -> Error {
+    let Connected { wire, server, gone } = connected;
     let lost = |why: &'static str| Error::new(ErrorKind::Unavailable, why);
-    let question = sign.question();
-    let mut pulse = Pulse::new(connection.replies(), Instant::now());
+    let question = server.sign.question();
+    let mut pulse = Pulse::new(wire.replies(), Instant::now());
     loop {
         tokio::select! {
             () = gone.notified() => return lost("the server closed the connection"),
-            () = shared.doubt.notified() => {
+            () = doubt.notified() => {
                 if shared.condemned.load(Ordering::Acquire) >= generation {
                     return lost("the connection broke, or its server is no primary any more");
                 }
             }
             () = sleep(shared.probe_interval) => {
-                if !pulse.is_question_due(connection.replies(), Instant::now()) {
+                if !pulse.is_question_due(wire.replies(), Instant::now()) {
                     continue;
                 }
             }
         }
         pulse.asked = Instant::now();
-        match timeout(shared.probe_interval, connection.ask(&question)).await {
+        match timeout(shared.probe_interval, wire.ask(&question)).await {
             Ok(Ok(role)) if is_replica(&role) => return lost("the server is a replica now, not a primary"),
             // Any other reply will do, an error too: it shows that the server is there.
             Ok(Ok(_)) => {}
@@ -134,7 +154,7 @@ async fn watch(shared: &Shared, connection: Wire, sign: SignOfLife, generation: 
             Err(_) => return lost("the server is silent"),
         }
         // The answer to the question is no sign of calls.
-        pulse.replies = connection.replies();
+        pulse.replies = wire.replies();
     }
 }
 
@@ -170,7 +190,7 @@ mod tests {
     use super::*;
     use crate::{
         SystemClock,
-        redis::{Breaker, RedisConfig, breaker::Circuit, dial::Dialer, stats::Counters},
+        redis::{Breaker, RedisConfig, breaker::Circuit, greet::SignOfLife, stats::Counters},
     };
 
     const INTERVAL: Duration = Duration::from_millis(100);
@@ -187,6 +207,7 @@ mod tests {
             state: watch::Sender::default(),
             doubt: Notify::new(),
             condemned: AtomicU64::new(0),
+            runtimes: Arc::default(),
         }
     }
 
@@ -202,8 +223,9 @@ mod tests {
                 server.write_all(b"+PONG\r\n").await.unwrap();
             }
         };
-        let (shared, gone) = (shared(), Notify::new());
-        let watching = super::watch(&shared, wire, SignOfLife::Ping, 1, &gone);
+        let (shared, server) = (shared(), Greeted { sign: SignOfLife::Ping, run: None });
+        let watching =
+            super::watch(&shared, Connected { wire, server, gone: Arc::default() }, 1, &shared.doubt);
         let both = async { tokio::join!(watching, answering) };
         assert!(timeout(INTERVAL * 10 + INTERVAL / 2, both).await.is_err(), "nothing is wrong with it");
         assert_eq!(asked.load(SeqCst), 10);

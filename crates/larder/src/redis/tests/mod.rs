@@ -1,6 +1,7 @@
 //! What crosses the wire, against a real server.
 
 mod cluster;
+mod lane;
 mod least;
 mod probe;
 mod push;
