@@ -7,7 +7,7 @@ use std::{
 
 use larder::{Result, document::Collection};
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, task::JoinSet, time::timeout};
+use tokio::{runtime::Handle, sync::oneshot, task::JoinSet, time::timeout};
 
 use crate::purge::{Purge, Purged};
 
@@ -19,10 +19,11 @@ const MAX_RUNNING: usize = 64;
 pub(crate) struct Running(Mutex<JoinSet<()>>);
 
 impl Running {
-    /// Begins a purge, which nothing but [`close`](Self::close) ends early. What comes of it is told to the receiver, and logged if
+    /// Begins a purge on this runtime, which nothing but [`close`](Self::close) ends early. What comes of it is told to the receiver, and logged if
     /// that is gone. `None` if as many run as may.
     pub(crate) fn begin(
         &self,
+        runtime: &Handle,
         collection: &Collection,
         name: &str,
         purge: Purge,
@@ -34,13 +35,14 @@ impl Running {
         }
         let (teller, told) = oneshot::channel();
         let (collection, name) = (collection.clone(), name.to_owned());
-        running.spawn(async move {
+        let carrying_out = async move {
             let begun = Instant::now();
             let outcome = purge.carry_out(&collection).await;
             if let Err(untold) = teller.send(outcome) {
                 log(&name, begun.elapsed(), untold);
             }
-        });
+        };
+        running.spawn_on(carrying_out, runtime);
         Some(told)
     }
 

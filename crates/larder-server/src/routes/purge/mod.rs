@@ -76,7 +76,8 @@ async fn search(
 ) -> Result<Option<larder::Result<Purged>>, Refusal> {
     let refuse = |detail| Refusal::busy(detail, Duration::from_secs(1));
     let resource = call.resource;
-    let begun = call.app.purges.begin(&resource.collection, &resource.name, purge);
+    let App { purges, runtime, .. } = call.app;
+    let begun = purges.begin(runtime, &resource.collection, &resource.name, purge);
     let mut outcome = begun.ok_or_else(|| refuse("too many purges look through all keys; try again"))?;
     match timeout_at(deadline, &mut outcome).await {
         Ok(told) => told.map(Some).map_err(|_| refuse("the purge was cut off; order it again")),
