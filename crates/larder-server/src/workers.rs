@@ -66,7 +66,9 @@ impl Workers {
 
 impl Worker {
     fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+        // Before it sleeps, whoever else wants this core has it: what they ask meanwhile is found at one look, where each question
+        // would wake a thread that sleeps.
+        let runtime = Builder::new_current_thread().enable_all().on_thread_park(thread::yield_now).build()?;
         let handle = runtime.handle().clone();
         let (stay, stayed) = oneshot::channel();
         let run = move || {
