@@ -13,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use hyper::{Request, body::Incoming, service::service_fn};
+use futures_util::future::join_all;
+use hyper::{Request, body::Incoming, http::request::Parts, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -81,7 +82,8 @@ impl Server {
         drain: Duration,
     ) -> bool {
         let builder = Arc::new(connection_builder(&app));
-        let graceful = GracefulShutdown::new();
+        // One for each worker: what all connections look at all the time would travel between the cores.
+        let graceful: Vec<_> = (0..workers.count()).map(|_| GracefulShutdown::new()).collect();
         let room = Arc::new(Semaphore::new(app.limits.max_connections as usize));
         let mut connections = JoinSet::new();
         tokio::pin!(stop);
@@ -93,7 +95,8 @@ impl Server {
                 Some(_) = connections.join_next() => continue,
             };
             let seat = workers.seat();
-            let (builder, app, watcher) = (Arc::clone(&builder), Arc::clone(&app), graceful.watcher());
+            let (builder, app, watcher) =
+                (Arc::clone(&builder), Arc::clone(&app), graceful[seat.number].watcher());
             let runtime = seat.runtime.clone();
             let serving = async move {
                 let _taken = (seat, permit);
@@ -108,7 +111,7 @@ impl Server {
             in_flight = app.telemetry.slots.taken(),
             "Stopping: no new connections, running requests end."
         );
-        timeout(drain, graceful.shutdown()).await.is_ok()
+        timeout(drain, join_all(graceful.into_iter().map(GracefulShutdown::shutdown))).await.is_ok()
     }
 }
 
@@ -134,9 +137,9 @@ impl Visitor {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, head: &Parts, body: Incoming) -> Answer {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        let answer = routes::answer(&self.app, &self.timer, request).await;
+        let answer = routes::answer(&self.app, &self.timer, head, body).await;
         self.ended.fetch_add(1, Ordering::Relaxed);
         answer
     }
@@ -152,9 +155,11 @@ async fn serve(
     let stream = TcpStream::from_std(stream)?;
     let visitor = Arc::new(Visitor::new(app));
     let served = Arc::clone(&visitor);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let visitor = Arc::clone(&visitor);
-        async move { Ok::<_, Infallible>(visitor.answer(request).await) }
+        // Here, so that what is moved for each request has it once.
+        let (head, body) = request.into_parts();
+        async move { Ok::<_, Infallible>(visitor.answer(&head, body).await) }
     });
     let stream = Noted::new(stream, served.taken.clone());
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -35,6 +35,8 @@ struct Worker {
 /// A connection's place with a worker.
 #[derive(Debug)]
 pub(crate) struct Seat {
+    /// Which worker, of [`Workers::count`].
+    pub number: usize,
     pub runtime: Handle,
     connections: Arc<AtomicUsize>,
 }
@@ -50,6 +52,11 @@ impl Workers {
         (0..count).map(Worker::start).collect::<io::Result<_>>().map(Self)
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// The runtimes of all of them.
     pub(crate) fn runtimes(&self) -> Vec<Handle> {
         self.0.iter().map(|worker| worker.runtime.clone()).collect()
@@ -57,18 +64,16 @@ impl Workers {
 
     /// A place with the one that has the fewest connections.
     pub(crate) fn seat(&self) -> Seat {
-        let fewest = self.0.iter().min_by_key(|worker| worker.connections.load(Relaxed));
-        let worker = fewest.expect("there is one at least");
-        worker.connections.fetch_add(1, Relaxed);
-        Seat { runtime: worker.runtime.clone(), connections: Arc::clone(&worker.connections) }
+        let fewest = self.0.iter().enumerate().min_by_key(|(_, worker)| worker.connections.load(Relaxed));
+        let (number, Worker { runtime, connections, .. }) = fewest.expect("there is one at least");
+        connections.fetch_add(1, Relaxed);
+        Seat { number, runtime: runtime.clone(), connections: Arc::clone(connections) }
     }
 }
 
 impl Worker {
     fn start(number: usize) -> io::Result<Self> {
-        // Before it sleeps, whoever else wants this core has it: what they ask meanwhile is found at one look, where each question
-        // would wake a thread that sleeps.
-        let runtime = Builder::new_current_thread().enable_all().on_thread_park(thread::yield_now).build()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stay, stayed) = oneshot::channel();
         let run = move || {

@@ -29,6 +29,8 @@ pub(crate) struct Call<'a> {
     pub head: &'a Parts,
     pub resource: &'a Resource,
     pub access: &'a Access,
+    /// How its sender wants documents to be written.
+    pub form: JsonForm,
     role: RoleId,
 }
 
@@ -72,7 +74,7 @@ impl<'a> Call<'a> {
         let Some((resource, access)) = resource.and_then(|found| Some((found, found.access(role)?))) else {
             return Err(refuse_unknown(app, name, app.gate.is_anonymous(role)));
         };
-        Ok(Self { app, head, resource, access, role })
+        Ok(Self { app, head, resource, access, form: form_of(&head.headers), role })
     }
 
     /// The id in the path.
@@ -150,13 +152,13 @@ impl<'a> Call<'a> {
     pub(crate) fn audience(&self) -> &'a [u8] {
         self.app.gate.role_name(self.role).as_bytes()
     }
+}
 
-    /// How this request wants documents to be written: `application/ejson` names the type of every number.
-    pub(crate) fn form(&self) -> JsonForm {
-        match self.head.headers.get(ACCEPT) {
-            Some(accept) if accept.as_bytes().starts_with(b"application/ejson") => JsonForm::Canonical,
-            _ => JsonForm::Relaxed,
-        }
+/// How a request wants documents to be written: `application/ejson` names the type of every number.
+fn form_of(headers: &HeaderMap) -> JsonForm {
+    match headers.get(ACCEPT) {
+        Some(accept) if accept.as_bytes().starts_with(b"application/ejson") => JsonForm::Canonical,
+        _ => JsonForm::Relaxed,
     }
 }
 

@@ -79,9 +79,9 @@ fn write_page(
             json.push(b',');
         }
         if call.access.view.is_whole() {
-            write_json(item, call.form(), &mut json)?;
+            write_json(item, call.form, &mut json)?;
         } else {
-            write_json(&call.access.view.cut(item)?, call.form(), &mut json)?;
+            write_json(&call.access.view.cut(item)?, call.form, &mut json)?;
         }
         if let Some(max_bytes) = excess(call, &json) {
             let detail = format!(

@@ -48,7 +48,7 @@ use std::{
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode,
+    Method, Response, StatusCode,
     body::Incoming,
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
     http::request::Parts,
@@ -68,15 +68,14 @@ pub(crate) type Answer = Response<Full<Bytes>>;
 /// # Cancel safety
 /// A client that goes away drops this future. A load that it began goes on for others; a write that was sent may
 /// still happen.
-pub(crate) async fn answer(app: &Arc<App>, timer: &KeptTimer, request: Request<Incoming>) -> Answer {
+pub(crate) async fn answer(app: &Arc<App>, timer: &KeptTimer, head: &Parts, body: Incoming) -> Answer {
     let started = Instant::now();
-    let (head, body) = request.into_parts();
-    let target = target_of(&head);
+    let target = target_of(head);
     let route = target.route(&head.method);
     let is_read = matches!(head.method, Method::GET | Method::HEAD);
     let answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
-            let work = pin!(dispatch(app, &head, target, body));
+            let work = pin!(dispatch(app, head, target, body));
             let answered = timer.within(app.limits.request_deadline, work).await;
             answered.unwrap_or_else(|| Err(Refusal::deadline())).unwrap_or_else(|refusal| {
                 let refusal = if is_read { refusal.of_read() } else { refusal };

@@ -39,7 +39,7 @@ pub(crate) async fn run(
         if index > 0 {
             json.push(b',');
         }
-        write_json(row, call.form(), &mut json)?;
+        write_json(row, call.form, &mut json)?;
         if let Some(max_bytes) = list::excess(&call, &json) {
             let detail = format!(
                 "the answer is larger than {max_bytes} bytes (limits.max_answer_bytes); the query has to match, limit or \

@@ -128,7 +128,7 @@ pub(super) fn show<'a>(
         None if view.is_whole() => None,
         None => Some(StoredDocument::new(view.cut(document.raw())?)?),
     };
-    match (call.form(), part) {
+    match (call.form, part) {
         (JsonForm::Relaxed, None) => Ok(Shown::Whole(document)),
         (JsonForm::Relaxed, Some(part)) => Ok(Shown::Part(part)),
         (JsonForm::Canonical, part) => {
@@ -143,7 +143,7 @@ pub(super) fn show<'a>(
 pub(super) fn insert_common(call: &Call<'_>, headers: &mut HeaderMap) {
     headers.insert(
         CONTENT_TYPE,
-        HeaderValue::from_static(match call.form() {
+        HeaderValue::from_static(match call.form {
             JsonForm::Relaxed => "application/json",
             JsonForm::Canonical => "application/ejson",
         }),

@@ -166,7 +166,7 @@ async fn expect_of(call: &Call<'_>, id: &Id) -> Result<Expect, Refusal> {
         }
         Some(tags) => tags,
     };
-    let is_usual = call.access.view.is_whole() && call.form() == JsonForm::Relaxed;
+    let is_usual = call.access.view.is_whole() && call.form == JsonForm::Relaxed;
     if let (true, Tags::List(list)) = (is_usual, &tags)
         && let [tag] = list.as_slice()
     {
