@@ -54,17 +54,18 @@ pub(crate) struct App {
 }
 
 impl App {
-    /// Connects to the database and to Redis, and puts a cache in front of every collection. Requests will be answered by `workers`.
+    /// Connects to the database and to Redis, and puts a cache in front of every collection. The runtimes are those of the
+    /// threads that will answer requests; what takes long will be carried out on the one that runs this.
     ///
     /// Redis and MongoDB may be away: they are connected to when they come, and `/readyz` tells.
     ///
     /// # Errors
     /// A URL that cannot be read, a database that cannot be opened or belongs to another process, settings that the library refuses.
-    pub(crate) async fn open(config: &Config, workers: Vec<Handle>) -> Result<Self> {
+    pub(crate) async fn open(config: &Config, threads: Vec<Handle>) -> Result<Self> {
         let claim = claim(config)?;
         let database = open_database(config).await?;
         let redis = match &config.redis.url {
-            Some(_) => Some(Redis::connect(redis_config(&config.redis)?.runtimes(workers)).await?),
+            Some(_) => Some(Redis::connect(redis_config(&config.redis)?.runtimes(threads)).await?),
             None => None,
         };
         let gate = Gate::new(&config.auth);

@@ -19,8 +19,8 @@ const MAX_RUNNING: usize = 64;
 pub(crate) struct Running(Mutex<JoinSet<()>>);
 
 impl Running {
-    /// Begins a purge on this runtime, which nothing but [`close`](Self::close) ends early. What comes of it is told to the receiver, and logged if
-    /// that is gone. `None` if as many run as may.
+    /// Begins a purge on this runtime, which nothing but [`close`](Self::close) ends early. What comes of it is told to the
+    /// receiver, and logged if that is gone. `None` if as many run as may.
     pub(crate) fn begin(
         &self,
         runtime: &Handle,

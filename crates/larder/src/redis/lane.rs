@@ -2,7 +2,10 @@
 //!
 //! A reply then wakes its caller on the thread that read it, and what the two write to stays in the memory of one core.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::{
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
 
 use tokio::{runtime::Handle, sync::Notify, task::JoinSet, time::sleep};
 
@@ -14,6 +17,10 @@ use super::{
     wire::Wire,
 };
 use crate::stripe::{SHARED, STRIPES, own};
+
+/// How soon, and in the end how seldom, a lane is tried again that could not be opened. Nobody waits for it.
+const SOONEST: Duration = Duration::from_millis(50);
+const LATEST: Duration = Duration::from_secs(30);
 
 /// The lanes beside one connection, by the stripes of their threads. They lead to the same process of the same server as it
 /// does, and are used for as long as it is: whoever watches that connection watches what stands behind them too.
@@ -60,7 +67,7 @@ pub(super) fn hold_all(
 
 /// Opens the lane of the runtime that runs this. Completes when the lane has ended; then all of its generation is of no more use.
 async fn hold(shared: Arc<Shared>, lanes: Weak<Lanes>, address: Address, run: String, generation: u64) {
-    let mut backoff = Backoff::reconnect();
+    let mut backoff = Backoff::new(SOONEST, LATEST);
     let connected = loop {
         match reach(&shared.dialer, &address).await {
             Ok(connected) if connected.server.run.as_ref() == Some(&run) => break connected,
