@@ -82,8 +82,9 @@ impl Server {
         drain: Duration,
     ) -> bool {
         let builder = Arc::new(connection_builder(&app));
-        // One for each worker: what all connections look at all the time would travel between the cores.
-        let graceful: Vec<_> = (0..workers.count()).map(|_| GracefulShutdown::new()).collect();
+        let runtimes = workers.runtimes();
+        // One for each: what all connections look at all the time would travel between the cores.
+        let graceful: Vec<_> = runtimes.iter().map(|_| GracefulShutdown::new()).collect();
         let room = Arc::new(Semaphore::new(app.limits.max_connections as usize));
         let mut connections = JoinSet::new();
         tokio::pin!(stop);
@@ -94,17 +95,16 @@ impl Server {
                 // Reaps ended connections, so that the set does not grow.
                 Some(_) = connections.join_next() => continue,
             };
-            let seat = workers.seat();
+            let worker = fewest(&graceful);
             let (builder, app, watcher) =
-                (Arc::clone(&builder), Arc::clone(&app), graceful[seat.number].watcher());
-            let runtime = seat.runtime.clone();
+                (Arc::clone(&builder), Arc::clone(&app), graceful[worker].watcher());
             let serving = async move {
-                let _taken = (seat, permit);
+                let _permit = permit;
                 if let Err(error) = serve(stream, &builder, app, watcher).await {
                     tracing::warn!(%error, "A connection could not be taken over.");
                 }
             };
-            connections.spawn_on(serving, &runtime);
+            connections.spawn_on(serving, &runtimes[worker]);
         }
         drop(self.listener);
         tracing::info!(
@@ -113,6 +113,12 @@ impl Server {
         );
         timeout(drain, join_all(graceful.into_iter().map(GracefulShutdown::shutdown))).await.is_ok()
     }
+}
+
+/// Which of the workers has the fewest connections.
+fn fewest(graceful: &[GracefulShutdown]) -> usize {
+    let numbered = graceful.iter().enumerate();
+    numbered.min_by_key(|(_, worker)| worker.count()).map_or(0, |(number, _)| number)
 }
 
 /// One connection's requests.
@@ -254,4 +260,25 @@ pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_spread_evenly_and_those_that_end_make_room() {
+        let workers = [(); 3].map(|()| GracefulShutdown::new());
+        let seat = || {
+            let worker = fewest(&workers);
+            (worker, workers[worker].watcher())
+        };
+        let mut seats: Vec<_> = (0..9).map(|_| seat()).collect();
+        let counts = || [0, 1, 2].map(|worker: usize| workers[worker].count());
+        assert_eq!(counts(), [3, 3, 3]);
+        seats.retain(|(worker, _)| *worker != 1);
+        assert_eq!(counts(), [3, 0, 3]);
+        seats.extend((0..3).map(|_| seat()));
+        assert_eq!(counts(), [3, 3, 3]);
+    }
 }

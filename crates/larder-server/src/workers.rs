@@ -3,10 +3,6 @@
 use std::{
     io,
     num::NonZeroUsize,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
     thread::{self, JoinHandle},
 };
 
@@ -26,19 +22,9 @@ pub(crate) struct Workers(Vec<Worker>);
 #[derive(Debug)]
 struct Worker {
     runtime: Handle,
-    connections: Arc<AtomicUsize>,
     /// Gone, it ends the thread.
     stay: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-}
-
-/// A connection's place with a worker.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    /// Which worker, of [`Workers::count`].
-    pub number: usize,
-    pub runtime: Handle,
-    connections: Arc<AtomicUsize>,
 }
 
 impl Workers {
@@ -52,22 +38,9 @@ impl Workers {
         (0..count).map(Worker::start).collect::<io::Result<_>>().map(Self)
     }
 
-    /// How many there are.
-    pub(crate) fn count(&self) -> usize {
-        self.0.len()
-    }
-
     /// The runtimes of all of them.
     pub(crate) fn runtimes(&self) -> Vec<Handle> {
         self.0.iter().map(|worker| worker.runtime.clone()).collect()
-    }
-
-    /// A place with the one that has the fewest connections.
-    pub(crate) fn seat(&self) -> Seat {
-        let fewest = self.0.iter().enumerate().min_by_key(|(_, worker)| worker.connections.load(Relaxed));
-        let (number, Worker { runtime, connections, .. }) = fewest.expect("there is one at least");
-        connections.fetch_add(1, Relaxed);
-        Seat { number, runtime: runtime.clone(), connections: Arc::clone(connections) }
     }
 }
 
@@ -80,7 +53,7 @@ impl Worker {
             let _gone = runtime.block_on(stayed);
         };
         let thread = thread::Builder::new().name(format!("larder-{number}")).spawn(run)?;
-        Ok(Self { runtime: handle, connections: Arc::default(), stay: Some(stay), thread: Some(thread) })
+        Ok(Self { runtime: handle, stay: Some(stay), thread: Some(thread) })
     }
 }
 
@@ -95,27 +68,9 @@ impl Drop for Worker {
     }
 }
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.connections.fetch_sub(1, Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn connections_are_spread_evenly_and_those_that_end_make_room() {
-        let workers = Workers::start(Some(3)).unwrap();
-        let mut seats: Vec<Seat> = (0..9).map(|_| workers.seat()).collect();
-        let counts = || workers.0.iter().map(|worker| worker.connections.load(Relaxed)).collect::<Vec<_>>();
-        assert_eq!(counts(), [3, 3, 3]);
-        let second = seats[1].runtime.id();
-        seats.retain(|seat| seat.runtime.id() != second);
-        assert_eq!(counts(), [3, 0, 3]);
-        assert!((0..3).map(|_| workers.seat()).all(|seat| seat.runtime.id() == second));
-    }
 
     #[test]
     fn what_a_worker_is_given_runs_on_its_own_thread_and_ends_with_it() {
