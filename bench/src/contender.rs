@@ -32,8 +32,10 @@ impl Tier {
 pub enum Kind {
     /// axum with a fixed body, or with one bare Redis GET.
     Axum,
-    /// The `larder` binary.
+    /// The `larder` binary, which answers on a thread for each core.
     Larder,
+    /// The same with `threads = 1`, as a process of Node has one.
+    LarderOneThread,
     /// Fastify with ioredis.
     Fastify,
     /// Express with ioredis.
@@ -61,13 +63,15 @@ pub struct Lab {
 }
 
 /// All contenders, in the order of the tables.
-pub const ALL: [Contender; 8] = [
+pub const ALL: [Contender; 10] = [
     Contender { kind: Kind::Axum, tier: Tier::Near },
     Contender { kind: Kind::Larder, tier: Tier::Near },
+    Contender { kind: Kind::LarderOneThread, tier: Tier::Near },
     Contender { kind: Kind::Fastify, tier: Tier::Near },
     Contender { kind: Kind::Express, tier: Tier::Near },
     Contender { kind: Kind::Axum, tier: Tier::Shared },
     Contender { kind: Kind::Larder, tier: Tier::Shared },
+    Contender { kind: Kind::LarderOneThread, tier: Tier::Shared },
     Contender { kind: Kind::Fastify, tier: Tier::Shared },
     Contender { kind: Kind::Express, tier: Tier::Shared },
 ];
@@ -80,6 +84,8 @@ impl Contender {
             (Kind::Axum, Tier::Shared) => "axum + one GET",
             (Kind::Larder, Tier::Near) => "Larder, near hit",
             (Kind::Larder, Tier::Shared) => "Larder, shared hit",
+            (Kind::LarderOneThread, Tier::Near) => "Larder on one thread, near hit",
+            (Kind::LarderOneThread, Tier::Shared) => "Larder on one thread, shared hit",
             (Kind::Fastify, Tier::Near) => "Fastify + lru-cache",
             (Kind::Fastify, Tier::Shared) => "Fastify + ioredis",
             (Kind::Express, Tier::Near) => "Express + lru-cache",
@@ -116,7 +122,12 @@ impl Contender {
                 command.args([self.tier.name(), &port, &lab.redis_url]);
                 Ok(command)
             }
-            Kind::Larder => larder(self.tier, lab, &port),
+            Kind::Larder => larder(self, lab, &port),
+            Kind::LarderOneThread => {
+                let mut command = larder(self, lab, &port)?;
+                command.env("LARDER_THREADS", "1");
+                Ok(command)
+            }
             Kind::Fastify => Ok(node("fastify.js", self.tier, lab, &port)),
             Kind::Express => Ok(node("express.js", self.tier, lab, &port)),
         }
@@ -141,12 +152,12 @@ pub fn larder_binary() -> PathBuf {
 }
 
 /// A configuration and a database of its own, filled with the documents at the first start.
-fn larder(tier: Tier, lab: &Lab, port: &str) -> io::Result<Command> {
-    let folder = lab.folder.join(tier.name());
+fn larder(contender: Contender, lab: &Lab, port: &str) -> io::Result<Command> {
+    let folder = lab.folder.join(contender.name());
     let is_first = !folder.exists();
     fs::create_dir_all(&folder)?;
     let file = folder.join("larder.toml");
-    fs::write(&file, configuration(tier, lab, &folder, port))?;
+    fs::write(&file, configuration(contender.tier, lab, &folder, port))?;
     if is_first {
         let mut import = Command::new(larder_binary());
         import.arg("--config").arg(&file).args(["import", "products"]).arg(&lab.documents);

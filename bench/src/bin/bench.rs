@@ -119,7 +119,7 @@ impl Plan {
     fn requests(&self, kind: Kind) -> usize {
         // Enough for two seconds of processor time, against a clock that ticks every 10 ms.
         let full = match kind {
-            Kind::Axum | Kind::Larder => 120_000,
+            Kind::Axum | Kind::Larder | Kind::LarderOneThread => 120_000,
             Kind::Fastify => 50_000,
             Kind::Express => 20_000,
         };
