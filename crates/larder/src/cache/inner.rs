@@ -13,7 +13,6 @@ use crate::{
     cache::{
         Consistency, Explain, MissReason, Policy, Read, ReadMode, ReadOptions, Served, TierState, Token,
         ahead::Ahead,
-        batch::{BatchLoader, Passenger},
         behind::{Behind, ParseKey},
         codec::SharedCodec,
         coherence::{self, Coherence},
@@ -249,7 +248,7 @@ where
         Ok(policy.clone())
     }
 
-    fn count_answer(&self, answer: &Result<Read<V>>) {
+    pub(crate) fn count_answer(&self, answer: &Result<Read<V>>) {
         match answer {
             Ok(read) => self.stats.count_served(read.served, read.stale, read.reason),
             Err(_) => self.stats.count(Counter::ReadErrors),
@@ -318,7 +317,7 @@ where
 
     /// Whether a reader that comes now may wait for this flight: nothing that it would load has been invalidated since
     /// the flight began, as far as this node knows, and this node knows enough.
-    fn may_join(&self, flight: &Flight<V>, now_ms: u64) -> bool {
+    pub(crate) fn may_join(&self, flight: &Flight<V>, now_ms: u64) -> bool {
         self.coherence.is_as_now(flight.basis())
             && (self.coherence.is_stamp_synced(&flight.basis().stamp, now_ms)
                 || flight.age_ms(now_ms) < self.consistency.joinable_ms())
@@ -363,65 +362,6 @@ where
         }
     }
 
-    pub(crate) async fn read_many(
-        self: &Arc<Self>,
-        keys: &[K],
-        load: BatchLoader<K, V>,
-    ) -> Result<Vec<Option<Arc<V>>>> {
-        let now_ms = self.clock.monotonic_ms();
-        let mut answers = Vec::with_capacity(keys.len());
-        let (mut passengers, mut stale) = (Vec::new(), Vec::new());
-        for key in keys {
-            self.note_read(key);
-            let (reason, spare) = match self.look_near(key) {
-                NearLook::Fresh(entry) => {
-                    answers.push(Answer::Here(entry.read(Served::Near, now_ms)));
-                    continue;
-                }
-                NearLook::Stale(entry) => {
-                    answers.push(Answer::Here(entry.read(Served::Near, now_ms)));
-                    stale.extend(self.refreshed_with_others(key));
-                    continue;
-                }
-                NearLook::Miss(reason, spare) => (reason, spare),
-            };
-            let text = key.to_string();
-            let basis = self.coherence.basis(&text);
-            let boarding =
-                self.flights.board(key.clone(), basis, now_ms, |flight| self.may_join(flight, now_ms));
-            let flight = match boarding {
-                Boarding::Join(flight) => flight,
-                Boarding::Lead(leader) => {
-                    let flight = leader.flight();
-                    // As in `board`.
-                    match self.look_near(key) {
-                        NearLook::Fresh(entry) => leader.land(Ok(entry.read(Served::Near, now_ms)), |_| {}),
-                        _ => {
-                            let passenger = Passenger::new(leader, text, basis, reason, spare);
-                            passenger.offer_spare(&self.policy);
-                            passengers.push(passenger);
-                        }
-                    }
-                    flight
-                }
-            };
-            answers.push(Answer::Coming(flight));
-        }
-        if !(passengers.is_empty() && stale.is_empty()) {
-            self.tasks.spawn(self.clone().fly_many(passengers, stale, self.policy.clone(), load));
-        }
-        let mut values = Vec::with_capacity(keys.len());
-        for answer in answers {
-            let answer = match answer {
-                Answer::Here(read) => Ok(read),
-                Answer::Coming(flight) => self.await_landing(&flight, self.policy.soft_deadline).await,
-            };
-            self.count_answer(&answer);
-            values.push(answer.map(|read| read.value));
-        }
-        values.into_iter().collect()
-    }
-
     pub(crate) async fn explain(&self, key: &K) -> Explain {
         let text = key.to_string();
         let near = match &self.near {
@@ -445,10 +385,4 @@ where
             key: text,
         }
     }
-}
-
-/// Where the answer for one key of a batch comes from.
-enum Answer<V> {
-    Here(Read<V>),
-    Coming(Arc<Flight<V>>),
 }

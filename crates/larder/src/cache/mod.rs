@@ -107,8 +107,8 @@ pub use self::{
     tenant::{MAX_TENANT_BYTES, Tenant, TenantKey},
     token::Token,
 };
-use self::{batch::BatchLoader, coherence::tag_hash, inner::Inner, loader::Loader};
 pub(crate) use self::{builder::FAILOVER_WINDOW, part::Part, purge::Manner};
+use self::{coherence::tag_hash, inner::Inner, loader::Loader};
 use crate::{Error, ErrorKind, Result};
 
 /// A cache of values `V` by keys `K`. Cheap to clone; all clones are one cache.
@@ -298,45 +298,6 @@ where
         }
         let load = Loader::Given(Box::new(move |previous| Box::pin(load(previous))));
         self.inner.read_slow(key.to_owned(), options, load).await
-    }
-
-    /// Returns the values of several keys, in their order, loading all that are missing with one call of the source.
-    ///
-    /// A key that somebody else is loading is not loaded again. Cost: one round trip to Redis for each shard the keys
-    /// fall into, and one more for each shard of which something had to be loaded: all its fills leave together, each under
-    /// its own lease, with the leases of what cannot be stored (one more for each further MiB of values). One more if values
-    /// that Redis has are past their time, and one if their tags are new to this node. All shards are asked at the same time.
-    ///
-    /// Values past their soft expiry are returned at once, inside the policy's stale window, and loaded anew behind the call:
-    /// all of them with one more call of the source ([`Source::load_many`](crate::source::Source::load_many)), each key once at
-    /// a time on this node and, while Redis is up, among all.
-    ///
-    /// # Errors
-    /// The first error of any key; the keys that could be loaded are cached all the same.
-    ///
-    /// # Cancel safety
-    /// As [`get_with`](Self::get_with).
-    pub async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
-        let source = self.inner.source()?.clone();
-        let load: BatchLoader<K, V> = Arc::new(move |keys| {
-            let source = source.clone();
-            Box::pin(async move { source.load_many(&keys).await })
-        });
-        self.inner.read_many(keys, load).await
-    }
-
-    /// [`get_many`](Self::get_many) with a loader for the keys that are missing. It gets them in an order of its own
-    /// and must give exactly as many values, in that order. It is called once for what is missing, once for what is stale, and
-    /// again only for keys that another node was loading and gave up.
-    ///
-    /// # Errors
-    /// As [`get_many`](Self::get_many).
-    pub async fn get_many_with<F, Fut>(&self, keys: &[K], load: F) -> Result<Vec<Option<Arc<V>>>>
-    where
-        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Vec<Option<V>>>> + Send + 'static,
-    {
-        self.inner.read_many(keys, Arc::new(move |keys| Box::pin(load(keys)))).await
     }
 
     /// Writes `value` to the cache's sink and then invalidates `key` (write-around): the next read loads it.
