@@ -26,6 +26,7 @@ use crate::{
         loader::Loader,
         log::Follower,
         near::{Near, NearEntry},
+        patience::too_late,
         prints::Prints,
         shared::Shared,
         stats::{Counter, Stats},
@@ -207,9 +208,8 @@ where
                 None => self.answer(key, options, load).await,
                 // In a box of its own: else every read would carry the room for two answers.
                 Some(deadline) => {
-                    timeout(deadline, Box::pin(self.answer(key, options, load))).await.unwrap_or_else(|_| {
-                        Err(Error::new(ErrorKind::Timeout, "no answer before the call's deadline"))
-                    })
+                    let answer = Box::pin(self.answer(key, options, load));
+                    timeout(deadline, answer).await.unwrap_or_else(|_| Err(too_late()))
                 }
             };
             self.count_answer(&answer);
@@ -219,11 +219,12 @@ where
 
     async fn answer(self: &Arc<Self>, key: K, options: &ReadOptions, load: Loader<V>) -> Result<Read<V>> {
         let policy = self.policy_of(options)?;
-        let miss = match options.mode {
-            ReadMode::Bypass => return Box::pin(self.bypass(&key, &policy, load)).await,
-            ReadMode::Refresh => (MissReason::Asked, None),
-            ReadMode::Cached if !self.is_at(&key, options) => (MissReason::Invalidated, None),
-            ReadMode::Cached => match self.look_near(&key) {
+        if options.mode == ReadMode::Bypass {
+            return Box::pin(self.bypass(&key, &policy, load)).await;
+        }
+        let miss = match self.reason_to_ask(&key, options) {
+            Some(reason) => (reason, None),
+            None => match self.look_near(&key) {
                 NearLook::Fresh(entry) => {
                     if let Some(created_ms) = self.drawn_ahead(&entry) {
                         let order = RefreshOrder::ahead(policy, options.tag_hashes(), created_ms);
@@ -242,7 +243,16 @@ where
         self.board(key, options, miss, policy, load).await
     }
 
-    fn policy_of(&self, options: &ReadOptions) -> Result<Policy> {
+    /// Why neither the near tier nor a load that is under way may answer a read; `None` if they may.
+    pub(crate) fn reason_to_ask(&self, key: &K, options: &ReadOptions) -> Option<MissReason> {
+        match options.mode {
+            ReadMode::Cached if self.is_at(key, options) => None,
+            ReadMode::Cached => Some(MissReason::Invalidated),
+            ReadMode::Refresh | ReadMode::Bypass => Some(MissReason::Asked),
+        }
+    }
+
+    pub(crate) fn policy_of(&self, options: &ReadOptions) -> Result<Policy> {
         let Some(policy) = &options.policy else { return Ok(self.policy.clone()) };
         policy.check()?;
         Ok(policy.clone())
@@ -335,7 +345,7 @@ where
         let now_ms = self.clock.monotonic_ms();
         let text = key.to_string();
         let basis = self.basis(self.route_of(&key, Some(options)), &text);
-        let joins = options.mode == ReadMode::Cached && self.is_at(&key, options);
+        let joins = self.reason_to_ask(&key, options).is_none();
         match self.flights.board(key, basis, now_ms, |flight| joins && self.may_join(flight, now_ms)) {
             Boarding::Join(flight) => self.await_landing(&flight, policy.soft_deadline).await,
             Boarding::Lead(leader) => {

@@ -10,7 +10,7 @@
 //! | a shared hit | 1 (`SET … NX GET`, which writes nothing on a hit) |
 //! | a miss | 2: the same command, which takes the lease, and the fill |
 //! | `invalidate` | 1 for each shard its keys fall into |
-//! | `get_many` | 1 for each shard, and 1 more for the fills of each shard that misses something; all shards at the same time |
+//! | `get_many`, `read_many` | 1 for each shard, and 1 more for the fills of each shard that misses something; all shards at the same time |
 //!
 //! ```
 //! # async fn run() -> larder::Result<()> {

@@ -2,10 +2,10 @@
 
 use std::{fmt, hash::Hash, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
     cache::{
         Read,
         fetch::Plan,
@@ -13,6 +13,21 @@ use crate::{
         inner::Inner,
     },
 };
+
+/// The outcome of `work`, unless the call's deadline is over first.
+///
+/// # Errors
+/// `ErrorKind::Timeout` then.
+pub(crate) async fn in_time<T>(until: Option<Instant>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    match until {
+        None => work.await,
+        Some(until) => timeout_at(until, work).await.unwrap_or_else(|_| Err(too_late())),
+    }
+}
+
+pub(crate) fn too_late() -> Error {
+    Error::new(ErrorKind::Timeout, "no answer before the call's deadline")
+}
 
 impl<K, V> Inner<K, V>
 where

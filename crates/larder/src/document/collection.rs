@@ -1,7 +1,7 @@
 //! A cached collection: documents by id through the cache, queries and writes straight to the database, and every write
 //! followed by the invalidation of what it touched.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{borrow::Borrow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bson::{Bson, RawDocumentBuf};
 use bytes::Bytes;
@@ -352,11 +352,17 @@ impl Collection {
     /// # Errors
     /// As [`get`](Self::get); `ErrorKind::TooLarge` for more than [`MAX_IDS`] ids.
     pub async fn get_many(&self, ids: &[Id]) -> Result<Vec<Option<Arc<StoredDocument>>>> {
-        if ids.len() > MAX_IDS {
-            return Err(Error::new(ErrorKind::TooLarge, format!("at most {MAX_IDS} ids in one call")));
-        }
-        ids.iter().try_for_each(|id| self.check_id(id))?;
+        self.check_ids(ids)?;
         self.cache.get_many(ids).await
+    }
+
+    /// [`get_many`](Self::get_many) with options for all of them, and with each answer's origin, age and freshness.
+    ///
+    /// # Errors
+    /// As [`get_many`](Self::get_many).
+    pub async fn read_many(&self, ids: &[Id], options: &ReadOptions) -> Result<Vec<Read<StoredDocument>>> {
+        self.check_ids(ids)?;
+        self.cache.read_many(ids, options).await
     }
 
     /// One page of the documents that match, from the database.
@@ -457,5 +463,12 @@ impl Collection {
             return Ok(());
         }
         Err(Error::invalid("_id", format!("must be of type {}", wanted.name())))
+    }
+
+    pub(super) fn check_ids<I: Borrow<Id>>(&self, ids: &[I]) -> Result<()> {
+        if ids.len() > MAX_IDS {
+            return Err(Error::new(ErrorKind::TooLarge, format!("at most {MAX_IDS} ids in one call")));
+        }
+        ids.iter().try_for_each(|id| self.check_id(id.borrow()))
     }
 }

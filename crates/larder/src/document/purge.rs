@@ -1,9 +1,9 @@
 //! Forgetting documents that were changed past the collection, for whoever does so by hand.
 
 use crate::{
-    Error, ErrorKind, Result,
+    Result,
     cache::{Manner, Token},
-    document::{Collection, Id, MAX_IDS},
+    document::{Collection, Id},
 };
 
 impl Collection {
@@ -84,12 +84,5 @@ impl Collection {
         self.cache().check_purge(pattern, manner)?;
         self.partials.iter().for_each(|partial| partial.forget_matching(pattern));
         Ok(())
-    }
-
-    fn check_ids(&self, ids: &[&Id]) -> Result<()> {
-        if ids.len() > MAX_IDS {
-            return Err(Error::new(ErrorKind::TooLarge, format!("at most {MAX_IDS} ids in one call")));
-        }
-        ids.iter().try_for_each(|id| self.check_id(id))
     }
 }

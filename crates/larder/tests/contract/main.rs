@@ -4,6 +4,7 @@ mod advise;
 mod around;
 mod audit;
 mod batch;
+mod batch_options;
 mod behind;
 mod bookkeeping;
 mod cache;

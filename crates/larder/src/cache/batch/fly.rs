@@ -5,9 +5,7 @@ use std::{fmt, hash::Hash, sync::Arc};
 use tokio::time::Instant;
 
 use crate::cache::{
-    Policy,
-    batch::{BatchLoader, Next, Passenger, Trip},
-    entry::Lease,
+    batch::{Next, Passenger, Trip},
     inner::Inner,
 };
 
@@ -23,11 +21,9 @@ where
         self: Arc<Self>,
         passengers: Vec<Passenger<K, V>>,
         stale: Vec<Passenger<K, V>>,
-        policy: Policy,
-        load: BatchLoader<K, V>,
+        trip: Trip<K, V>,
     ) {
-        let give_up = Instant::now() + policy.load_deadline;
-        let trip = Trip { policy, load, lease: Lease::random() };
+        let give_up = Instant::now() + trip.policy.load_deadline;
         let waiting = self.go_round(passengers, stale, &trip, false).await;
         // Without a Redis nobody waits for another node.
         if let Some(shared) = &self.shared
@@ -43,11 +39,11 @@ where
         self: &Arc<Self>,
         passengers: Vec<Passenger<K, V>>,
         mut stale: Vec<Passenger<K, V>>,
-        Trip { policy, load, lease }: &Trip<K, V>,
+        trip: &Trip<K, V>,
         is_last: bool,
     ) -> Vec<Passenger<K, V>> {
         let (mut to_load, mut waiting) = (Vec::new(), Vec::new());
-        for next in self.look_many(passengers, lease).await {
+        for next in self.look_many(passengers, trip).await {
             match next {
                 Next::Landed(refresh) => stale.extend(refresh),
                 Next::Load(passenger) => to_load.push(passenger),
@@ -57,10 +53,10 @@ where
         }
         if !stale.is_empty() {
             // A task of its own: nobody who waits for what is missing waits for this.
-            self.tasks.spawn(self.clone().refresh_many(stale, policy.clone(), load.clone()));
+            self.tasks.spawn(self.clone().refresh_many(stale, trip.behind()));
         }
         if !to_load.is_empty() {
-            self.load_many(to_load, lease, policy, load).await;
+            self.load_many(to_load, trip).await;
         }
         waiting
     }

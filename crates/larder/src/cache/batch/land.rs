@@ -8,8 +8,8 @@ use tokio::time::sleep;
 use crate::{
     Error, ErrorKind, Result,
     cache::{
-        MissReason, Policy, Read,
-        batch::{BatchLoader, Passenger},
+        MissReason, Read,
+        batch::{Passenger, Trip, for_each_key},
         entry::{Lease, Lifetime},
         fetch::{REFRESH_PAUSE, while_renewing},
         flight::Leader,
@@ -62,47 +62,34 @@ where
     }
 
     /// One call of the source for all passengers; the shards are filled at the same time.
-    pub(super) async fn load_many(
-        &self,
-        passengers: Vec<Passenger<K, V>>,
-        lease: &Lease,
-        policy: &Policy,
-        load: &BatchLoader<K, V>,
-    ) {
+    pub(super) async fn load_many(&self, passengers: Vec<Passenger<K, V>>, trip: &Trip<K, V>) {
         let keys: Vec<K> = passengers.iter().map(|passenger| passenger.leader.key().clone()).collect();
-        let (load, wanted, begun_us) = (load.clone(), keys.len(), self.clock.stopwatch_us());
-        let loading = self.load(policy, move || load(keys));
+        let (load, wanted, begun_us) = (trip.load.clone(), keys.len(), self.clock.stopwatch_us());
+        let loading = self.load(&trip.policy, move || load(keys));
         let leased: Vec<&str> = passengers
             .iter()
             .filter(|passenger| passenger.leased)
             .map(|passenger| &*passenger.text)
             .collect();
         let values = match &self.shared {
-            Some(shared) if !leased.is_empty() => while_renewing(shared, &leased, lease, loading).await,
+            Some(shared) if !leased.is_empty() => while_renewing(shared, &leased, &trip.lease, loading).await,
             _ => loading.await,
         };
-        let values = values.and_then(|values| match values.len() {
-            given if given == wanted => Ok(values),
-            given => Err(Error::new(
-                ErrorKind::Source,
-                format!("the source gave {given} values for {wanted} keys"),
-            )),
-        });
-        match values {
+        match values.and_then(|values| for_each_key(values, wanted)) {
             Ok(values) => {
                 let load_us = self.clock.stopwatch_us().saturating_sub(begun_us);
                 let shards = self.by_shard(passengers.into_iter().zip(values), |(passenger, _)| passenger);
                 join_all(
-                    shards
-                        .into_iter()
-                        .map(|(shard, loaded)| self.bring_home(shard, loaded, lease, policy, load_us)),
+                    shards.into_iter().map(|(shard, loaded)| self.bring_home(shard, loaded, trip, load_us)),
                 )
                 .await;
             }
             Err(error) => {
                 let shards = self.by_shard(passengers, |passenger| passenger);
                 join_all(
-                    shards.into_iter().map(|(shard, failed)| self.turn_back(shard, failed, &error, lease)),
+                    shards
+                        .into_iter()
+                        .map(|(shard, failed)| self.turn_back(shard, failed, &error, &trip.lease)),
                 )
                 .await;
             }
@@ -127,16 +114,15 @@ where
         &self,
         shard: u16,
         loaded: Vec<(Passenger<K, V>, Option<V>)>,
-        lease: &Lease,
-        policy: &Policy,
+        trip: &Trip<K, V>,
         load_us: u64,
     ) {
         let mut arrivals = Vec::with_capacity(loaded.len());
         for (passenger, value) in loaded {
-            arrivals.push(self.arrive(passenger, value, lease, policy, load_us).await);
+            arrivals.push(self.arrive(passenger, value, trip, load_us).await);
         }
         let filled = match &self.shared {
-            Some(shared) => self.fill_shard(shared, shard, &arrivals, lease, policy).await,
+            Some(shared) => self.fill_shard(shared, shard, &arrivals, trip).await,
             None => Vec::new(),
         };
         let mut filled = filled.into_iter();
@@ -157,7 +143,7 @@ where
         }
         // Before the landing: who reads these keys next would wait for their leases.
         let purged: Vec<&str> = purged.iter().map(String::as_str).collect();
-        self.find_out_purge(Route::Home, &purged, lease).await;
+        self.find_out_purge(Route::Home, &purged, &trip.lease).await;
         self.land_all(landings).await;
     }
 
@@ -166,21 +152,20 @@ where
         &self,
         passenger: Passenger<K, V>,
         value: Option<V>,
-        lease: &Lease,
-        policy: &Policy,
+        trip: &Trip<K, V>,
         load_us: u64,
     ) -> Arrival<K, V> {
         let value = value.map(Arc::new);
         let key = passenger.leader.key().clone();
-        let life = self.lifetime(policy, value.as_deref(), load_us);
+        let life = self.lifetime(&trip.policy, value.as_deref(), load_us);
         let answer = Ok(loaded(value.clone(), life, passenger.reason));
         let order = Load {
             key: &key,
             text: &passenger.text,
             basis: passenger.basis,
-            tags: &[],
-            policy,
-            lease: passenger.leased.then_some(*lease),
+            tags: &trip.tags,
+            policy: &trip.policy,
+            lease: passenger.leased.then_some(trip.lease),
             reason: passenger.reason,
             load_us,
         };
@@ -203,8 +188,7 @@ where
         shared: &Shared,
         shard: u16,
         arrivals: &[Arrival<K, V>],
-        lease: &Lease,
-        policy: &Policy,
+        trip: &Trip<K, V>,
     ) -> Vec<Result<Filled>> {
         let (mut fills, mut unused, mut tags) = (Vec::new(), Vec::new(), Vec::new());
         for Arrival { passenger, stowage, .. } in arrivals {
@@ -217,7 +201,8 @@ where
                 Stowage::Near(_) => {}
             }
         }
-        let filled = shared.fill_many(shard, &fills, &unused, lease, policy.compress_above_bytes).await;
+        let compress_above_bytes = trip.policy.compress_above_bytes;
+        let filled = shared.fill_many(shard, &fills, &unused, &trip.lease, compress_above_bytes).await;
         // What it does not come to know here, each copy asks for itself.
         let _ = self.learn_tags(shard, &tags).await;
         filled

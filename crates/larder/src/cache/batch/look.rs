@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use crate::{
     Result,
     cache::{
-        MissReason, Served,
-        batch::{Next, Passenger},
+        MissReason, Policy, ReadMode, Served,
+        batch::{Next, Passenger, Trip},
         entry::{Envelope, Freshness, Lease},
         inner::Inner,
         near::NearEntry,
@@ -31,7 +31,11 @@ where
     V: Send + Sync + 'static,
 {
     /// Looks all passengers up, shard by shard, all shards at the same time.
-    pub(super) async fn look_many(&self, passengers: Vec<Passenger<K, V>>, lease: &Lease) -> Vec<Next<K, V>> {
+    pub(super) async fn look_many(
+        &self,
+        passengers: Vec<Passenger<K, V>>,
+        trip: &Trip<K, V>,
+    ) -> Vec<Next<K, V>> {
         let Some(shared) = &self.shared else { return passengers.into_iter().map(Next::Load).collect() };
         let mut shards: BTreeMap<u16, Vec<Passenger<K, V>>> = BTreeMap::new();
         let mut nexts = Vec::with_capacity(passengers.len());
@@ -53,7 +57,10 @@ where
             }
             nexts.push(Next::Load(passenger));
         }
-        let looks = shards.into_iter().map(|(shard, aboard)| self.look_shard(shared, shard, aboard, lease));
+        let looks = shards.into_iter().map(async |(shard, aboard)| match trip.mode {
+            ReadMode::Refresh => self.lease_shard(shared, aboard, trip).await,
+            ReadMode::Cached | ReadMode::Bypass => self.look_shard(shared, shard, aboard, trip).await,
+        });
         nexts.extend(join_all(looks).await.into_iter().flatten());
         nexts
     }
@@ -63,22 +70,62 @@ where
         shared: &Shared,
         shard: u16,
         mut passengers: Vec<Passenger<K, V>>,
-        lease: &Lease,
+        trip: &Trip<K, V>,
     ) -> Vec<Next<K, V>> {
-        let found = match self.look_at_many(shared, &mut passengers, lease).await {
+        let found = match self.look_at_many(shared, &mut passengers, &trip.lease).await {
             Ok(found) => found,
             Err(error) => passengers.iter().map(|_| Err(error.clone())).collect(),
         };
         self.learn_found(shard, &found).await;
         let (mut nexts, mut stale) = (Vec::with_capacity(passengers.len()), Vec::new());
         for (passenger, found) in passengers.into_iter().zip(found) {
-            match self.settle(shared, passenger, found) {
+            match self.settle(shared, passenger, found, &trip.policy) {
                 Settled::Next(next) => nexts.push(next),
                 Settled::Replace(passenger) => stale.push(passenger),
             }
         }
-        nexts.extend(self.replace_many(shared, stale, lease).await);
+        nexts.extend(self.replace_many(shared, stale, &trip.lease).await);
         nexts
+    }
+
+    /// Takes the leases of keys of one shard that are loaded whatever is there. What another node is loading is loaded here all
+    /// the same, and not stored.
+    async fn lease_shard(
+        &self,
+        shared: &Shared,
+        passengers: Vec<Passenger<K, V>>,
+        trip: &Trip<K, V>,
+    ) -> Vec<Next<K, V>> {
+        let pending = passengers.iter().map(|one| self.still_pending(shared, &one.text, one.basis));
+        let pending = join_all(pending).await;
+        let (mut nexts, mut to_load) = (Vec::new(), Vec::new());
+        for (passenger, pending) in passengers.into_iter().zip(pending) {
+            match pending {
+                // The source has nothing newer.
+                Ok(Some(entry)) => nexts.push(self.land_shared(passenger, entry)),
+                Ok(None) | Err(_) => to_load.push(passenger),
+            }
+        }
+        if self.stand_all(&mut to_load).await.is_err() {
+            self.stats.count(Counter::SharedErrors);
+            nexts.extend(to_load.into_iter().map(Next::Load));
+            return nexts;
+        }
+        let leased = self.replace_many(shared, to_load, &trip.lease).await.into_iter();
+        nexts.extend(leased.map(|next| match next {
+            Next::Wait(passenger) => Next::Load(passenger),
+            next => next,
+        }));
+        nexts
+    }
+
+    /// Brings this node up to date before a look at these keys: one round trip for the first of them if it has fallen behind,
+    /// none for the others.
+    async fn stand_all(&self, passengers: &mut [Passenger<K, V>]) -> Result<()> {
+        for passenger in passengers {
+            passenger.basis = self.stand(Route::Home, &passenger.text).await?;
+        }
+        Ok(())
     }
 
     /// Asks for the last purges of all tags in what was found that this node does not know yet: one round trip if there is
@@ -101,10 +148,7 @@ where
         passengers: &mut [Passenger<K, V>],
         lease: &Lease,
     ) -> Result<Vec<Result<Lookup>>> {
-        for passenger in &mut *passengers {
-            // One round trip for the first of them if this node has fallen behind, none for the others.
-            passenger.basis = self.stand(Route::Home, &passenger.text).await?;
-        }
+        self.stand_all(passengers).await?;
         let texts: Vec<&str> = passengers.iter().map(|passenger| passenger.text.as_str()).collect();
         let waiting: Vec<&str> =
             passengers.iter().filter(|passenger| passenger.waits).map(|passenger| &*passenger.text).collect();
@@ -121,6 +165,7 @@ where
         shared: &Shared,
         mut passenger: Passenger<K, V>,
         found: Result<Lookup>,
+        policy: &Policy,
     ) -> Settled<K, V> {
         let entry = match found {
             Ok(Lookup::Busy) => return Settled::Next(Next::Wait(passenger)),
@@ -157,11 +202,16 @@ where
                 }
             }
         };
-        self.settle_by_age(passenger, entry)
+        self.settle_by_age(passenger, entry, policy)
     }
 
     /// What the age of a value that is believed means for its key. `None` is one that cannot be read.
-    fn settle_by_age(&self, mut passenger: Passenger<K, V>, entry: Option<NearEntry<V>>) -> Settled<K, V> {
+    fn settle_by_age(
+        &self,
+        mut passenger: Passenger<K, V>,
+        entry: Option<NearEntry<V>>,
+        policy: &Policy,
+    ) -> Settled<K, V> {
         let now_ms = self.clock.monotonic_ms();
         let freshness = entry.as_ref().map(|entry| entry.terms.life.at_age(entry.age_ms(now_ms)));
         match (entry, freshness) {
@@ -175,7 +225,7 @@ where
             (Some(entry), _) => {
                 passenger.reason = MissReason::Expired;
                 passenger.spare = Some((entry, Served::Shared));
-                passenger.offer_spare(&self.policy);
+                passenger.offer_spare(policy);
             }
             (None, _) => {
                 self.stats.count(Counter::Corrupt);

@@ -12,13 +12,14 @@ mod wait;
 use std::{fmt, future::Future, hash::Hash, sync::Arc};
 
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
     cache::{
-        Cache, MissReason, Policy,
+        Cache, MissReason, Policy, Read, ReadMode, ReadOptions,
         coherence::Basis,
         entry::Lease,
         flight::{Leader, Spare},
         loader::LoadFuture,
+        read::PLAIN,
     },
 };
 
@@ -61,10 +62,40 @@ impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
 }
 
 /// What all passengers of a batch have in common.
-struct Trip<K, V> {
+pub(crate) struct Trip<K, V> {
     policy: Policy,
+    /// The tags that the call gives, by their hashes.
+    tags: Vec<u64>,
+    mode: ReadMode,
     load: BatchLoader<K, V>,
     lease: Lease,
+}
+
+impl<K, V> Trip<K, V> {
+    fn new(options: &ReadOptions, policy: Policy, load: BatchLoader<K, V>) -> Self {
+        Self { policy, tags: options.tag_hashes(), mode: options.mode, load, lease: Lease::random() }
+    }
+
+    /// What its refreshes have in common, which come behind it.
+    fn behind(&self) -> Self {
+        Self {
+            policy: self.policy.clone(),
+            tags: self.tags.clone(),
+            mode: ReadMode::Cached,
+            load: self.load.clone(),
+            lease: Lease::random(),
+        }
+    }
+}
+
+/// What a source gave for so many keys.
+fn for_each_key<V>(values: Vec<V>, keys: usize) -> Result<Vec<V>> {
+    match values.len() {
+        given if given == keys => Ok(values),
+        given => {
+            Err(Error::new(ErrorKind::Source, format!("the source gave {given} values for {keys} keys")))
+        }
+    }
 }
 
 /// What one look at Redis made of a passenger.
@@ -97,12 +128,43 @@ where
     /// # Cancel safety
     /// As [`get_with`](Self::get_with).
     pub async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Arc<V>>>> {
+        Ok(values(self.read_many(keys, &PLAIN).await?))
+    }
+
+    /// [`get_many`](Self::get_many) with options for all of its keys, and with each answer's origin, age and freshness.
+    ///
+    /// With [`ReadMode::Refresh`] all keys are loaded with one call of the source, and what is cached of them is replaced: one
+    /// round trip for the leases of each shard, and one for its fills. With [`ReadMode::Bypass`] they are loaded with one call
+    /// and Redis is not asked. A token says what the keys in its shard must have seen; the others are read as without it.
+    ///
+    /// ```
+    /// # async fn run() -> larder::Result<()> {
+    /// use larder::cache::{Cache, ReadMode, ReadOptions};
+    ///
+    /// let lengths: Cache<String, usize> = Cache::builder("lengths").build()?;
+    /// let keys = ["a".to_owned(), "bb".to_owned()];
+    /// let anew = ReadOptions { mode: ReadMode::Refresh, tags: vec!["words".into()], ..Default::default() };
+    /// let load = |keys: Vec<String>| async move { Ok(keys.iter().map(|key| Some(key.len())).collect()) };
+    /// let read = lengths.read_many_with(&keys, &anew, load).await?;
+    /// assert_eq!(read[1].value.as_deref(), Some(&2));
+    /// lengths.invalidate_tag("words").await?;
+    /// # Ok(()) }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(run()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`get_many`](Self::get_many); `ErrorKind::Timeout` if the options' deadline passed before all answers were there;
+    /// `ErrorKind::Config` for a policy that cannot be.
+    ///
+    /// # Cancel safety
+    /// As [`get_with`](Self::get_with).
+    pub async fn read_many(&self, keys: &[K], options: &ReadOptions) -> Result<Vec<Read<V>>> {
         let source = self.inner.source()?.clone();
         let load: BatchLoader<K, V> = Arc::new(move |keys| {
             let source = source.clone();
             Box::pin(async move { source.load_many(&keys).await })
         });
-        self.inner.read_many(keys, load).await
+        self.inner.read_many(keys, options, load).await
     }
 
     /// [`get_many`](Self::get_many) with a loader for the keys that are missing. It gets them in an order of its own
@@ -116,6 +178,30 @@ where
         F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Vec<Option<V>>>> + Send + 'static,
     {
-        self.inner.read_many(keys, Arc::new(move |keys| Box::pin(load(keys)))).await
+        Ok(values(self.read_many_with(keys, &PLAIN, load).await?))
     }
+
+    /// [`read_many`](Self::read_many) with a loader, as [`get_many_with`](Self::get_many_with) has one.
+    ///
+    /// # Errors
+    /// As [`read_many`](Self::read_many).
+    ///
+    /// # Cancel safety
+    /// As [`get_with`](Self::get_with).
+    pub async fn read_many_with<F, Fut>(
+        &self,
+        keys: &[K],
+        options: &ReadOptions,
+        load: F,
+    ) -> Result<Vec<Read<V>>>
+    where
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<Option<V>>>> + Send + 'static,
+    {
+        self.inner.read_many(keys, options, Arc::new(move |keys| Box::pin(load(keys)))).await
+    }
+}
+
+fn values<V>(reads: Vec<Read<V>>) -> Vec<Option<Arc<V>>> {
+    reads.into_iter().map(|read| read.value).collect()
 }

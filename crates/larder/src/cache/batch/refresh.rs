@@ -3,9 +3,8 @@
 use std::{fmt, hash::Hash, sync::Arc};
 
 use crate::cache::{
-    MissReason, Policy,
-    batch::{BatchLoader, Next, Passenger, land::Landing},
-    entry::Lease,
+    MissReason,
+    batch::{Next, Passenger, Trip, land::Landing},
     fetch::left_to_another_node,
     inner::Inner,
     route::Route,
@@ -18,15 +17,9 @@ where
 {
     /// [`refresh`](Self::refresh) of several keys with one call of the source: the same lease beside each slot among all nodes,
     /// and the same pause after what came to nothing.
-    pub(super) async fn refresh_many(
-        self: Arc<Self>,
-        passengers: Vec<Passenger<K, V>>,
-        policy: Policy,
-        load: BatchLoader<K, V>,
-    ) {
-        let lease = Lease::random();
+    pub(super) async fn refresh_many(self: Arc<Self>, passengers: Vec<Passenger<K, V>>, trip: Trip<K, V>) {
         let (mut to_load, mut left_to_others) = (Vec::new(), Vec::new());
-        for next in self.look_many(passengers, &lease).await {
+        for next in self.look_many(passengers, &trip).await {
             match next {
                 // Another node was faster.
                 Next::Landed(_) => {}
@@ -39,7 +32,7 @@ where
         }
         let loading = async {
             if !to_load.is_empty() {
-                self.load_many(to_load, &lease, &policy, &load).await;
+                self.load_many(to_load, &trip).await;
             }
         };
         tokio::join!(loading, self.land_all(left_to_others));
