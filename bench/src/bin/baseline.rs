@@ -15,6 +15,10 @@ use bytes::Bytes;
 use larder_bench::documents;
 use redis::{AsyncCommands, aio::ConnectionManager};
 
+/// The server's: the floor is to differ from it in what it does, not in where its memory comes from.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();

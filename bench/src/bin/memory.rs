@@ -4,7 +4,11 @@
 
 use std::{env, error::Error};
 
-use larder::{Cache, redis::Redis};
+use larder::{
+    Cache,
+    document::{Id, StoredDocument},
+    redis::Redis,
+};
 use larder_bench::{counting::Counting, process::resident_bytes};
 
 #[global_allocator]
@@ -20,6 +24,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let url = arguments.get(1).ok_or("a Redis URL is missing")?.as_str();
     println!("memory,entries of {VALUE_BYTES} bytes,{entries},");
     near(entries).await?;
+    near_documents(entries).await?;
     shared(url, entries).await
 }
 
@@ -32,6 +37,36 @@ async fn near(entries: usize) -> Result<(), Box<dyn Error>> {
     println!("memory,near: allocated beside the value,{},bytes an entry", used - VALUE_BYTES as f64);
     println!("memory,near: resident beside the value,{},bytes an entry", held - VALUE_BYTES as f64);
     Ok(())
+}
+
+/// What the server keeps of documents that were read: BSON, and the JSON that is sent.
+async fn near_documents(entries: usize) -> Result<(), Box<dyn Error>> {
+    let (live, resident) = (MEMORY.live_bytes(), resident_bytes("self")?);
+    // Its capacity is counted in entries here; the server counts their bytes.
+    let cache = Cache::builder("memory-documents").near_capacity(entries as u64 * 2).build_with_codec()?;
+    for at in 0..entries {
+        let id = Id::String(key(at));
+        let read = cache.get_with(&id, move || async move { document(at).map(Some) }).await?;
+        let sent = read.ok_or("a document is missing")?.json().len();
+        assert!(sent.abs_diff(VALUE_BYTES) < 16, "{sent} bytes of JSON");
+    }
+    let used = (MEMORY.live_bytes() - live) as f64 / entries as f64;
+    let held = (resident_bytes("self")? - resident) as f64 / entries as f64;
+    println!(
+        "memory,near: allocated for a document beside its JSON,{},bytes an entry",
+        used - VALUE_BYTES as f64
+    );
+    println!(
+        "memory,near: resident for a document beside its JSON,{},bytes an entry",
+        held - VALUE_BYTES as f64
+    );
+    Ok(())
+}
+
+fn document(at: usize) -> larder::Result<StoredDocument> {
+    let text = "v".repeat(VALUE_BYTES - 100);
+    let document = bson::doc! { "_id": key(at), "name": "Walnut serving board", "price": 20.5, "stock": 4, "text": text };
+    StoredDocument::new(bson::RawDocumentBuf::try_from(&document).expect("a document can be written"))
 }
 
 async fn shared(url: &str, entries: usize) -> Result<(), Box<dyn Error>> {

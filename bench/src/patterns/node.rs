@@ -16,8 +16,10 @@ pub enum Pattern {
     None,
     /// `get_with`; the database is written and the key invalidated.
     Aside,
-    /// `get` over a source, stale values while they are refreshed.
+    /// `get` over a source.
     ReadThrough,
+    /// The same, with stale values while they are refreshed.
+    StaleWhileRevalidate,
     /// `get` over a source, refreshed before the expiry.
     RefreshAhead,
     /// Writes by `guarded_write`.
@@ -31,10 +33,11 @@ pub enum Pattern {
 }
 
 /// All patterns, in the order of the tables.
-pub const ALL: [Pattern; 8] = [
+pub const ALL: [Pattern; 9] = [
     Pattern::None,
     Pattern::Aside,
     Pattern::ReadThrough,
+    Pattern::StaleWhileRevalidate,
     Pattern::RefreshAhead,
     Pattern::Guarded,
     Pattern::Through,
@@ -48,7 +51,8 @@ impl Pattern {
         match self {
             Self::None => "no cache",
             Self::Aside => "cache-aside",
-            Self::ReadThrough => "read-through and stale-while-revalidate",
+            Self::ReadThrough => "read-through",
+            Self::StaleWhileRevalidate => "read-through and stale-while-revalidate",
             Self::RefreshAhead => "read-through and refresh-ahead",
             Self::Guarded => "guarded write",
             Self::Through => "write-through",
@@ -62,7 +66,8 @@ impl Pattern {
         match self {
             Self::None => "none",
             Self::Aside => "aside",
-            Self::ReadThrough => "swr",
+            Self::ReadThrough => "read",
+            Self::StaleWhileRevalidate => "swr",
             Self::RefreshAhead => "ahead",
             Self::Guarded => "guarded",
             Self::Through => "through",
@@ -74,7 +79,7 @@ impl Pattern {
     fn policy(self) -> Policy {
         let policy = Policy::ttl(TTL);
         match self {
-            Self::ReadThrough => policy.stale_while_revalidate(TTL),
+            Self::StaleWhileRevalidate => policy.stale_while_revalidate(TTL),
             Self::RefreshAhead => policy.refresh_ahead(1.0),
             _ => policy,
         }
@@ -132,7 +137,7 @@ impl Node {
     pub async fn write(&self, key: &String, version: u64) -> Result<()> {
         match self.pattern {
             Pattern::None => self.database.write(key, version).await,
-            Pattern::Aside | Pattern::ReadThrough | Pattern::RefreshAhead => {
+            Pattern::Aside | Pattern::ReadThrough | Pattern::StaleWhileRevalidate | Pattern::RefreshAhead => {
                 self.database.write(key, version).await;
                 self.cache.invalidate(key).await?;
             }

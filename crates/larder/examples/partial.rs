@@ -38,5 +38,9 @@ async fn main() -> Result<()> {
     let patch = products.schema().read_patch(br#"{"price":14}"#)?;
     products.patch(&Id::Int(7), &patch, &Expect::Any).await?;
     card("after a write").await?;
+    // Whoever needs all of it has it in the cache from then on, and a card is cut from that.
+    products.patch(&Id::Int(7), &products.schema().read_patch(br#"{"price":15}"#)?, &Expect::Any).await?;
+    products.get(&Id::Int(7)).await?;
+    card("beside the whole document").await?;
     Ok(())
 }

@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 /// Those that need no server; with `REDIS_URL` they share their cache.
-const IN_PROCESS: [&str; 11] = [
+const IN_PROCESS: [&str; 12] = [
     "cache_aside",
     "conditional",
     "documents",
+    "invalidation",
     "lifetimes",
     "partial",
     "read_through",

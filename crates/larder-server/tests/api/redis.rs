@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use larder_testkit::{
     eventually, mongo,
-    redis::{self, Options, Server},
+    redis::{self, Monitor, Options, Server},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -42,6 +42,27 @@ async fn a_document_that_one_node_loaded_is_a_shared_hit_on_the_other() {
             (Some(1), Some("up"))
         );
     }
+}
+
+#[tokio::test]
+async fn a_shared_hit_is_one_command_to_redis_and_a_miss_two() {
+    let redis = Server::start(&Options::default());
+    let config = format!("{ITEMS}\n[cache]\nnear_ttl = \"0s\"");
+    let larder = Larder::start_with(&config, &["--redis", &redis.url()]).await;
+    // Teaches Redis the scripts, once in its life.
+    larder.put("/v1/items/7", r#"{"name":"Teapot"}"#).await;
+    larder.get("/v1/items/7").await;
+    larder.put("/v1/items/7", r#"{"name":"Kettle"}"#).await;
+    let monitor = Monitor::start(&redis);
+    let about_the_document = || {
+        let commands = monitor.commands_until_quiet().into_iter();
+        let about = commands.filter(|command| command.iter().any(|word| word.contains(":e:")));
+        about.map(|command| command[0].clone()).collect::<Vec<_>>()
+    };
+    assert!(larder.get("/v1/items/7").await.cache_status().contains("fwd=miss"));
+    assert_eq!(about_the_document(), ["SET", "EVALSHA"]);
+    assert!(larder.get("/v1/items/7").await.cache_status().ends_with("detail=shared"));
+    assert_eq!(about_the_document(), ["SET"]);
 }
 
 #[tokio::test]

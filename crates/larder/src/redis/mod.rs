@@ -10,7 +10,13 @@
 //! of the server's return calls succeed again.
 
 mod backoff;
-#[cfg_attr(not(test), expect(dead_code, reason = "the log and the queues of the next step read with it"))]
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "what waits for work in Redis is to read with it; the log wakes its readers by messages"
+    )
+)]
 mod blocking;
 mod breaker;
 mod caller;

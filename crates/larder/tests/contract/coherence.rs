@@ -434,6 +434,36 @@ async fn a_node_that_missed_messages_catches_up_from_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_missed_more_than_the_log_holds_forgets_the_shard() {
+    for deployment in Deployment::each(&Options::default()) {
+        let (a, _pass) = behind_a_proxy(&deployment, Consistency::default()).await;
+        let (b, proxy) = behind_a_proxy(&deployment, Consistency::default()).await;
+        let origin = Origin::open(1);
+        let keys: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+        for key in &keys {
+            b.get_with(key, origin.loader()).await.unwrap();
+        }
+        proxy.set(Fault::Refuse);
+        proxy.cut();
+        origin.write(2);
+        let all: Vec<&String> = keys.iter().collect();
+        a.invalidate_many(&all).await.unwrap();
+        for log in deployment.keys("*:log") {
+            deployment.owner_of(&log).ask(&["XTRIM", &log, "MAXLEN", "0"]);
+        }
+        proxy.set(Fault::Pass);
+        eventually("nothing of before is served", SOON, || async {
+            let mut fresh = 0;
+            for key in &keys {
+                fresh += usize::from(b.get_with(key, origin.loader()).await.unwrap().as_deref() == Some(&2));
+            }
+            fresh == keys.len()
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_lost_its_memory_makes_every_node_forget() {
     for deployment in Deployment::each(&Options::default()) {
         let (a, _one) = behind_a_proxy(&deployment, Consistency::default()).await;

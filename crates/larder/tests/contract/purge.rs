@@ -12,7 +12,7 @@ use larder::{
 use larder_testkit::{
     eventually,
     proxy::{Fault, Proxy},
-    redis::{Cluster, Options, Reply, Server},
+    redis::{Cluster, Deployment, Options, Reply, Server},
 };
 use tokio::task::block_in_place;
 
@@ -201,6 +201,31 @@ async fn the_shards_of_one_step_are_purged_at_the_same_time() {
         assert_eq!(purged.unwrap(), KEYS as u64, "{way}");
         // Sixteen shards one after the other take longer than that for their keys alone.
         assert!(begun.elapsed() < TRIP * 16, "{way} took {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pattern_is_looked_for_in_bounded_steps_and_never_at_once() {
+    for deployment in Deployment::each(&Options::default()) {
+        let redis = Redis::connect(deployment.url()).await.unwrap();
+        let cache = Cache::<String, u64>::builder(NAME).policy(lasting()).redis(&redis).build().unwrap();
+        fill(&cache, &Origin::open(1)).await;
+        // More than one step has room for.
+        let strangers = "for i = 1, 2000 do redis.call('SET', KEYS[1] .. i, '') end";
+        let prefix = format!("{}stranger:", shard(0));
+        deployment.owner_of(&prefix).ask(&["EVAL", strangers, "1", &prefix]);
+        cache.invalidate_pattern("k*").await.unwrap();
+        let calls = |command: &str| -> usize {
+            let named = format!("cmdstat_{command}:calls=");
+            let told = deployment.ask_all(&["INFO", "commandstats"]);
+            let counts = told.iter().filter_map(|told| {
+                let line = told.text()?.lines().find_map(|line| line.strip_prefix(&named))?;
+                line.split(',').next()?.parse::<usize>().ok()
+            });
+            counts.sum()
+        };
+        assert_eq!(calls("keys"), 0, "it would hold up everybody else");
+        assert!(calls("scan") >= 4, "{} steps", calls("scan"));
     }
 }
 
