@@ -82,7 +82,7 @@ fn write_requests(app: &App, page: &mut String) -> fmt::Result {
 /// A figure of a cache: its name, kind and help, and where it is found.
 type Figure = (&'static str, &'static str, &'static str, fn(&CacheStats) -> u64);
 
-const FIGURES: [Figure; 13] = [
+const FIGURES: [Figure; 14] = [
     ("larder_source_loads_total", "counter", "Calls of the database by the cache.", |s| s.loads),
     ("larder_source_load_errors_total", "counter", "Of these, the ones that failed.", |s| s.load_errors),
     ("larder_read_errors_total", "counter", "Reads that ended in an error.", |s| s.read_errors),
@@ -95,6 +95,9 @@ const FIGURES: [Figure; 13] = [
     ("larder_invalidated_total", "counter", "Keys invalidated.", |s| s.invalidated),
     ("larder_shared_errors_total", "counter", "Calls of Redis by the cache that failed.", |s| {
         s.shared_errors
+    }),
+    ("larder_log_gaps_total", "counter", "How often missed invalidations were read from the log.", |s| {
+        s.log_gaps
     }),
     ("larder_corrupt_total", "counter", "Stored values that were foreign or damaged.", |s| s.corrupt),
     ("larder_invalidations_owed", "gauge", "Keys whose invalidation waits for Redis.", |s| {

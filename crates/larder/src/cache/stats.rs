@@ -159,6 +159,7 @@ impl Stats {
             invalidations_deferred: of(Counter::InvalidationsDeferred),
             invalidations_owed: 0,
             shared_errors: of(Counter::SharedErrors),
+            log_gaps: 0,
             corrupt: of(Counter::Corrupt),
             misses: MissReason::ALL.map(|reason| self.sum(Counter::FirstMiss as usize + reason as usize)),
             load_time: Duration::from_micros(of(Counter::LoadMicros)),
@@ -191,6 +192,7 @@ where
         }
         if let Some(shared) = &self.inner.shared {
             stats.invalidations_owed = shared.unsent.len() as u64;
+            stats.log_gaps = self.inner.coherence.gaps.load(Relaxed);
         }
         stats
     }
@@ -229,6 +231,8 @@ pub struct CacheStats {
     pub invalidations_deferred: u64,
     /// Keys whose invalidation Redis has still not acknowledged now.
     pub invalidations_owed: u64,
+    /// How often this node had missed invalidations of others, and read them from the log.
+    pub log_gaps: u64,
     /// Calls to Redis that failed.
     pub shared_errors: u64,
     /// Stored values that were foreign or damaged.
