@@ -2,6 +2,7 @@
 
 import { spark, stack } from "./chart.js";
 import { age, bytes, count, duration, percent, rate } from "./format.js";
+import { showHottest } from "./hot.js";
 import { setUpTryIt } from "./try-it.js";
 import { authorization, hasKey, rememberKey } from "./key.js";
 
@@ -185,6 +186,8 @@ async function poll() {
   if (before) remember(stats, (started - before.at) / 1000);
   before = { ...stats, at: started };
   notice("");
+  // Samples of some seconds: they say nothing new each second.
+  if (polls % 3 === 1) await showHottest().catch(() => {});
   for (const show of [showStates, showHero, showTiles, showReasons, showCollections]) show(stats);
   setUpTryIt(stats.collections.map(({ name }) => name));
 }

@@ -26,6 +26,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/_dashboard/dashboard.js", SCRIPT, include_str!("dashboard.js")),
     ("/_dashboard/chart.js", SCRIPT, include_str!("chart.js")),
     ("/_dashboard/format.js", SCRIPT, include_str!("format.js")),
+    ("/_dashboard/hot.js", SCRIPT, include_str!("hot.js")),
     ("/_dashboard/key.js", SCRIPT, include_str!("key.js")),
     ("/_dashboard/try-it.js", SCRIPT, include_str!("try-it.js")),
     ("/_dashboard/icon.svg", SVG, include_str!("icon.svg")),
