@@ -1,4 +1,7 @@
 //! Cached documents over a collection, here in SQLite in memory.
+//!
+//! Runs in process; set `REDIS_URL` to share the cache:
+//! `REDIS_URL=redis://127.0.0.1 cargo run -p larder --example documents`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use bson::doc;
@@ -8,6 +11,7 @@ use larder::{
         CompareOp, Database, Direction, Expect, Field, FieldType, Filter, Find, Id, IdType, JsonForm,
         MergePatch, Schema, SortKey, to_json,
     },
+    redis::Redis,
 };
 
 #[tokio::main]
@@ -16,7 +20,11 @@ async fn main() -> Result<()> {
     let schema = Schema::new("products", IdType::Int)
         .field(Field::new("name", FieldType::String).required())
         .field(Field::new("price", FieldType::Double).filterable().sortable());
-    let products = database.collection(schema).build()?;
+    let mut builder = database.collection(schema);
+    if let Ok(url) = std::env::var("REDIS_URL") {
+        builder = builder.redis(&Redis::connect(url).await?);
+    }
+    let products = builder.build()?;
 
     for (id, name, price) in [(1_i64, "Teapot", 24.5), (2, "Kettle", 39.0), (3, "Cup", 4.25)] {
         products.insert(doc! { "_id": id, "name": name, "price": price }).await?;

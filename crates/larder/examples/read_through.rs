@@ -1,9 +1,12 @@
 //! Read-through: the cache knows its source, one value at a time or many with one call.
+//!
+//! Runs in process; set `REDIS_URL` to share the cache:
+//! `REDIS_URL=redis://127.0.0.1 cargo run -p larder --example read_through`.
 #![expect(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::collections::HashMap;
 
-use larder::{Cache, Result, source::Source};
+use larder::{Cache, Result, redis::Redis, source::Source};
 
 /// Your database. Anything that can load by key is a source.
 struct Users(HashMap<u64, String>);
@@ -22,11 +25,15 @@ impl Source<u64, String> for Users {
 #[tokio::main]
 async fn main() -> Result<()> {
     let database = Users([(1, "Ada".to_owned()), (2, "Grace".to_owned())].into());
-    let users: Cache<u64, String> = Cache::builder("users").source(database).build()?;
+    let mut builder = Cache::<u64, String>::builder("users").source(database);
+    if let Ok(url) = std::env::var("REDIS_URL") {
+        builder = builder.redis(&Redis::connect(url).await?);
+    }
+    let users = builder.build()?;
 
     println!("{:?}", users.get(&1).await?);
     println!("{:?}", users.get_many(&[1, 2, 3]).await?);
     println!("{:?}, and nobody was asked again", users.get_many(&[1, 2, 3]).await?);
-    assert_eq!(users.stats().loads, 2, "one alone, and the others with one query");
+    println!("{} loads: one alone, and the others with one query", users.stats().loads);
     Ok(())
 }
