@@ -66,7 +66,11 @@ async fn near_documents(entries: usize) -> Result<(), Box<dyn Error>> {
 fn document(at: usize) -> larder::Result<StoredDocument> {
     let text = "v".repeat(VALUE_BYTES - 100);
     let document = bson::doc! { "_id": key(at), "name": "Walnut serving board", "price": 20.5, "stock": 4, "text": text };
-    StoredDocument::new(bson::RawDocumentBuf::try_from(&document).expect("a document can be written"))
+    let raw = bson::RawDocumentBuf::try_from(&document).expect("a document can be written").into_bytes();
+    // As a database gives it: without room for more.
+    let raw =
+        bson::RawDocumentBuf::from_bytes(raw.into_boxed_slice().into_vec()).expect("it was written just now");
+    StoredDocument::new(raw)
 }
 
 async fn shared(url: &str, entries: usize) -> Result<(), Box<dyn Error>> {
