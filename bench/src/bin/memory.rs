@@ -41,7 +41,7 @@ async fn near(entries: usize) -> Result<(), Box<dyn Error>> {
 
 /// What the server keeps of documents that were read: BSON, and the JSON that is sent.
 async fn near_documents(entries: usize) -> Result<(), Box<dyn Error>> {
-    let (live, resident) = (MEMORY.live_bytes(), resident_bytes("self")?);
+    let live = MEMORY.live_bytes();
     // Its capacity is counted in entries here; the server counts their bytes.
     let cache = Cache::builder("memory-documents").near_capacity(entries as u64 * 2).build_with_codec()?;
     for at in 0..entries {
@@ -51,14 +51,9 @@ async fn near_documents(entries: usize) -> Result<(), Box<dyn Error>> {
         assert!(sent.abs_diff(VALUE_BYTES) < 16, "{sent} bytes of JSON");
     }
     let used = (MEMORY.live_bytes() - live) as f64 / entries as f64;
-    let held = (resident_bytes("self")? - resident) as f64 / entries as f64;
     println!(
         "memory,near: allocated for a document beside its JSON,{},bytes an entry",
         used - VALUE_BYTES as f64
-    );
-    println!(
-        "memory,near: resident for a document beside its JSON,{},bytes an entry",
-        held - VALUE_BYTES as f64
     );
     Ok(())
 }
