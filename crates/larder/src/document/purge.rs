@@ -10,7 +10,7 @@ impl Collection {
     /// [`invalidate`](Self::invalidate) of several documents: one round trip for each shard they fall into.
     ///
     /// # Errors
-    /// As [`invalidate`](Self::invalidate); `ErrorKind::TooLarge` for more than [`MAX_IDS`] ids.
+    /// As [`invalidate`](Self::invalidate); `ErrorKind::TooLarge` for more than [`MAX_IDS`](crate::document::MAX_IDS) ids.
     pub async fn invalidate_many(&self, ids: &[&Id]) -> Result<Vec<Token>> {
         self.check_ids(ids)?;
         self.cache().invalidate_many(ids).await
@@ -19,7 +19,7 @@ impl Collection {
     /// Makes what is cached of these documents stale instead of destroying it; see [`Cache::expire`](crate::Cache::expire).
     ///
     /// # Errors
-    /// As [`Cache::expire`](crate::Cache::expire); `ErrorKind::TooLarge` for more than [`MAX_IDS`] ids.
+    /// As [`Cache::expire`](crate::Cache::expire); `ErrorKind::TooLarge` for more than [`MAX_IDS`](crate::document::MAX_IDS) ids.
     pub async fn expire(&self, ids: &[&Id]) -> Result<Vec<Token>> {
         self.check_ids(ids)?;
         self.cache().expire(ids).await

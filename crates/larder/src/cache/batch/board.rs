@@ -42,6 +42,7 @@ where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
+    /// The answers for all keys, in their order: each from near, or from its flight.
     pub(crate) async fn read_many(
         self: &Arc<Self>,
         keys: &[K],

@@ -17,7 +17,7 @@ where
     /// Flies all passengers home: those that Redis has, those that must be loaded, together, and in further rounds those
     /// that another node is loading. What Redis has is refreshed behind them if it is stale, along with `stale`, the refreshes
     /// of what the near tier had.
-    pub(crate) async fn fly_many(
+    pub(super) async fn fly_many(
         self: Arc<Self>,
         passengers: Vec<Passenger<K, V>>,
         stale: Vec<Passenger<K, V>>,

@@ -62,7 +62,7 @@ impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
 }
 
 /// What all passengers of a batch have in common.
-pub(crate) struct Trip<K, V> {
+struct Trip<K, V> {
     policy: Policy,
     /// The tags that the call gives, by their hashes.
     tags: Vec<u64>,
