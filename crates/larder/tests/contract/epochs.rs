@@ -26,10 +26,11 @@ async fn value(cache: &Cache<String, u64>, origin: &Origin) -> u64 {
 }
 
 /// Removes what every shard has by this name, as an eviction may.
-fn lose(deployment: &Deployment, name: &str) {
-    let keys = deployment.keys(&format!("*:{name}"));
-    assert_eq!(keys.len(), SHARDS, "every shard has its `{name}`");
-    for key in keys {
+async fn lose(deployment: &Deployment, name: &str) {
+    let keys = || deployment.keys(&format!("*:{name}"));
+    // A new node looks at its shards one after the other.
+    eventually("every shard has one", SOON, || async { keys().len() == SHARDS }).await;
+    for key in keys() {
         deployment.ask(&["DEL", &key]);
     }
 }
@@ -49,7 +50,7 @@ async fn earlier_purges_mean_nothing(deployment: &Deployment) {
         a.clear().await.unwrap();
         a.invalidate_pattern("nothing*").await.unwrap();
     }
-    lose(deployment, "q");
+    lose(deployment, "q").await;
     eventually("what is loaded is stored again", SOON, || async {
         value(&a, &origin).await;
         matches!(a.explain(&KEY.to_owned()).await.shared, Some(TierState::Holds { present: true, .. }))
@@ -74,7 +75,7 @@ async fn a_server_that_lost_the_note_of_its_history_is_not_taken_for_the_one_fro
         let origin = Origin::open(1);
         let before = node(&deployment.url()).await;
         assert_eq!(value(&before, &origin).await, 1);
-        lose(&deployment, "rid");
+        lose(&deployment, "rid").await;
         deployment.ask_all(&["SAVE"]);
         origin.write(2);
         before.invalidate(KEY).await.unwrap();
