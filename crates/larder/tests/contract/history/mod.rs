@@ -300,7 +300,8 @@ async fn a_history_of_a_node_that_serves_what_is_stale_is_told() {
         lasting(Duration::from_secs(1)).await;
     };
     let verdict = judge(&nodes, 5, trouble).await;
-    assert!(verdict.stale_elsewhere > 0 && verdict.oldest_elsewhere > BOUND / 2, "{verdict:?}");
+    // For how long depends on when a silent connection is given up; a message takes far less than this.
+    assert!(verdict.stale_elsewhere > 0 && verdict.oldest_elsewhere > BOUND / 10, "{verdict:?}");
 }
 
 /// A server that comes back with what it had on its disk has forgotten invalidations that it had acknowledged. Of a cluster it
