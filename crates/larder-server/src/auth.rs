@@ -1,9 +1,12 @@
 //! Who a request comes from: API keys, known by their hashes, and the roles they carry.
 
+use std::sync::Arc;
+
 use hyper::{
     HeaderMap,
     header::{AUTHORIZATION, HeaderName},
 };
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -17,6 +20,21 @@ static X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// The place of a role in the configuration; grants are looked up by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RoleId(pub usize);
+
+/// Who sends a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub role: RoleId,
+    /// What else is known of the sender, by name; `None` if nothing is.
+    pub claims: Option<Arc<Map<String, Value>>>,
+}
+
+impl Identity {
+    /// Someone of whom nothing but the role is known.
+    fn of_role(role: RoleId) -> Self {
+        Self { role, claims: None }
+    }
+}
 
 /// Tells requests apart by their keys.
 #[derive(Debug)]
@@ -65,16 +83,16 @@ impl Gate {
         self.auth.open || self.auth.roles[role.0].bypass
     }
 
-    /// The role of a request. On an open server nobody looks at keys.
+    /// Who sends a request. On an open server nobody looks at keys.
     ///
     /// # Errors
     /// 401 for a key that is not known, 400 for one that cannot be read. Neither repeats the key.
-    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<RoleId, Refusal> {
+    pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
         if self.auth.open {
-            return Ok(self.anonymous);
+            return Ok(Identity::of_role(self.anonymous));
         }
         let key = match (headers.get(AUTHORIZATION), headers.get(&X_API_KEY)) {
-            (None, None) => return Ok(self.anonymous),
+            (None, None) => return Ok(Identity::of_role(self.anonymous)),
             (Some(_), Some(_)) => {
                 return Err(Refusal::invalid(
                     "X-API-Key",
@@ -85,7 +103,8 @@ impl Gate {
             (Some(value), None) => strip_bearer(value.as_bytes())
                 .ok_or_else(|| Refusal::unauthorized("the Authorization header must be \"Bearer KEY\""))?,
         };
-        self.find(key).ok_or_else(|| Refusal::unauthorized("this key is not known"))
+        let role = self.find(key).ok_or_else(|| Refusal::unauthorized("this key is not known"))?;
+        Ok(Identity::of_role(role))
     }
 
     fn find(&self, key: &[u8]) -> Option<RoleId> {

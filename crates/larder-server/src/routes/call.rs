@@ -55,7 +55,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// 401 without a key, or with one that is not known; 403 for a role that may do this nowhere.
     pub(crate) fn require_somewhere(app: &App, head: &Parts, verb: Verb) -> Result<(), Refusal> {
-        let role = app.gate.identify(&head.headers)?;
+        let role = app.gate.identify(&head.headers)?.role;
         let may = |resource: &Resource| resource.access(role).is_some_and(|access| access.allows(verb));
         if app.resources.values().any(may) {
             return Ok(());
@@ -69,7 +69,7 @@ impl<'a> Call<'a> {
 
     /// As [`Call::enter`], for what is not granted by a verb but by its name.
     pub(crate) fn enter_for_query(app: &'a App, head: &'a Parts, name: &str) -> Result<Self, Refusal> {
-        let role = app.gate.identify(&head.headers)?;
+        let role = app.gate.identify(&head.headers)?.role;
         let resource = app.resources.get(name);
         let Some((resource, access)) = resource.and_then(|found| Some((found, found.access(role)?))) else {
             return Err(refuse_unknown(app, name, app.gate.is_anonymous(role)));

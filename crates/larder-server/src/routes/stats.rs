@@ -101,7 +101,7 @@ fn parts(resource: &Resource) -> Vec<Value> {
 /// # Errors
 /// 401 for a request without a key, 403 for a role that is not an administrator's.
 pub(super) fn require_admin(app: &App, head: &Parts) -> Result<(), Refusal> {
-    let role = app.gate.identify(&head.headers)?;
+    let role = app.gate.identify(&head.headers)?.role;
     if app.gate.is_admin(role) {
         return Ok(());
     }

@@ -111,7 +111,7 @@ pub fn authorization(data: &[u8]) {
     let own = HeaderValue::from_bytes(&[b"bEARER \t", key, b" "].concat()).expect("its key is of a header");
     let (own, plain) = (one(bearer.clone(), &own), one(x_api_key, &value));
     for (gate, headers) in [(gate(key), &own), (gate(data), &plain)] {
-        let role = gate.identify(headers).expect("the key is known");
+        let role = gate.identify(headers).expect("the key is known").role;
         assert_eq!(gate.role_name(role), "reader");
     }
     assert!(gate(data).identify(&one(bearer.clone(), &value)).is_err(), "a key alone is no header");
@@ -127,7 +127,7 @@ pub fn authorization(data: &[u8]) {
 
 fn refusal_of(gate: &Gate, headers: &HeaderMap) -> String {
     match gate.identify(headers) {
-        Ok(role) => panic!("let in as {}", gate.role_name(role)),
+        Ok(sender) => panic!("let in as {}", gate.role_name(sender.role)),
         Err(refusal) => refusal.to_json().to_string(),
     }
 }

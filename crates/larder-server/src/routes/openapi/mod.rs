@@ -19,7 +19,7 @@ use crate::{
 /// # Errors
 /// 401 for a key that is not known.
 pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
-    let role = app.gate.identify(&head.headers)?;
+    let role = app.gate.identify(&head.headers)?.role;
     let (mut paths, mut components) = (Map::new(), schemas::common());
     for resource in app.resources.values() {
         let Some(access) = resource.access(role) else { continue };
