@@ -1,6 +1,7 @@
 //! One contract per capability, each over every backend it has.
 
 mod advise;
+mod allocations;
 mod around;
 mod audit;
 mod batch;
