@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use larder::{Cache, cache::WriteBehind, redis::Redis};
+use larder::{Cache, ErrorKind, cache::WriteBehind, redis::Redis};
 use larder_testkit::{eventually, lasting, redis::Cluster};
 use tokio::task::{JoinSet, block_in_place};
 
@@ -157,5 +157,44 @@ async fn a_replica_that_takes_over_has_lost_what_it_had_not_received_and_nothing
             })
             .await;
         }
+    }
+}
+
+/// The setting makes a refusal of what would be lost, as soon as a primary knows that no replica follows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_min_replicas_to_write_what_no_replica_would_have_is_refused_and_all_else_survives() {
+    let cluster = Cluster::start(3, true);
+    let table = Table::new();
+    // No owner has read what is pending when the primary goes.
+    table.set_away(true);
+    let cache = node(&cluster, &table, quick().max_delay(Duration::from_secs(10))).await;
+    let keys: Vec<String> = (0..60).map(|n| n.to_string()).collect();
+    let mut of_the_lost = Vec::new();
+    for key in &keys {
+        cache.put(key, &1).await.unwrap();
+        of_the_lost.push(place(&cluster, &cache, key).await.0 == 0);
+    }
+    block_in_place(|| {
+        cluster.pair(0).in_step();
+        for primary in cluster.primaries() {
+            primary.ask(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+        }
+        cluster.pair(0).keep_the_replica_behind();
+    });
+    let at = of_the_lost.iter().position(|is_lost| *is_lost).expect("one of sixty is");
+    eventually("the primary knows that it is alone", SOON, || async {
+        cache.put(&keys[at], &1).await.is_err_and(|error| error.kind() == ErrorKind::Unavailable)
+    })
+    .await;
+    for (key, is_of_the_lost) in keys.iter().zip(&of_the_lost) {
+        let written = cache.put(key, &2).await;
+        assert_eq!(written.is_err(), *is_of_the_lost, "{key}: {written:?}");
+    }
+    block_in_place(|| cluster.pair(0).seize());
+    table.set_away(false);
+
+    flushed(&cache).await;
+    for (key, is_of_the_lost) in keys.iter().zip(of_the_lost) {
+        assert_eq!(table.row(key), Some(if is_of_the_lost { 1 } else { 2 }), "{key}: as was acknowledged");
     }
 }
