@@ -5,6 +5,7 @@ mod changes;
 mod faults;
 mod leader;
 mod listen;
+mod moves;
 pub(crate) mod place;
 mod poll;
 pub(crate) mod process;
