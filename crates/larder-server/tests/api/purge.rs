@@ -84,28 +84,31 @@ async fn what_is_purged_on_one_node_is_loaded_anew_on_every_node() {
 
 #[tokio::test]
 async fn the_token_of_a_purge_reads_nothing_older_on_another_node_whichever_document_it_is() {
-    let (one, two, _) = nodes(&redis::single()).await;
-    let ids: Vec<String> = (0..40).map(|number| number.to_string()).collect();
-    for id in &ids {
-        one.put(&format!("/v1/items/{id}"), "{}").await;
-        two.get(&format!("/v1/items/{id}")).await;
+    for redis in [redis::single(), redis::cluster()] {
+        let (one, two, _) = nodes(&redis).await;
+        let ids: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+        for id in &ids {
+            one.put(&format!("/v1/items/{id}"), "{}").await;
+            two.get(&format!("/v1/items/{id}")).await;
+        }
+        let purged = one.post("/v1/_purge", &json!({ "collection": "items", "keys": ids }).to_string()).await;
+        let token = purged.header("x-larder-token").expect("a purge beside Redis has tokens").to_owned();
+        assert!(token.len() < 1_000, "one token for each shard: {token}");
+        for id in &ids {
+            let read = two.get_with(&format!("/v1/items/{id}"), &[("x-larder-token", &token)]).await;
+            assert!(read.cache_status().contains("fwd=miss"), "{id}: {read:?}");
+        }
+        let wrong = format!("{token},x");
+        let wrong = two.get_with("/v1/items/1", &[("x-larder-token", &wrong)]).await;
+        assert_problem(&wrong, 400, Some("X-Larder-Token"));
     }
-    let purged = one.post("/v1/_purge", &json!({ "collection": "items", "keys": ids }).to_string()).await;
-    let token = purged.header("x-larder-token").expect("a purge beside Redis has tokens").to_owned();
-    assert!(token.len() < 1_000, "one token for each shard: {token}");
-    for id in &ids {
-        let read = two.get_with(&format!("/v1/items/{id}"), &[("x-larder-token", &token)]).await;
-        assert!(read.cache_status().contains("fwd=miss"), "{id}: {read:?}");
-    }
-    let wrong = format!("{token},x");
-    let wrong = two.get_with("/v1/items/1", &[("x-larder-token", &wrong)]).await;
-    assert_problem(&wrong, 400, Some("X-Larder-Token"));
 }
 
 #[tokio::test]
 async fn a_soft_purge_serves_the_stale_document_while_it_is_loaded_anew() {
-    let (shared, _two, _) = nodes(&redis::single()).await;
-    for larder in [shared, Larder::start(&config("alone")).await] {
+    let (single, _one, _) = nodes(&redis::single()).await;
+    let (cluster, _two, _) = nodes(&redis::cluster()).await;
+    for larder in [single, cluster, Larder::start(&config("alone")).await] {
         larder.put("/v1/items/1", r#"{"n":1}"#).await;
         // A node that has only just started keeps nothing until it follows the shard.
         eventually("it is cached", PATIENCE, || async {
@@ -321,27 +324,29 @@ async fn the_command_says_what_keeps_it_from_purging() {
 
 #[tokio::test]
 async fn the_command_purges_nothing_of_an_order_that_is_wrong_in_part() {
-    let (one, two, options) = nodes(&redis::single()).await;
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    for id in ["a:1", "a:2", "b:1"] {
-        one.put(&format!("/v1/items/{id}"), r#"{"n":1}"#).await;
-    }
-    warm([&one, &two]).await;
-    let long = "*".repeat(MAX_PATTERN_BYTES + 1);
-    let too_long = "t".repeat(257);
-    for (arguments, named) in [
-        (["--key", "a:1", "--pattern", &long], "--pattern: "),
-        (["--tag", "n:1", "--pattern", ""], "--pattern: "),
-        (["--key", "a:1", "--tag", &too_long], "--tag: "),
-        (["--key", "a:1", "--key", ""], "--key: "),
-    ] {
-        let output = run(&[&["purge", "items"], &arguments[..], &options].concat(), &[]);
+    for redis in [redis::single(), redis::cluster()] {
+        let (one, two, options) = nodes(&redis).await;
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
         for id in ["a:1", "a:2", "b:1"] {
-            let explained = one.get(&format!("/v1/_explain/items/{id}")).await.json();
-            assert_eq!(explained["shared"]["state"], "document", "{arguments:?} purged {id}");
+            one.put(&format!("/v1/items/{id}"), r#"{"n":1}"#).await;
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.contains(named), "{arguments:?}: {said}");
+        warm([&one, &two]).await;
+        let long = "*".repeat(MAX_PATTERN_BYTES + 1);
+        let too_long = "t".repeat(257);
+        for (arguments, named) in [
+            (["--key", "a:1", "--pattern", &long], "--pattern: "),
+            (["--tag", "n:1", "--pattern", ""], "--pattern: "),
+            (["--key", "a:1", "--tag", &too_long], "--tag: "),
+            (["--key", "a:1", "--key", ""], "--key: "),
+        ] {
+            let output = run(&[&["purge", "items"], &arguments[..], &options].concat(), &[]);
+            for id in ["a:1", "a:2", "b:1"] {
+                let explained = one.get(&format!("/v1/_explain/items/{id}")).await.json();
+                assert_eq!(explained["shared"]["state"], "document", "{arguments:?} purged {id}");
+            }
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+            assert!(said.contains(named), "{arguments:?}: {said}");
+        }
     }
 }

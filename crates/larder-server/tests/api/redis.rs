@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use larder_testkit::{
     eventually, mongo,
-    redis::{self, Monitor, Options, Server},
+    redis::{self, Deployment, Monitor, Options, Server},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -128,50 +128,53 @@ async fn a_collection_that_writes_through_has_the_new_document_at_once() {
 
 #[tokio::test]
 async fn a_write_on_one_node_shows_on_the_other_within_the_near_lifetime() {
-    let (one, two) = two_nodes(&redis::single()).await;
-    one.put("/v1/items/7", r#"{"name":"Teapot","stock":1}"#).await;
-    two.get("/v1/items/7").await;
-    one.patch("/v1/items/7", r#"{"stock":2}"#).await;
-    assert_eq!(one.get("/v1/items/7").await.json()["stock"], 2, "a writer sees its own write at once");
-    eventually("the other node sees the write", PATIENCE, || async {
-        two.get("/v1/items/7").await.json()["stock"] == 2
-    })
-    .await;
-    one.delete("/v1/items/7").await;
-    eventually("the other node sees the delete", PATIENCE, || async {
-        two.get("/v1/items/7").await.status == 404
-    })
-    .await;
+    for redis in [redis::single(), redis::cluster()] {
+        let (one, two) = two_nodes(&redis).await;
+        one.put("/v1/items/7", r#"{"name":"Teapot","stock":1}"#).await;
+        two.get("/v1/items/7").await;
+        one.patch("/v1/items/7", r#"{"stock":2}"#).await;
+        assert_eq!(one.get("/v1/items/7").await.json()["stock"], 2, "a writer sees its own write at once");
+        eventually("the other node sees the write", PATIENCE, || async {
+            two.get("/v1/items/7").await.json()["stock"] == 2
+        })
+        .await;
+        one.delete("/v1/items/7").await;
+        eventually("the other node sees the delete", PATIENCE, || async {
+            two.get("/v1/items/7").await.status == 404
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn without_redis_every_request_is_answered_all_the_same() {
-    let server = Server::start(&Options::default());
-    let (larder, _other) = two_nodes(&server.url()).await;
-    larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
-    larder.get("/v1/items/1").await;
+    for server in Deployment::each(&Options::default()) {
+        let (larder, _other) = two_nodes(&server.url()).await;
+        larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
+        larder.get("/v1/items/1").await;
 
-    server.kill();
-    for n in 0..200 {
-        let answer = larder.get(&format!("/v1/items/{}", n % 3)).await;
-        assert_eq!(answer.status, if n % 3 == 1 { 200 } else { 404 }, "{n}: {answer:?}");
+        server.kill();
+        for n in 0..200 {
+            let answer = larder.get(&format!("/v1/items/{}", n % 3)).await;
+            assert_eq!(answer.status, if n % 3 == 1 { 200 } else { 404 }, "{n}: {answer:?}");
+        }
+        assert_eq!(larder.put("/v1/items/2", r#"{"name":"b"}"#).await.status, 201);
+        assert_eq!(larder.get("/v1/items/2").await.json()["name"], "b");
+        let ready = larder.get("/readyz").await;
+        assert_eq!((ready.status, ready.json()["redis"]["up"].as_bool()), (200, Some(false)), "{ready:?}");
+        assert!(larder.get("/metrics").await.text().contains("larder_redis_up 0"));
+
+        server.restart();
+        eventually("Redis is used again", PATIENCE, || async {
+            larder.get("/metrics").await.text().contains("larder_redis_up 1")
+        })
+        .await;
+        eventually("documents are shared again", PATIENCE, || async {
+            larder.get("/v1/items/2").await;
+            larder.get("/v1/_explain/items/2").await.json()["shared"]["state"] == "document"
+        })
+        .await;
     }
-    assert_eq!(larder.put("/v1/items/2", r#"{"name":"b"}"#).await.status, 201);
-    assert_eq!(larder.get("/v1/items/2").await.json()["name"], "b");
-    let ready = larder.get("/readyz").await;
-    assert_eq!((ready.status, ready.json()["redis"]["up"].as_bool()), (200, Some(false)), "{ready:?}");
-    assert!(larder.get("/metrics").await.text().contains("larder_redis_up 0"));
-
-    server.restart();
-    eventually("Redis is used again", PATIENCE, || async {
-        larder.get("/metrics").await.text().contains("larder_redis_up 1")
-    })
-    .await;
-    eventually("documents are shared again", PATIENCE, || async {
-        larder.get("/v1/items/2").await;
-        larder.get("/v1/_explain/items/2").await.json()["shared"]["state"] == "document"
-    })
-    .await;
 }
 
 /// Each request may wait for Redis twice, a quarter of a second each time; the rest is what a busy machine may add.
@@ -182,89 +185,97 @@ const BACK: Duration = Duration::from_millis(3_000);
 #[tokio::test(flavor = "multi_thread")]
 async fn while_redis_hangs_every_request_among_many_is_answered_soon_and_documents_are_shared_two_seconds_after_it()
  {
-    let server = Server::start(&Options::default());
-    let (larder, other) = two_nodes(&server.url()).await;
-    larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
-    larder.get("/v1/items/1").await;
+    for server in Deployment::each(&Options::default()) {
+        let (larder, other) = two_nodes(&server.url()).await;
+        larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
+        larder.get("/v1/items/1").await;
 
-    server.freeze();
-    let frozen = Instant::now();
-    let clients = (1..17).map(async |client| {
-        let mut requests = 0;
-        while frozen.elapsed() < Duration::from_secs(3) {
-            let (id, status) = if requests % 2 == 0 { (1, 200) } else { (1_000 * client + requests, 404) };
-            let begun = Instant::now();
-            let answer = larder.get(&format!("/v1/items/{id}")).await;
-            assert_eq!(answer.status, status, "{answer:?}");
-            assert!(begun.elapsed() < LONGEST, "it took {:?}: {answer:?}", begun.elapsed());
-            requests += 1;
-        }
-        requests
-    });
-    let requests: u64 = join_all(clients).await.into_iter().sum();
-    // Had each one cost a deadline, there would be two hundred.
-    assert!(requests > 600, "{requests} requests: the breaker never opened");
+        server.freeze();
+        let frozen = Instant::now();
+        let clients = (1..17).map(async |client| {
+            let mut requests = 0;
+            while frozen.elapsed() < Duration::from_secs(3) {
+                let (id, status) =
+                    if requests % 2 == 0 { (1, 200) } else { (1_000 * client + requests, 404) };
+                let begun = Instant::now();
+                let answer = larder.get(&format!("/v1/items/{id}")).await;
+                assert_eq!(answer.status, status, "{answer:?}");
+                assert!(begun.elapsed() < LONGEST, "it took {:?}: {answer:?}", begun.elapsed());
+                requests += 1;
+            }
+            requests
+        });
+        let requests: u64 = join_all(clients).await.into_iter().sum();
+        // Had each one cost a deadline, there would be two hundred.
+        assert!(requests > 600, "{requests} requests: the breaker never opened");
 
-    server.thaw();
-    eventually("what one node loads is shared with the other again", BACK, || async {
-        // Nobody has asked for it before.
-        larder.get("/v1/items/0").await;
-        other.get("/v1/_explain/items/0").await.json()["shared"]["state"] == "known to be absent"
-    })
-    .await;
+        server.thaw();
+        eventually("what one node loads is shared with the other again", BACK, || async {
+            // Nobody has asked for it before.
+            larder.get("/v1/items/0").await;
+            other.get("/v1/_explain/items/0").await.json()["shared"]["state"] == "known to be absent"
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn a_server_starts_while_redis_is_away() {
-    let server = Server::start(&Options::default());
-    let url = server.url();
-    server.kill();
-    let larder = Larder::start_with(ITEMS, &["--redis", &url]).await;
-    assert_eq!(larder.put("/v1/items/1", r#"{"name":"a"}"#).await.status, 201);
-    assert_eq!(larder.get("/readyz").await.status, 200);
-    server.restart();
-    eventually("Redis is found when it comes", PATIENCE, || async {
-        larder.get("/readyz").await.json()["redis"]["up"] == true
-    })
-    .await;
+    for server in Deployment::each(&Options::default()) {
+        let url = server.url();
+        server.kill();
+        let larder = Larder::start_with(ITEMS, &["--redis", &url]).await;
+        assert_eq!(larder.put("/v1/items/1", r#"{"name":"a"}"#).await.status, 201);
+        assert_eq!(larder.get("/readyz").await.status, 200);
+        server.restart();
+        eventually("Redis is found when it comes", PATIENCE, || async {
+            larder.get("/readyz").await.json()["redis"]["up"] == true
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
 async fn the_token_of_a_write_reads_it_on_another_node_at_once() {
-    let (one, two) = two_nodes(&redis::single()).await;
-    one.put("/v1/items/7", r#"{"name":"Teapot","stock":0}"#).await;
-    for stock in 1..=30 {
-        two.get("/v1/items/7").await;
-        let written = one.patch("/v1/items/7", &format!(r#"{{"stock":{stock}}}"#)).await;
-        let token = written.header("x-larder-token").expect("a write beside Redis has a token").to_owned();
-        let read = two.get_with("/v1/items/7", &[("x-larder-token", &token)]).await;
-        assert_eq!(read.json()["stock"], stock, "{read:?}");
+    for redis in [redis::single(), redis::cluster()] {
+        let (one, two) = two_nodes(&redis).await;
+        one.put("/v1/items/7", r#"{"name":"Teapot","stock":0}"#).await;
+        for stock in 1..=30 {
+            two.get("/v1/items/7").await;
+            let written = one.patch("/v1/items/7", &format!(r#"{{"stock":{stock}}}"#)).await;
+            let token =
+                written.header("x-larder-token").expect("a write beside Redis has a token").to_owned();
+            let read = two.get_with("/v1/items/7", &[("x-larder-token", &token)]).await;
+            assert_eq!(read.json()["stock"], stock, "{read:?}");
+        }
+        let deleted = one.delete("/v1/items/7").await;
+        let token = deleted.header("x-larder-token").expect("a delete has a token").to_owned();
+        assert_eq!(two.get_with("/v1/items/7", &[("x-larder-token", &token)]).await.status, 404);
+        let wrong = two.get_with("/v1/items/7", &[("x-larder-token", "x")]).await;
+        crate::assert_problem(&wrong, 400, Some("X-Larder-Token"));
     }
-    let deleted = one.delete("/v1/items/7").await;
-    let token = deleted.header("x-larder-token").expect("a delete has a token").to_owned();
-    assert_eq!(two.get_with("/v1/items/7", &[("x-larder-token", &token)]).await.status, 404);
-    let wrong = two.get_with("/v1/items/7", &[("x-larder-token", "x")]).await;
-    crate::assert_problem(&wrong, 400, Some("X-Larder-Token"));
 }
 
 #[tokio::test]
 async fn the_token_of_a_bulk_write_reads_each_of_its_documents_on_another_node() {
-    let (one, two) = two_nodes(&redis::single()).await;
-    // The other node holds, for each of them, that there is none.
-    for id in 0..40 {
-        for _ in 0..2 {
-            assert_eq!(two.get(&format!("/v1/items/{id}")).await.status, 404);
+    for redis in [redis::single(), redis::cluster()] {
+        let (one, two) = two_nodes(&redis).await;
+        // The other node holds, for each of them, that there is none.
+        for id in 0..40 {
+            for _ in 0..2 {
+                assert_eq!(two.get(&format!("/v1/items/{id}")).await.status, 404);
+            }
         }
+        let documents: Vec<String> = (0..40).map(|id| format!(r#"{{"_id":{id},"name":"x"}}"#)).collect();
+        let written = one.post("/v1/items/bulk", &format!("[{}]", documents.join(","))).await;
+        let token = written.header("x-larder-token").expect("a write beside Redis has a token").to_owned();
+        assert!(token.len() < 1_000, "one token for each shard: {token}");
+        for id in 0..40 {
+            let read = two.get_with(&format!("/v1/items/{id}"), &[("x-larder-token", &token)]).await;
+            assert_eq!(read.status, 200, "{id}: {read:?}");
+            assert!(!read.cache_status().ends_with("detail=near"), "the token was looked at: {read:?}");
+        }
+        let failed = one.post("/v1/items/bulk", r#"[{"_id":1,"name":"x"}]"#).await;
+        assert_eq!((failed.json()["created"].as_u64(), failed.header("x-larder-token")), (Some(0), None));
     }
-    let documents: Vec<String> = (0..40).map(|id| format!(r#"{{"_id":{id},"name":"x"}}"#)).collect();
-    let written = one.post("/v1/items/bulk", &format!("[{}]", documents.join(","))).await;
-    let token = written.header("x-larder-token").expect("a write beside Redis has a token").to_owned();
-    assert!(token.len() < 1_000, "one token for each shard: {token}");
-    for id in 0..40 {
-        let read = two.get_with(&format!("/v1/items/{id}"), &[("x-larder-token", &token)]).await;
-        assert_eq!(read.status, 200, "{id}: {read:?}");
-        assert!(!read.cache_status().ends_with("detail=near"), "the token was looked at: {read:?}");
-    }
-    let failed = one.post("/v1/items/bulk", r#"[{"_id":1,"name":"x"}]"#).await;
-    assert_eq!((failed.json()["created"].as_u64(), failed.header("x-larder-token")), (Some(0), None));
 }

@@ -59,8 +59,8 @@ async fn purge(larder: &Larder, tag: &str) {
 #[tokio::test]
 async fn a_purge_of_a_tag_takes_the_documents_that_have_it_and_no_others() {
     let database = mongo::database_name();
-    let redis = redis::single();
-    for arguments in [&[][..], &["--redis", &redis]] {
+    let (single, cluster) = (redis::single(), redis::cluster());
+    for arguments in [&[][..], &["--redis", &single], &["--redis", &cluster]] {
         let larder = Larder::start_with(&config(&database), arguments).await;
         larder.put("/v1/products/1", TEA).await;
         larder.put("/v1/products/2", COFFEE).await;
@@ -91,21 +91,22 @@ async fn a_purge_of_a_tag_takes_the_documents_that_have_it_and_no_others() {
 
 #[tokio::test]
 async fn the_command_purges_tags_too() {
-    let database = mongo::database_name();
-    let redis = redis::single();
-    let larder = Larder::start_with(&config(&database), &["--redis", &redis]).await;
-    larder.put("/v1/products/1", TEA).await;
-    larder.put("/v1/products/2", COFFEE).await;
-    warm(&larder, "").await;
-    let file = larder.folder().join("larder.toml").display().to_string();
-    let command = ["purge", "--config", &file, "--redis", &redis, "products", "--tag", "category:tea"];
-    let done = run(&command, &[]);
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    larder_testkit::eventually("the news arrives", crate::larder::PATIENCE, || async {
-        !hit(&larder, "/v1/products/1").await
-    })
-    .await;
-    assert!(hit(&larder, "/v1/products/2").await);
+    for redis in [redis::single(), redis::cluster()] {
+        let database = mongo::database_name();
+        let larder = Larder::start_with(&config(&database), &["--redis", &redis]).await;
+        larder.put("/v1/products/1", TEA).await;
+        larder.put("/v1/products/2", COFFEE).await;
+        warm(&larder, "").await;
+        let file = larder.folder().join("larder.toml").display().to_string();
+        let command = ["purge", "--config", &file, "--redis", &redis, "products", "--tag", "category:tea"];
+        let done = run(&command, &[]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        larder_testkit::eventually("the news arrives", crate::larder::PATIENCE, || async {
+            !hit(&larder, "/v1/products/1").await
+        })
+        .await;
+        assert!(hit(&larder, "/v1/products/2").await);
+    }
 }
 
 #[tokio::test]
