@@ -35,7 +35,7 @@ async fn rounds(setup: &Setup, cache: &Cache<String, u64>, mut write: impl FnMut
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_that_expire_unchanged_are_told_apart_from_those_that_change() {
-    for backend in [Backend::Memory, Backend::Redis] {
+    for backend in Backend::ALL {
         for (changes, better) in [(false, "20s"), (true, "5s")] {
             let setup = Setup::new(backend);
             let cache = setup.node(policy()).await;
@@ -74,16 +74,18 @@ async fn what_was_invalidated_is_not_compared() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_its_loader_confirms_has_not_changed() {
-    let setup = Setup::new(Backend::Redis);
-    let cache = setup.node(policy().stale_if_error(Duration::from_secs(3600))).await;
-    let load = |previous: Option<_>| async move {
-        Ok(if previous.is_some() { Loaded::NotModified } else { Loaded::Value(1) })
-    };
-    cache.get_with_previous("k", load).await.unwrap();
-    setup.clock.advance(Duration::from_secs(11));
-    cache.get_with_previous("k", load).await.unwrap();
-    let stats = cache.stats();
-    assert_eq!((stats.reloads_compared, stats.reloads_unchanged), (1, 1));
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let cache = setup.node(policy().stale_if_error(Duration::from_secs(3600))).await;
+        let load = |previous: Option<_>| async move {
+            Ok(if previous.is_some() { Loaded::NotModified } else { Loaded::Value(1) })
+        };
+        cache.get_with_previous("k", load).await.unwrap();
+        setup.clock.advance(Duration::from_secs(11));
+        cache.get_with_previous("k", load).await.unwrap();
+        let stats = cache.stats();
+        assert_eq!((stats.reloads_compared, stats.reloads_unchanged), (1, 1));
+    }
 }
 
 #[tokio::test]

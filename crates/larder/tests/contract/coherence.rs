@@ -291,24 +291,29 @@ async fn nothing_is_filled_while_a_guarded_write_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guarded_write_that_fails_or_is_dropped_leaves_no_block_behind() {
-    let setup = Setup::new(Backend::Redis);
-    let cache = setup.node(lasting()).await;
-    let origin = Origin::open(1);
-    let failed = cache
-        .guarded_write(&[KEY], async { Err::<(), _>(Error::new(ErrorKind::Conflict, "somebody was faster")) })
+    for backend in Backend::ALL {
+        let setup = Setup::new(backend);
+        let cache = setup.node(lasting()).await;
+        let origin = Origin::open(1);
+        let failed = cache
+            .guarded_write(&[KEY], async {
+                Err::<(), _>(Error::new(ErrorKind::Conflict, "somebody was faster"))
+            })
+            .await;
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::Conflict);
+        value(&cache, &origin).await;
+        assert_eq!(value(&cache, &origin).await, 1);
+        assert_eq!(origin.reads(), 1, "it was cached");
+        let forever = std::future::pending::<larder::Result<()>>();
+        let dropped =
+            tokio::time::timeout(Duration::from_millis(50), cache.guarded_write(&[KEY], forever)).await;
+        assert!(dropped.is_err());
+        eventually("it is cached again", SOON, || async {
+            let read = cache.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
+            read.served != Served::Source
+        })
         .await;
-    assert_eq!(failed.unwrap_err().kind(), ErrorKind::Conflict);
-    value(&cache, &origin).await;
-    assert_eq!(value(&cache, &origin).await, 1);
-    assert_eq!(origin.reads(), 1, "it was cached");
-    let forever = std::future::pending::<larder::Result<()>>();
-    let dropped = tokio::time::timeout(Duration::from_millis(50), cache.guarded_write(&[KEY], forever)).await;
-    assert!(dropped.is_err());
-    eventually("it is cached again", SOON, || async {
-        let read = cache.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
-        read.served != Served::Source
-    })
-    .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

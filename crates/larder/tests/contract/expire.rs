@@ -197,18 +197,21 @@ async fn a_stale_value_serves_when_the_source_fails_until_its_window_closes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_clock_is_late_does_not_take_it_for_fresh() {
-    let setup = Setup::new(Backend::Redis);
-    let (early, late) = (FakeClock::default(), FakeClock::default());
-    early.advance(Duration::from_secs(40));
-    let node =
-        async |clock: &FakeClock| setup.builder(revalidating()).await.clock(clock.clone()).build().unwrap();
-    let (a, b) = (node(&early).await, node(&late).await);
-    let origin = Origin::held(1);
-    origin.let_go(1);
-    seen(&a, &origin).await;
-    early.advance(Duration::from_secs(20));
-    a.expire(&[KEY]).await.unwrap();
-    assert_eq!(seen(&b, &origin).await, (1, true), "to this node it was loaded in the future");
+    for backend in Backend::SHARED {
+        let setup = Setup::new(backend);
+        let (early, late) = (FakeClock::default(), FakeClock::default());
+        early.advance(Duration::from_secs(40));
+        let node = async |clock: &FakeClock| {
+            setup.builder(revalidating()).await.clock(clock.clone()).build().unwrap()
+        };
+        let (a, b) = (node(&early).await, node(&late).await);
+        let origin = Origin::held(1);
+        origin.let_go(1);
+        seen(&a, &origin).await;
+        early.advance(Duration::from_secs(20));
+        a.expire(&[KEY]).await.unwrap();
+        assert_eq!(seen(&b, &origin).await, (1, true), "to this node it was loaded in the future");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -364,9 +364,13 @@ async fn a_purge_that_is_refused_forgets_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_soft_purge_of_tags_makes_their_entries_stale_and_nothing_else() {
-    for (backend, near) in
-        [(Backend::Memory, true), (Backend::Redis, true), (Backend::Cluster, true), (Backend::Redis, false)]
-    {
+    for (backend, near) in [
+        (Backend::Memory, true),
+        (Backend::Redis, true),
+        (Backend::Cluster, true),
+        (Backend::Redis, false),
+        (Backend::Cluster, false),
+    ] {
         let setup = Setup::new(backend);
         let node = async || {
             let policy = lasting().stale_if_error(Duration::from_secs(60));

@@ -281,21 +281,23 @@ async fn past_the_backlog_a_write_waits_for_the_database_and_past_twice_of_it_is
 
 #[tokio::test(flavor = "multi_thread")]
 async fn over_the_backlog_a_put_returns_when_the_database_has_it() {
-    let (setup, table) = (Setup::new(Backend::Redis), Table::new());
-    let builder = setup.builder(lasting()).await.source(table.clone()).sink(table.clone());
-    let cache = builder.shards(NonZeroU16::MIN).write_behind(quick().backlog(1)).build().unwrap();
-    table.hold();
-    cache.put(&"a".into(), &1).await.unwrap();
-    let put = tokio::spawn({
-        let cache = cache.clone();
-        async move { cache.put(&"b".into(), &2).await }
-    });
-    eventually("it waits", SOON, || async { cache.behind().unwrap().stats().await.unwrap().waited == 1 })
-        .await;
-    assert!(!put.is_finished());
-    table.release();
-    put.await.unwrap().unwrap();
-    assert_eq!(table.row("b"), Some(2));
+    for backend in Backend::SHARED {
+        let (setup, table) = (Setup::new(backend), Table::new());
+        let builder = setup.builder(lasting()).await.source(table.clone()).sink(table.clone());
+        let cache = builder.shards(NonZeroU16::MIN).write_behind(quick().backlog(1)).build().unwrap();
+        table.hold();
+        cache.put(&"a".into(), &1).await.unwrap();
+        let put = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.put(&"b".into(), &2).await }
+        });
+        eventually("it waits", SOON, || async { cache.behind().unwrap().stats().await.unwrap().waited == 1 })
+            .await;
+        assert!(!put.is_finished());
+        table.release();
+        put.await.unwrap().unwrap();
+        assert_eq!(table.row("b"), Some(2));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,7 +68,7 @@ async fn every_kind_of_change_of_a_document_is_seen_and_counted() {
 async fn what_becomes_of_the_whole_collection_clears_it_and_the_watch_goes_on() {
     // Of its own: while the stand-in renames, it records no changes of other collections.
     let server = mongo::Server::start();
-    for backend in [Backend::Memory, Backend::Redis] {
+    for backend in Backend::ALL {
         let place = Place::on(&server).await;
         let nodes = place.nodes(backend).await;
         let watch = watch(&nodes[0]).start().unwrap();
@@ -128,7 +128,7 @@ async fn what_was_cached_before_anybody_watched_is_forgotten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_part_that_is_cached_alone_is_forgotten_with_its_document() {
-    for backend in [Backend::Memory, Backend::Redis] {
+    for backend in Backend::ALL {
         let place = Place::new().await;
         place.put(1, 1).await;
         let redis = backend.connect().await;

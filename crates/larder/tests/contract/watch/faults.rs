@@ -93,7 +93,7 @@ async fn a_refusal_that_repeats_counts_as_a_lost_history() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mongodb_that_was_killed_is_followed_again_and_nothing_is_missed() {
-    for backend in [Backend::Memory, Backend::Redis] {
+    for backend in Backend::ALL {
         let server = mongo::Server::start();
         let place = Place::on(&server).await;
         let nodes = place.nodes(backend).await;

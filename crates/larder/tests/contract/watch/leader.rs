@@ -37,17 +37,19 @@ async fn one_node_leads_and_when_it_stops_another_one_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_the_last_handle_ends_a_watch() {
-    let place = Place::new().await;
-    let nodes = place.nodes(Backend::Redis).await;
-    let first = watch(&nodes[0]).start().unwrap();
-    until_led(&[&first]).await;
-    let clone = first.clone();
-    drop(first);
-    let second = watch(&nodes[1]).start().unwrap();
-    until(&second, "it stands by", |stats| stats.role == WatchRole::Standby).await;
-    assert_eq!(stats(&clone).role, WatchRole::Leading);
-    drop(clone);
-    until(&second, "it leads when the lease has run out", |stats| stats.role == WatchRole::Leading).await;
+    for backend in Backend::SHARED {
+        let place = Place::new().await;
+        let nodes = place.nodes(backend).await;
+        let first = watch(&nodes[0]).start().unwrap();
+        until_led(&[&first]).await;
+        let clone = first.clone();
+        drop(first);
+        let second = watch(&nodes[1]).start().unwrap();
+        until(&second, "it stands by", |stats| stats.role == WatchRole::Standby).await;
+        assert_eq!(stats(&clone).role, WatchRole::Leading);
+        drop(clone);
+        until(&second, "it leads when the lease has run out", |stats| stats.role == WatchRole::Leading).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
