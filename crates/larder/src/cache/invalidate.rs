@@ -123,13 +123,15 @@ where
     ) -> Result<Vec<Token>> {
         let tokens = sent
             .map_err(|error| error.context("invalidate: kept, and sent again until Redis acknowledges it"))?;
-        if let Consistency::Strict(bound) = self.consistency {
-            join_all(tokens.iter().map(|token| self.await_all_nodes(shared, token, bound)))
-                .await
-                .into_iter()
-                .collect::<Result<()>>()?;
-        }
+        self.await_all_if_strict(shared, &tokens).await?;
         Ok(tokens)
+    }
+
+    /// With strict consistency: returns when every other node has applied these invalidations, or may not serve copies any more.
+    pub(crate) async fn await_all_if_strict(&self, shared: &Shared, tokens: &[Token]) -> Result<()> {
+        let Consistency::Strict(bound) = self.consistency else { return Ok(()) };
+        let awaited = tokens.iter().map(|token| self.await_all_nodes(shared, token, bound));
+        join_all(awaited).await.into_iter().collect()
     }
 
     fn pay_alone(&self, debts: &[Debt]) {
@@ -238,12 +240,7 @@ where
     }
 
     /// Returns when every other node has applied the invalidation, or may not serve copies any more.
-    pub(crate) async fn await_all_nodes(
-        &self,
-        shared: &Shared,
-        token: &Token,
-        bound: Duration,
-    ) -> Result<()> {
+    async fn await_all_nodes(&self, shared: &Shared, token: &Token, bound: Duration) -> Result<()> {
         // A lease that is prolonged at the last moment runs for a whole bound more.
         let give_up = Instant::now() + bound * 2;
         let mut pause = ACK_PAUSE.0;

@@ -316,29 +316,6 @@ async fn a_guarded_write_that_fails_or_is_dropped_leaves_no_block_behind() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn in_strict_mode_no_node_has_an_older_copy_once_an_invalidation_returns() {
-    for backend in Backend::SHARED {
-        let setup = Setup::new(backend);
-        let strict = Consistency::Strict(Duration::from_secs(2));
-        let mut nodes = Vec::new();
-        for _ in 0..3 {
-            nodes.push(setup.builder(lasting()).await.consistency(strict).build().unwrap());
-        }
-        let origin = Origin::open(0);
-        for round in 1..30 {
-            for node in &nodes {
-                value(node, &origin).await;
-            }
-            origin.write(round);
-            nodes[round as usize % 3].invalidate(KEY).await.unwrap();
-            for node in &nodes {
-                assert_eq!(value(node, &origin).await, round, "{backend:?}");
-            }
-        }
-    }
-}
-
 /// A node and the proxy through which it alone sees Redis.
 async fn behind_a_proxy(deployment: &Deployment, consistency: Consistency) -> (Cache<String, u64>, Front) {
     let proxy = Front::start(deployment).await;

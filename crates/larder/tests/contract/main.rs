@@ -33,6 +33,7 @@ mod replicas;
 mod round_trips;
 mod setup;
 mod stale_set;
+mod strict;
 mod tenants;
 mod through;
 mod watch;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     Error, ErrorKind, Result,
     cache::{
-        Consistency, Token,
+        Token,
         behind::{Behind, LOOK, NOBODY, op::Letter},
         coherence::Position,
         entry::{Envelope, Lifetime, PENDING},
@@ -77,10 +77,7 @@ where
                 // An invalidation that this node owed for the key before has been made good.
                 shared.unsent.acknowledged(&[Debt::key(shard, &text)], owed_until);
             }
-            if let Consistency::Strict(bound) = self.consistency {
-                let token = Token::new(self.name_hash(), shard, acked.at);
-                self.await_all_nodes(shared, &token, bound).await?;
-            }
+            self.await_all_if_strict(shared, &[Token::new(self.name_hash(), shard, acked.at)]).await?;
         }
         if acked.waits {
             behind.core.counts.waited.fetch_add(1, Relaxed);

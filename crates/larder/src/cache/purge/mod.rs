@@ -22,7 +22,7 @@ use self::shared::Ground;
 use crate::{
     Error, ErrorKind, Result,
     cache::{
-        Cache,
+        Cache, Token,
         coherence::tag_hash,
         event::Change,
         inner::Inner,
@@ -64,6 +64,7 @@ where
     /// Destroys every entry whose key matches a glob: `tenant:42:*`. Looks through the keys of each primary in bounded
     /// steps, so it costs with the number of keys in Redis; a tag costs nothing of the kind. No load that began before
     /// fills a matching key after. Shards that a cluster moves meanwhile are looked through again, where they are then.
+    /// With [`Consistency::Strict`](crate::cache::Consistency) it returns when no node serves a copy from before.
     ///
     /// Returns how many keys had something destroyed, be it the lease of a load under way. Without Redis these are the copies of this
     /// process, and the key of each of them is looked at.
@@ -169,7 +170,8 @@ where
             Some(shared) => {
                 self.refuse_fills(shared).await?;
                 let purged = self.purge_shards(shared, purge).await?;
-                self.refuse_fills(shared).await?;
+                let forgotten = self.refuse_fills(shared).await?;
+                self.await_all_if_strict(shared, &forgotten).await?;
                 purged
             }
         };
@@ -187,10 +189,10 @@ where
         }
     }
 
-    async fn refuse_fills(&self, shared: &Shared) -> Result<()> {
+    async fn refuse_fills(&self, shared: &Shared) -> Result<Vec<Token>> {
         let shards = 0..self.coherence.shards();
         let refused = shards.map(|shard| self.act(shared, shard, Action::RefuseFills, Change::Flush));
-        join_all(refused).await.into_iter().try_for_each(|done| done.map(drop))
+        join_all(refused).await.into_iter().collect()
     }
 
     /// Goes through all shards, and again through those that were on the move meanwhile.

@@ -6,7 +6,7 @@ use larder_testkit::{lasting, redis::Cluster};
 use tokio::task::block_in_place;
 
 use super::{
-    BOUND, KEYS, NODES,
+    BOUND, KEYS, NODES, World,
     sides::{Side, hot_sides_over, judge_both, sides_over},
 };
 
@@ -14,7 +14,7 @@ use super::{
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reads_behind_an_acknowledged_invalidation_while_slots_move() {
     let cluster = Cluster::start(3, false);
-    let sides = sides_over(&vec![cluster.url(); NODES]).await;
+    let sides = sides_over(&vec![cluster.url(); NODES], World::new).await;
     let mut places = BTreeMap::new();
     for Side { nodes, .. } in &sides {
         for key in 0..KEYS {
@@ -55,7 +55,7 @@ enum Takeover {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_reads_behind_an_acknowledged_invalidation_while_replicas_take_over() {
     let cluster = Cluster::start(3, true);
-    let sides = sides_over(&vec![cluster.url(); NODES]).await;
+    let sides = sides_over(&vec![cluster.url(); NODES], World::new).await;
     judge_takeovers(&cluster, &sides, 21, "replicas that take over").await;
 }
 

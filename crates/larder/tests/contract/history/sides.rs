@@ -15,14 +15,14 @@ pub(super) struct Side {
     pub(super) world: Arc<World>,
 }
 
-/// Both modes, on nodes that each have their way to Redis.
-pub(super) async fn sides_over(ways: &[String]) -> [Side; 2] {
+/// Both modes, each in a world of its own, on nodes that each have their way to Redis.
+pub(super) async fn sides_over(ways: &[String], world: fn() -> Arc<World>) -> [Side; 2] {
     let side = async |name, consistency| {
         let mut nodes = Vec::new();
         for url in ways {
             nodes.push(named_cache_over(name, url, consistency).await);
         }
-        Side { consistency, nodes, world: World::new() }
+        Side { consistency, nodes, world: world() }
     };
     [side("bounded", MODES[0]).await, side("strict", MODES[1]).await]
 }
