@@ -89,6 +89,10 @@ fn lint() -> Result<(), String> {
     }
     // A workspace of its own, which no test builds.
     run("benchmarks", cargo(&root().join("bench")).args(["check", "--quiet", "--all-targets"]))?;
+    // Another one. As a fuzzer would build them, but for the library in C++ that drives them.
+    let mut targets = cargo(&root().join("fuzz"));
+    targets.args(["check", "--quiet", "--bins", "--no-default-features", "--target-dir", "target"]);
+    run("fuzz targets", targets.env("RUSTFLAGS", "--cfg fuzzing"))?;
     let mut doc = cargo(&root());
     run(
         "documentation",
