@@ -28,6 +28,8 @@ pub(crate) struct Resource {
     pub audit: Option<Audit>,
     /// What every answer says about being kept.
     pub cache_control: HeaderValue,
+    /// Whether a write of a document has to say which state it expects (`If-Match`).
+    pub requires_if_match: bool,
     /// By role; `None` for a role that was granted nothing.
     access: Vec<Option<Access>>,
 }
@@ -56,7 +58,15 @@ impl Resource {
         let cache_control = kept(config.cache_control.clone()).expect("checked with the configuration");
         let alarm = Mutex::new(HitRateAlarm::new(settings.alarms.clone())?);
         let audit = settings.audit.as_ref().map(|rules| collection.audit(rules)).transpose()?;
-        Ok(Self { name: config.name.clone(), collection, alarm, audit, cache_control, access })
+        Ok(Self {
+            name: config.name.clone(),
+            collection,
+            alarm,
+            audit,
+            cache_control,
+            requires_if_match: config.require_if_match,
+            access,
+        })
     }
 
     /// Judges the hit rate at this time after the start, and logs when that has become another one.

@@ -28,6 +28,8 @@ pub(crate) struct CollectionConfig {
     pub tags: Vec<String>,
     /// What answers tell clients and the caches between about keeping them.
     pub cache_control: String,
+    /// Whether a write of a document has to say which state it expects.
+    pub require_if_match: bool,
     /// Who may do what with it.
     pub grants: Vec<Grant>,
     /// The line of its declaration; 0 if it was not declared in a file.
@@ -49,6 +51,7 @@ impl CollectionConfig {
             partials: Vec::new(),
             tags,
             cache_control,
+            require_if_match: false,
             grants: Vec::new(),
             line: 0,
         }
@@ -66,6 +69,7 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
     if HeaderValue::from_str(&cache_control).is_err() {
         table.report("cache_control", "must be text that can stand in a header");
     }
+    let require_if_match = table.get("require_if_match", false);
     let poll_updated_at: Option<String> = table.find("poll_updated_at");
     let line = table.line();
 
@@ -110,6 +114,7 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
         partials,
         tags,
         cache_control,
+        require_if_match,
         grants,
         line,
     })

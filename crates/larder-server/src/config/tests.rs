@@ -138,6 +138,10 @@ fn a_typing_error_is_answered_with_the_nearest_key_and_its_line() {
         "[[collection]]\nname = \"a\"\nid = \"int\"\npoll_updated_at = \"b\"",
         &["collection[0].poll_updated_at: \"b\" must be declared as a field with type = \"date\""],
     );
+    check(
+        "[[collection]]\nname = \"a\"\nid = \"int\"\nrequire_if_match = \"always\"",
+        &["line 4: collection[0].require_if_match: "],
+    );
     check("[redsi]\n", &["line 1: redsi: unknown key; did you mean \"redis\"?"]);
     check(
         "[[collection]]\nname = \"a\"\nid = \"int\"\ntll = \"1s\"",

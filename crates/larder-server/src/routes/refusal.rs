@@ -94,6 +94,11 @@ impl Refusal {
         Self::new(StatusCode::PRECONDITION_FAILED, "precondition-failed", detail).with_field("If-Match")
     }
 
+    /// 428: the write has to say which state of the document it expects (RFC 6585).
+    pub(crate) fn precondition_required(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::PRECONDITION_REQUIRED, "precondition-required", detail).with_field("If-Match")
+    }
+
     /// 401: this needs a key.
     pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bson::Bson;
 use http_body_util::Full;
 use hyper::{
-    Response, StatusCode,
+    Method, Response, StatusCode,
     body::Incoming,
-    header::{HeaderValue, LOCATION},
+    header::{HeaderValue, IF_MATCH, LOCATION},
     http::request::Parts,
 };
 use larder::{
@@ -32,7 +32,7 @@ use crate::{
 /// Puts a whole document under its id, new or not: 201 or 200, or 204 for a role that may not read it.
 ///
 /// # Errors
-/// 400 naming the field that is wrong, 412 if a condition does not hold, 415 and 413 for the body.
+/// 400 naming the field that is wrong, 412 if a condition does not hold, 428 if there has to be one, 415 and 413 for the body.
 pub(crate) async fn put(
     app: &App,
     head: &Parts,
@@ -43,6 +43,9 @@ pub(crate) async fn put(
     let call = Call::enter(app, head, name, Verb::Replace)?;
     let id = call.parse_id(id)?;
     let must_be_new = conditional::must_be_new(&head.headers)?;
+    if !must_be_new {
+        require_if_match(&call)?;
+    }
     let body = body::read_one(app, &head.headers, incoming, MediaType::Json).await?;
     let mut document = input::document(&call, &body)?;
     let collection = &call.resource.collection;
@@ -85,6 +88,7 @@ pub(crate) async fn patch(
 ) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::Patch)?;
     let id = call.parse_id(id)?;
+    require_if_match(&call)?;
     let body = body::read_one(app, &head.headers, incoming, MediaType::MergePatch).await?;
     let patch = input::patch(&call, &body)?;
     let expect = expect_of(&call, &id).await?;
@@ -96,10 +100,11 @@ pub(crate) async fn patch(
 /// Deletes a document: 204.
 ///
 /// # Errors
-/// 404 if there is none, 412 if a condition does not hold.
+/// 404 if there is none, 412 if a condition does not hold, 428 if there has to be one.
 pub(crate) async fn delete(app: &App, head: &Parts, name: &str, id: &str) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::Delete)?;
     let id = call.parse_id(id)?;
+    require_if_match(&call)?;
     let expect = expect_of(&call, &id).await?;
     done(call.resource.collection.delete(&id, &expect).await?, &expect)?;
     Ok(no_content(&call, &id))
@@ -147,6 +152,23 @@ fn done(written: Written, expect: &Expect) -> Result<Arc<StoredDocument>, Refusa
         }
         Written::Missing | Written::Changed => Err(Refusal::precondition()),
     }
+}
+
+/// Refuses a write without `If-Match` where the collection demands one, before anything is read: neither the body nor the
+/// document decides it. A header that cannot be read is left to [`expect_of`].
+fn require_if_match(call: &Call<'_>) -> Result<(), Refusal> {
+    if !call.resource.requires_if_match || call.head.headers.contains_key(IF_MATCH) {
+        return Ok(());
+    }
+    let how = if call.access.allows(Verb::Read) {
+        "send the ETag that a GET of this document answers with, or \"*\" for whatever state it is in"
+    } else {
+        "send \"*\", which this role can for it may not read documents"
+    };
+    let or =
+        if call.head.method == Method::PUT { "; to create a document send If-None-Match: *" } else { "" };
+    let detail = format!("documents of \"{}\" are changed with If-Match only: {how}{or}", call.resource.name);
+    Err(Refusal::precondition_required(detail))
 }
 
 /// What `If-Match` expects of the document.

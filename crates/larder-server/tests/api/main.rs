@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod dashboard;
 mod first_start;
+mod guarded;
 mod import;
 mod input;
 mod larder;

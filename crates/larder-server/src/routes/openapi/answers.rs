@@ -55,15 +55,17 @@ pub(super) fn with_errors(successes: &[(&str, Value)]) -> Value {
 
 /// The answers that all operations share.
 pub(super) fn shared() -> Value {
-    let problem = |description: &str, headers: &[&str]| {
-        let schema = json!({ "$ref": "#/components/schemas/Problem" });
-        let content = json!({ "application/problem+json": { "schema": schema } });
-        with_headers(json!({ "description": description, "content": content }), headers)
-    };
     json!({
         "Refused": problem("The request cannot be served as it is; field names the place.", &["Cache-Status", "Age"]),
         "Failed": problem("The server or its database could not do it; Retry-After says when to try again.", &["Retry-After"]),
     })
+}
+
+/// An answer that is no success, with these headers.
+pub(super) fn problem(description: &str, headers: &[&str]) -> Value {
+    let schema = json!({ "$ref": "#/components/schemas/Problem" });
+    let content = json!({ "application/problem+json": { "schema": schema } });
+    with_headers(json!({ "description": description, "content": content }), headers)
 }
 
 fn with_headers(mut answer: Value, headers: &[&str]) -> Value {

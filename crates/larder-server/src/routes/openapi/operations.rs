@@ -9,7 +9,7 @@ use crate::{
     config::{Limits, Verb},
     resource::{Access, Resource},
     routes::openapi::{
-        answers::{documents, empty, report, with_errors},
+        answers::{documents, empty, problem, report, with_errors},
         parameters::{self, as_text, header},
     },
 };
@@ -121,29 +121,34 @@ impl Offer<'_> {
     }
 
     fn replace(&self) -> Value {
-        let if_none_match = header("If-None-Match", "\"*\": only if there is none yet.");
+        // One of the two has to be there then, which OpenAPI cannot say of two headers.
+        let only_new = match self.resource.requires_if_match {
+            true => "\"*\": only if there is none yet. This or If-Match is required.",
+            false => "\"*\": only if there is none yet.",
+        };
+        let if_none_match = header("If-None-Match", only_new);
         json!({
             "operationId": format!("replace.{}", self.name()), "summary": "Put a whole document", "tags": [self.name()],
             "parameters": [parameters::id(self.resource), self.if_match(), if_none_match],
             "requestBody": body("application/json", &self.document),
-            "responses": with_errors(&[self.changed("Replaced."), ("201", self.created())]),
+            "responses": self.with_condition(&[self.changed("Replaced."), ("201", self.created())]),
         })
     }
 
     fn patch(&self) -> Value {
         json!({
             "operationId": format!("patch.{}", self.name()), "summary": "Change parts of a document (RFC 7396)",
-            "tags": [self.name()], "parameters": [parameters::id(self.resource), self.if_match()],
+            "tags": [self.name()], "parameters": [parameters::id(self.resource), self.required_if_match()],
             "requestBody": body("application/merge-patch+json", &json!({ "type": "object" })),
-            "responses": with_errors(&[self.changed("Changed.")]),
+            "responses": self.with_condition(&[self.changed("Changed.")]),
         })
     }
 
     fn delete(&self) -> Value {
         json!({
             "operationId": format!("delete.{}", self.name()), "summary": "Delete a document", "tags": [self.name()],
-            "parameters": [parameters::id(self.resource), self.if_match()],
-            "responses": with_errors(&[("204", empty("Deleted.", &["X-Larder-Token"]))]),
+            "parameters": [parameters::id(self.resource), self.required_if_match()],
+            "responses": self.with_condition(&[("204", empty("Deleted.", &["X-Larder-Token"]))]),
         })
     }
 
@@ -175,6 +180,24 @@ impl Offer<'_> {
         let any = "\"*\": only if there is such a document; else 412.";
         let tagged = "Only if the document still has this ETag; else 412.";
         header("If-Match", if self.may_read { tagged } else { any })
+    }
+
+    /// The same for a write that has no other condition to name.
+    fn required_if_match(&self) -> Value {
+        let mut parameter = self.if_match();
+        if self.resource.requires_if_match {
+            parameter["required"] = json!(true);
+        }
+        parameter
+    }
+
+    /// The answers of a write that may be conditional, or must.
+    fn with_condition(&self, successes: &[(&str, Value)]) -> Value {
+        let mut responses = with_errors(successes);
+        if self.resource.requires_if_match {
+            responses["428"] = problem("The write names no state that it expects: If-Match is missing.", &[]);
+        }
+        responses
     }
 
     /// What a write leaves is shown to those who may read it.
