@@ -14,6 +14,7 @@ mod dashboard;
 #[doc(hidden)]
 pub mod fuzzing;
 mod import;
+mod indexes;
 mod load;
 mod purge;
 mod resource;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use crate::{
     auth::{Gate, RoleId},
     config::{CollectionConfig, Config, Grant, Verb},
+    indexes::Indexes,
     routes::{View, kept},
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct Resource {
     pub cache_control: HeaderValue,
     /// Whether a write of a document has to say which state it expects (`If-Match`).
     pub requires_if_match: bool,
+    /// What its indexes begin with, if lists that none carries are refused.
+    pub indexes: Option<Indexes>,
     /// By role; `None` for a role that was granted nothing.
     access: Vec<Option<Access>>,
 }
@@ -65,6 +68,7 @@ impl Resource {
             audit,
             cache_control,
             requires_if_match: config.require_if_match,
+            indexes: config.require_index.then(Indexes::default),
             access,
         })
     }

@@ -10,6 +10,7 @@ use crate::{
     cli::{Options, ServeArgs},
     commands::{Loaded, OK, TROUBLE, WRONG, complain, load_config, say},
     config::Config,
+    indexes::LOOK_EVERY,
     routes, sample,
     serve::{Server, stop_signal},
     workers::Workers,
@@ -83,7 +84,7 @@ async fn answer_until(
     workers: &Workers,
     drain: Duration,
 ) -> u8 {
-    let _sampler = start_sampler(&app);
+    let (_sampler, _looks) = (start_sampler(&app), start_looks(&app));
     let stopping = Arc::clone(&app);
     let stop = async move {
         stop.await;
@@ -122,6 +123,23 @@ fn start_sampler(app: &Arc<App>) -> AbortOnDropHandle<()> {
             }
             let sample = routes::sample(&app);
             app.telemetry.window.lock().push(sample);
+        }
+    }))
+}
+
+/// Looks from time to time at the indexes of the collections that demand them, until the handle is dropped.
+fn start_looks(app: &Arc<App>) -> AbortOnDropHandle<()> {
+    let app = Arc::clone(app);
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut ticks = interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            for resource in app.resources.values() {
+                if let Some(indexes) = &resource.indexes {
+                    indexes.look(&resource.collection).await;
+                }
+            }
         }
     }))
 }

@@ -30,6 +30,8 @@ pub(crate) struct CollectionConfig {
     pub cache_control: String,
     /// Whether a write of a document has to say which state it expects.
     pub require_if_match: bool,
+    /// Whether lists that no index carries are refused.
+    pub require_index: bool,
     /// Who may do what with it.
     pub grants: Vec<Grant>,
     /// The line of its declaration; 0 if it was not declared in a file.
@@ -52,6 +54,7 @@ impl CollectionConfig {
             tags,
             cache_control,
             require_if_match: false,
+            require_index: false,
             grants: Vec::new(),
             line: 0,
         }
@@ -70,6 +73,7 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
         table.report("cache_control", "must be text that can stand in a header");
     }
     let require_if_match = table.get("require_if_match", false);
+    let require_index = table.get("require_index", false);
     let poll_updated_at: Option<String> = table.find("poll_updated_at");
     let line = table.line();
 
@@ -115,6 +119,7 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
         tags,
         cache_control,
         require_if_match,
+        require_index,
         grants,
         line,
     })

@@ -142,6 +142,10 @@ fn a_typing_error_is_answered_with_the_nearest_key_and_its_line() {
         "[[collection]]\nname = \"a\"\nid = \"int\"\nrequire_if_match = \"always\"",
         &["line 4: collection[0].require_if_match: "],
     );
+    check(
+        "[[collection]]\nname = \"a\"\nid = \"int\"\nrequire_index = 1",
+        &["line 4: collection[0].require_index: "],
+    );
     check("[redsi]\n", &["line 1: redsi: unknown key; did you mean \"redis\"?"]);
     check(
         "[[collection]]\nname = \"a\"\nid = \"int\"\ntll = \"1s\"",

@@ -9,7 +9,7 @@ use hyper::{
     header::{ETAG, HeaderName, HeaderValue, LINK},
     http::request::Parts,
 };
-use larder::document::{Etag, Filter, Find, Page, QueryParser, write_json};
+use larder::document::{Etag, Filter, Find, Page, QueryParser, Unindexed, write_json};
 use serde_json::json;
 
 use crate::{
@@ -25,11 +25,12 @@ static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appl
 ///
 /// # Errors
 /// 400 naming a parameter that is unknown or wrong, a field that cannot be filtered or sorted by (or that this role
-/// does not see), or a cursor of another query.
+/// does not see), a cursor of another query, or a field without an index, where the collection demands one.
 pub(crate) async fn page(app: &App, head: &Parts, name: &str) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::List)?;
     let parameters = parameters::decode(head.uri.query().unwrap_or_default())?;
     let find = read_find(&call, &parameters)?;
+    require_index(&call, &find).await?;
     let count = wanted_count(&head.headers)?;
     let collection = &call.resource.collection;
     let counted = match (count, &find.filter) {
@@ -65,6 +66,25 @@ fn read_find(call: &Call<'_>, parameters: &[(String, String)]) -> Result<Find, R
         find.after = Some(call.app.cursors.open(&call.resource.name, &find, call.audience(), &cursor)?);
     }
     Ok(find)
+}
+
+/// Refuses a list that no index carries, where the collection demands one.
+async fn require_index(call: &Call<'_>, find: &Find) -> Result<(), Refusal> {
+    let Some(indexes) = &call.resource.indexes else { return Ok(()) };
+    let Some(lack) = indexes.lack_for(&call.resource.collection, find).await else { return Ok(()) };
+    let Unindexed { field, keys, is_sort } = lack;
+    let what = if is_sort { "sorted" } else { "filtered" };
+    let name = &call.resource.name;
+    let detail = match keys {
+        Some(keys) => format!(
+            "lists of \"{name}\" that would read all of it are refused: to be {what} by \"{field}\" it lacks the index {keys}"
+        ),
+        None => format!(
+            "lists of \"{name}\" that would read all of it are refused: no index helps to find what a field is not, or \
+             whether it is there; add a condition on an indexed field, such as eq, gt, in or prefix"
+        ),
+    };
+    Err(Refusal::invalid(field, detail))
 }
 
 fn write_page(

@@ -13,6 +13,7 @@ mod dashboard;
 mod first_start;
 mod guarded;
 mod import;
+mod indexes;
 mod input;
 mod larder;
 mod limits;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{
-    Database, Filter, Find, Id, Page, Schema, StoredDocument,
+    Database, Filter, Find, Id, IndexedFields, Page, Schema, StoredDocument,
     ingest::excerpt,
     partial::{Partial, declared},
     store::Store,
@@ -431,6 +431,16 @@ impl Collection {
     /// As [`find`](Self::find).
     pub async fn ensure_indexes(&self) -> Result<()> {
         self.store.ensure_indexes().await
+    }
+
+    /// The fields that the indexes of the collection begin with: one question to MongoDB, none to SQLite, where the first
+    /// find makes the indexes of the declared fields. Says whether an index [carries](IndexedFields::lacks) a find. Only
+    /// indexes that hold every document count: no sparse, partial or hidden ones, and none with a collation.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn indexed_fields(&self) -> Result<IndexedFields> {
+        self.store.indexed_fields().await
     }
 
     /// What each tier has of a document.

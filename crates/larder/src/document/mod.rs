@@ -65,6 +65,7 @@ mod find;
 pub(crate) mod fuzzing;
 mod grammar;
 mod id;
+mod indexed;
 mod ingest;
 mod json;
 mod matches;
@@ -118,6 +119,7 @@ pub use self::{
     find::{Direction, Find, MAX_PAGE_BYTES, Page, Position, SortKey},
     grammar::{Query, QueryLimits, QueryParser},
     id::{Id, IdType, MAX_ID_BYTES},
+    indexed::{IndexedFields, Unindexed},
     ingest::MAX_DEPTH,
     json::{JsonForm, to_json, write_json},
     merge::MergePatch,

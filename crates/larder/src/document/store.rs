@@ -8,7 +8,9 @@ use bson::{Document, RawDocumentBuf};
 use super::mongo::MongoCollection;
 #[cfg(feature = "sqlite")]
 use super::sqlite::SqliteCollection;
-use super::{Expect, Filter, Find, Id, IndexReport, Page, Written, merge::MergePatch, schema::Schema};
+use super::{
+    Expect, Filter, Find, Id, IndexReport, IndexedFields, Page, Written, merge::MergePatch, schema::Schema,
+};
 use crate::Result;
 
 /// A collection's database side, uncached. Cheap to clone.
@@ -63,6 +65,11 @@ impl Store {
     /// For each declared filter and sort, the index that serves it, or none.
     pub(crate) async fn index_report(&self) -> Result<Vec<IndexReport>> {
         on!(self, collection => collection.index_report().await)
+    }
+
+    /// The fields that its indexes begin with.
+    pub(crate) async fn indexed_fields(&self) -> Result<IndexedFields> {
+        on!(self, collection => collection.indexed_fields().await)
     }
 
     pub(crate) async fn get(&self, id: &Id) -> Result<Option<RawDocumentBuf>> {

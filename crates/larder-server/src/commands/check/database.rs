@@ -129,8 +129,13 @@ async fn check_indexes(
         );
         return;
     }
+    let effect = if declared.require_index {
+        "such a list is refused"
+    } else {
+        "such a list reads the whole collection"
+    };
     for IndexReport { field, keys, .. } in missing {
-        let effect = format!("such a list reads the whole collection; db.{name}.createIndex({keys})");
+        let effect = format!("{effect}; db.{name}.createIndex({keys})");
         report.warn(&what, format!("none for {field}"), effect);
     }
 }

@@ -9,7 +9,7 @@ use mongodb::{IndexModel, options::IndexOptions};
 use super::{MongoCollection, REMOVED};
 use crate::{
     Result,
-    document::{IndexReport, IndexUse},
+    document::{IndexReport, IndexUse, IndexedFields},
 };
 
 impl MongoCollection {
@@ -40,7 +40,18 @@ impl MongoCollection {
 
     /// For each declared filter and sort, the index that serves it, or none.
     pub(crate) async fn index_report(&self) -> Result<Vec<IndexReport>> {
-        let listed = self
+        let present: Vec<_> = self.complete_indexes().await?.iter().map(named).collect();
+        Ok(IndexReport::wanted(self.schema()).into_iter().map(|report| serve(report, &present)).collect())
+    }
+
+    /// The fields that its indexes begin with.
+    pub(crate) async fn indexed_fields(&self) -> Result<IndexedFields> {
+        Ok(IndexedFields::new(self.complete_indexes().await?.iter().filter_map(|model| led_by(&model.keys))))
+    }
+
+    /// The indexes that hold every document.
+    async fn complete_indexes(&self) -> Result<Vec<IndexModel>> {
+        let mut listed: Vec<IndexModel> = self
             .call(async {
                 let listed = self.driver().list_indexes().await;
                 match listed {
@@ -51,9 +62,8 @@ impl MongoCollection {
                 }
             })
             .await?;
-        let present: Vec<(String, Document)> =
-            listed.iter().filter(|model| is_complete(model)).map(named).collect();
-        Ok(IndexReport::wanted(self.schema()).into_iter().map(|report| serve(report, &present)).collect())
+        listed.retain(is_complete);
+        Ok(listed)
     }
 }
 
@@ -86,14 +96,24 @@ fn serve(mut report: IndexReport, present: &[(String, Document)]) -> IndexReport
     report
 }
 
-/// Whether an index on `keys` yields the order of `order`, read forwards or backwards.
-fn begins_with(keys: &Document, order: &Document) -> bool {
-    let sign = |value: &Bson| match value {
+/// The field that an index on `keys` begins with; none if that is hashed, text or a place, which have no order.
+fn led_by(keys: &Document) -> Option<String> {
+    let (first, value) = keys.iter().next()?;
+    sign(value).map(|_| first.clone())
+}
+
+/// The direction of a key that has one.
+fn sign(value: &Bson) -> Option<i32> {
+    match value {
         Bson::Int32(number) => Some(number.signum()),
         Bson::Int64(number) => Some(number.signum() as i32),
         Bson::Double(number) => Some(number.signum() as i32),
         _ => None,
-    };
+    }
+}
+
+/// Whether an index on `keys` yields the order of `order`, read forwards or backwards.
+fn begins_with(keys: &Document, order: &Document) -> bool {
     let matches = |direction: i32| {
         keys.len() >= order.len()
             && keys.iter().zip(order).all(|((key, has), (path, wants))| {
@@ -117,6 +137,16 @@ mod tests {
         assert!(!begins_with(&doc! { "a": 1, "_id": 1 }, &order));
         assert!(!begins_with(&doc! { "a": -1 }, &order));
         assert!(!begins_with(&doc! { "a": "hashed", "_id": 1 }, &order));
+    }
+
+    #[test]
+    fn an_index_without_an_order_leads_to_nothing() {
+        assert_eq!(led_by(&doc! { "a.b": -1, "c": 1 }).as_deref(), Some("a.b"));
+        for keys in
+            [doc! { "a": "hashed" }, doc! { "_fts": "text", "_ftsx": 1 }, doc! { "a": "2dsphere" }, doc! {}]
+        {
+            assert_eq!(led_by(&keys), None, "{keys}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::{sync::OnceCell, time::timeout};
 
 use self::{pool::Pool, table::Table, write::OnTaken};
 use super::{
-    Expect, Filter, Find, Id, Page, Written,
+    Expect, Filter, Find, Id, IndexedFields, Page, Written,
     aggregate::read_stages,
     merge::MergePatch,
     probe::{Capability, DatabaseProbe, IndexReport, Topology},
@@ -158,6 +158,11 @@ impl SqliteCollection {
             report.index = self.0.table.index_name(&report.field);
         }
         Ok(reports)
+    }
+
+    /// The fields that its indexes begin with, those included that the first query makes.
+    pub(crate) async fn indexed_fields(&self) -> Result<IndexedFields> {
+        Ok(IndexedFields::new(self.0.table.indexed.iter().cloned()))
     }
 
     async fn read<T: Send + 'static>(

@@ -55,8 +55,31 @@ impl<'a> Select<'a> {
                 }
                 Ok(())
             }
-            Filter::All | Filter::Or(_) | Filter::NotIn { .. } | Filter::Exists { .. } => Ok(()),
+            Filter::Or(parts) => self.narrow_to_any(parts),
+            Filter::All | Filter::NotIn { .. } | Filter::Exists { .. } => Ok(()),
         }
+    }
+
+    /// Alternatives narrow only where each of them does.
+    fn narrow_to_any(&mut self, parts: &[Filter]) -> Result<()> {
+        let (others, known_values) = (std::mem::take(&mut self.conditions), self.values.len());
+        let mut alternatives = Vec::with_capacity(parts.len());
+        for part in parts {
+            self.narrow(part)?;
+            let conditions = std::mem::take(&mut self.conditions);
+            if conditions.is_empty() {
+                alternatives.clear();
+                break;
+            }
+            alternatives.push(format!("({})", conditions.join(" AND ")));
+        }
+        self.conditions = others;
+        if alternatives.is_empty() {
+            self.values.truncate(known_values);
+        } else {
+            self.conditions.push(format!("({})", alternatives.join(" OR ")));
+        }
+        Ok(())
     }
 
     fn indexed_key(&self, path: &str) -> Option<String> {
@@ -261,5 +284,27 @@ mod tests {
             let steps = plan(IdType::Int, &Find::new(filter.clone(), 10));
             assert!(steps[0].starts_with("SEARCH") && steps[0].contains(":name"), "{filter:?}: {steps:?}");
         }
+    }
+
+    #[test]
+    fn alternatives_search_an_index_each_or_none_at_all() {
+        let compare =
+            |path: &str, value: Bson| Filter::Compare { path: path.into(), op: CompareOp::Eq, value };
+        let (name, price) = (compare("name", "a".into()), compare("price", Bson::Int32(5)));
+        let nested = Filter::And(vec![compare("other", Bson::Null), price.clone()]);
+        for filter in
+            [vec![name.clone(), price.clone()], vec![name.clone(), nested], vec![price, name.clone()]]
+        {
+            let steps = plan(IdType::Int, &Find::new(Filter::Or(filter.clone()), 10));
+            for index in [":name", ":price"] {
+                let searches = |step: &String| step.starts_with("SEARCH") && step.contains(index);
+                assert!(steps.iter().any(searches), "{filter:?}: {steps:?}");
+            }
+        }
+        let anywhere = Filter::Or(vec![name.clone(), compare("other", Bson::Null)]);
+        let steps = plan(IdType::Int, &Find::new(anywhere.clone(), 10));
+        assert!(steps[0].starts_with("SCAN"), "{steps:?}");
+        let steps = plan(IdType::Int, &Find::new(Filter::And(vec![anywhere, name]), 10));
+        assert!(steps[0].starts_with("SEARCH") && steps[0].contains(":name"), "{steps:?}");
     }
 }
