@@ -10,6 +10,7 @@ mod bulk;
 mod client;
 mod commands;
 mod dashboard;
+mod described;
 mod first_start;
 mod guarded;
 mod import;

@@ -23,10 +23,10 @@ pub(super) fn headers() -> Value {
     Value::Object(HEADERS.into_iter().map(describe).collect())
 }
 
-/// An answer with documents, in either form of JSON, and these headers.
-pub(super) fn documents(description: &str, schema: &Value, headers: &[&str]) -> Value {
+/// An answer with documents, in either form of JSON with the schema of each, and these headers.
+pub(super) fn documents(description: &str, schema: &Value, canonical: &Value, headers: &[&str]) -> Value {
     let content =
-        json!({ "application/json": { "schema": schema }, "application/ejson": { "schema": schema } });
+        json!({ "application/json": { "schema": schema }, "application/ejson": { "schema": canonical } });
     with_headers(json!({ "description": description, "content": content }), headers)
 }
 

@@ -9,6 +9,7 @@ mod schemas;
 use hyper::{StatusCode, http::request::Parts};
 use serde_json::{Map, Value, json};
 
+use self::schemas::Side;
 use crate::{
     app::App,
     routes::{Answer, Refusal, fresh},
@@ -23,10 +24,10 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
     let (mut paths, mut components) = (Map::new(), schemas::common());
     for resource in app.resources.values() {
         let Some(access) = resource.access(role) else { continue };
-        components.insert(
-            operations::schema_name(resource),
-            schemas::of_collection(resource.schema(), &access.view),
-        );
+        for side in [Side::Request, Side::Answer] {
+            let schema = schemas::of_collection(resource.schema(), &access.view, side);
+            components.insert(operations::schema_name(resource, side), schema);
+        }
         operations::insert(&mut paths, resource, access, &app.limits, app.gate.may_bypass(role));
     }
     operations::insert_purge(&mut paths, app, role);

@@ -11,12 +11,17 @@ use crate::{
     routes::openapi::{
         answers::{documents, empty, problem, report, with_errors},
         parameters::{self, as_text, header},
+        schemas::Side,
     },
 };
 
 /// The name of a collection's documents among the schemas. Collections' names have no dots, so it is nobody else's.
-pub(super) fn schema_name(resource: &Resource) -> String {
-    format!("{}.document", resource.name)
+pub(super) fn schema_name(resource: &Resource, side: Side) -> String {
+    let what = match side {
+        Side::Request => "body",
+        Side::Answer => "document",
+    };
+    format!("{}.{what}", resource.name)
 }
 
 /// Adds everything that a role may do with one collection.
@@ -27,8 +32,10 @@ pub(super) fn insert(
     limits: &Limits,
     may_bypass: bool,
 ) {
-    let document = json!({ "$ref": format!("#/components/schemas/{}", schema_name(resource)) });
-    let offer = Offer { resource, access, limits, may_read: access.allows(Verb::Read), may_bypass, document };
+    let refer = |side| json!({ "$ref": format!("#/components/schemas/{}", schema_name(resource, side)) });
+    let (sent, document) = (refer(Side::Request), refer(Side::Answer));
+    let offer =
+        Offer { resource, access, limits, may_read: access.allows(Verb::Read), may_bypass, sent, document };
     let collection = format!("/v1/{}", resource.name);
     let (item, bulk) = (format!("{collection}/{{id}}"), format!("{collection}/bulk"));
     let mut add = |verb, path: &str, method: &str, describe: fn(&_) -> Value| {
@@ -56,7 +63,9 @@ struct Offer<'a> {
     limits: &'a Limits,
     may_read: bool,
     may_bypass: bool,
-    /// Refers to the schema of the documents.
+    /// Refers to the schema of documents in bodies.
+    sent: Value,
+    /// Refers to the schema of documents in answers.
     document: Value,
 }
 
@@ -73,7 +82,7 @@ impl Offer<'_> {
             "operationId": format!("read.{}", self.name()), "summary": "Read one document", "tags": [self.name()],
             "parameters": parameters,
             "responses": with_errors(&[
-                ("200", documents("The document.", &self.document, &headers)),
+                ("200", documents("The document.", &self.document, &canonical(), &headers)),
                 ("304", empty("Not modified.", &headers)),
             ]),
         })
@@ -81,19 +90,22 @@ impl Offer<'_> {
 
     fn list(&self) -> Value {
         let headers = ["ETag", "Cache-Status", "Link", "Preference-Applied"];
-        let page = json!({
-            "type": "object", "required": ["items", "next"],
-            "properties": {
-                "items": { "type": "array", "items": self.document },
-                "next": { "type": ["string", "null"], "description": "Send it as after to continue." },
-                "count": { "type": "integer", "description": "Only with Prefer: count=exact or count=estimated." },
-            },
-        });
+        let page = |document: &Value| {
+            json!({
+                "type": "object", "required": ["items", "next"],
+                "properties": {
+                    "items": { "type": "array", "items": document },
+                    "next": { "type": ["string", "null"], "description": "Send it as after to continue." },
+                    "count": { "type": "integer", "description": "Only with Prefer: count=exact or count=estimated." },
+                },
+            })
+        };
+        let (page, canonical) = (page(&self.document), page(&canonical()));
         json!({
             "operationId": format!("list.{}", self.name()), "summary": "List documents", "tags": [self.name()],
             "parameters": parameters::of_list(self.resource, self.access, self.limits),
             "responses": with_errors(&[
-                ("200", documents("A page of documents.", &page, &headers)),
+                ("200", documents("A page of documents.", &page, &canonical, &headers)),
                 ("304", empty("Not modified.", &headers)),
             ]),
         })
@@ -102,17 +114,17 @@ impl Offer<'_> {
     fn create(&self) -> Value {
         json!({
             "operationId": format!("create.{}", self.name()), "summary": "Create a document", "tags": [self.name()],
-            "requestBody": body("application/json", &self.document),
+            "requestBody": body("application/json", &self.sent),
             "responses": with_errors(&[("201", self.created())]),
         })
     }
 
     fn create_many(&self) -> Value {
-        let many = json!({ "type": "array", "items": self.document, "maxItems": self.limits.max_bulk_items });
+        let many = json!({ "type": "array", "items": self.sent, "maxItems": self.limits.max_bulk_items });
         json!({
             "operationId": format!("createMany.{}", self.name()), "summary": "Create many documents", "tags": [self.name()],
             "requestBody": { "required": true, "content": {
-                "application/json": { "schema": many }, "application/x-ndjson": { "schema": self.document },
+                "application/json": { "schema": many }, "application/x-ndjson": { "schema": self.sent },
             } },
             "responses": with_errors(&[("200", report(
                 "What became of each document, in order.", &bulk_result(), &["X-Larder-Token"],
@@ -130,7 +142,7 @@ impl Offer<'_> {
         json!({
             "operationId": format!("replace.{}", self.name()), "summary": "Put a whole document", "tags": [self.name()],
             "parameters": [parameters::id(self.resource), self.if_match(), if_none_match],
-            "requestBody": body("application/json", &self.document),
+            "requestBody": body("application/json", &self.sent),
             "responses": self.with_condition(&[self.changed("Replaced."), ("201", self.created())]),
         })
     }
@@ -170,7 +182,7 @@ impl Offer<'_> {
             "operationId": format!("query.{}.{}", self.name(), query.name()),
             "summary": format!("Run the query {}", query.name()), "tags": [self.name()], "parameters": parameters,
             "responses": with_errors(&[
-                ("200", documents("What the query found.", &rows, &headers)),
+                ("200", documents("What the query found.", &rows, &rows, &headers)),
                 ("304", empty("Not modified.", &headers)),
             ]),
         })
@@ -204,14 +216,18 @@ impl Offer<'_> {
     fn created(&self) -> Value {
         let description = "Created; Location says where.";
         match self.may_read {
-            true => documents(description, &self.document, &["ETag", "Location", "X-Larder-Token"]),
+            true => {
+                documents(description, &self.document, &canonical(), &["ETag", "Location", "X-Larder-Token"])
+            }
             false => empty(description, &["Location", "X-Larder-Token"]),
         }
     }
 
     fn changed(&self, description: &str) -> (&'static str, Value) {
         match self.may_read {
-            true => ("200", documents(description, &self.document, &["ETag", "X-Larder-Token"])),
+            true => {
+                ("200", documents(description, &self.document, &canonical(), &["ETag", "X-Larder-Token"]))
+            }
             false => ("204", empty(description, &["X-Larder-Token"])),
         }
     }
@@ -240,7 +256,7 @@ pub(super) fn insert_purge(paths: &mut Map<String, Value>, app: &App, role: Role
         },
     });
     let counts = json!({
-        "type": "object",
+        "type": "object", "required": ["collection", "mode", "keys", "tags", "matched", "all"],
         "properties": {
             "collection": { "type": "string" }, "mode": { "type": "string" }, "keys": { "type": "integer" },
             "tags": { "type": "integer" }, "matched": { "type": ["integer", "null"] }, "all": { "type": "boolean" },
@@ -259,13 +275,18 @@ fn body(media_type: &str, schema: &Value) -> Value {
     json!({ "required": true, "content": { media_type: { "schema": schema } } })
 }
 
+/// Refers to the schema of any document in canonical Extended JSON.
+fn canonical() -> Value {
+    json!({ "$ref": "#/components/schemas/Canonical" })
+}
+
 fn bulk_result() -> Value {
     let item = json!({
-        "type": "object",
+        "type": "object", "required": ["status"],
         "properties": { "status": { "type": "integer" }, "_id": true, "problem": { "$ref": "#/components/schemas/Problem" } },
     });
     json!({
-        "type": "object",
+        "type": "object", "required": ["created", "failed", "items"],
         "properties": {
             "created": { "type": "integer" }, "failed": { "type": "integer" }, "items": { "type": "array", "items": item },
         },

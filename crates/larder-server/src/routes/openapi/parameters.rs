@@ -74,6 +74,9 @@ pub(super) fn id(resource: &Resource) -> Value {
 
 /// A variable in a query string: what is an object in a document is text there.
 pub(super) fn as_text(field_type: &FieldType) -> Value {
+    if *field_type == FieldType::Double {
+        return json!({ "type": "number" });
+    }
     let schema = schemas::of_type(field_type);
     if schema.get("$ref").is_some() { json!({ "type": "string" }) } else { schema }
 }

@@ -11,10 +11,15 @@ pub(super) fn common() -> Map<String, Value> {
     let object_id = json!({ "type": "string", "pattern": "^[0-9a-fA-F]{24}$" });
     let instant = json!({ "type": "string", "format": "date-time" });
     let decimal = json!({ "type": "string", "examples": ["12.50"] });
+    // Before 1970 and after 9999 a date is written as its milliseconds.
+    let milliseconds = wrapped("$numberLong", json!({ "type": "string", "pattern": "^-?[0-9]+$" }));
+    let no_number = wrapped("$numberDouble", json!({ "enum": ["NaN", "Infinity", "-Infinity"] }));
     let schemas = json!({
         "ObjectId": { "description": "Written as the object; the text alone is read, too.", "anyOf": [wrapped("$oid", object_id.clone()), object_id] },
-        "Date": { "description": "Written as the object; the text alone is read, too.", "anyOf": [wrapped("$date", instant.clone()), instant] },
+        "Date": { "description": "Written as the object; the text alone is read, too.", "anyOf": [wrapped("$date", instant.clone()), wrapped("$date", milliseconds), instant] },
+        "Double": { "description": "What is no number is written as the object.", "anyOf": [{ "type": "number" }, no_number] },
         "Decimal": { "description": "An exact decimal. Written as the object; text or a number is read, too.", "anyOf": [wrapped("$numberDecimal", decimal.clone()), decimal, { "type": "number" }] },
+        "Canonical": { "description": "In canonical Extended JSON numbers and dates are objects that name their type.", "type": "object" },
         "Problem": {
             "description": "RFC 9457.",
             "type": "object",
@@ -36,14 +41,23 @@ pub(super) fn common() -> Map<String, Value> {
     }
 }
 
+/// Where a document stands that a schema describes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// In a body: what is required has to be there.
+    Request,
+    /// In an answer: it may be asked for with some of its fields only.
+    Answer,
+}
+
 /// One collection's documents, as far as a role sees them.
-pub(super) fn of_collection(schema: &Schema, view: &View) -> Value {
+pub(super) fn of_collection(schema: &Schema, view: &View, side: Side) -> Value {
     let mut root = Node::default();
     for field in schema.fields().iter().filter(|field| field.path() != "_id" && view.sees_some(field.path()))
     {
         root.insert(field.path(), field);
     }
-    let mut value = root.into_value();
+    let mut value = root.into_object(side);
     value["properties"]["_id"] = of_id(schema.id_type());
     value
 }
@@ -60,15 +74,25 @@ pub(super) fn of_type(field_type: &FieldType) -> Value {
     match field_type {
         FieldType::String => json!({ "type": "string" }),
         FieldType::Int => json!({ "type": "integer", "format": "int64" }),
-        FieldType::Double => json!({ "type": "number" }),
+        FieldType::Double => json!({ "$ref": "#/components/schemas/Double" }),
         FieldType::Bool => json!({ "type": "boolean" }),
         FieldType::Object => json!({ "type": "object" }),
         FieldType::Decimal => json!({ "$ref": "#/components/schemas/Decimal" }),
         FieldType::Date => json!({ "$ref": "#/components/schemas/Date" }),
         FieldType::ObjectId => json!({ "$ref": "#/components/schemas/ObjectId" }),
-        FieldType::Array(element) => json!({ "type": "array", "items": of_type(element) }),
+        FieldType::Array(element) => json!({ "type": "array", "items": or_null(of_type(element)) }),
         FieldType::Any => json!(true),
     }
+}
+
+/// The same or null, which may stand wherever nothing is required.
+fn or_null(mut schema: Value) -> Value {
+    match schema.get("type") {
+        Some(known) => schema["type"] = json!([known, "null"]),
+        None if schema.is_object() => return json!({ "anyOf": [schema, { "type": "null" }] }),
+        None => {}
+    }
+    schema
 }
 
 /// Dotted paths, gathered into the tree that they describe.
@@ -99,22 +123,31 @@ impl<'a> Node<'a> {
         self.field.is_some_and(Field::is_required)
     }
 
-    fn into_value(self) -> Value {
-        if self.below.is_empty() {
-            return self
-                .field
-                .map_or_else(|| json!({ "type": "object" }), |field| of_type(field.field_type()));
-        }
-        let is_list = matches!(self.field.map(Field::field_type), Some(FieldType::Array(_)));
-        let required: Vec<_> =
-            self.below.iter().filter(|(_, node)| node.is_required()).map(|(name, _)| *name).collect();
+    fn into_value(self, side: Side) -> Value {
+        let is_required = self.is_required();
+        let value = match (self.field.map(Field::field_type), self.below.is_empty()) {
+            (Some(field_type), true) => of_type(field_type),
+            (Some(FieldType::Array(_)), false) => {
+                json!({ "type": "array", "items": or_null(self.into_object(side)) })
+            }
+            _ => self.into_object(side),
+        };
+        if is_required { value } else { or_null(value) }
+    }
+
+    fn into_object(self, side: Side) -> Value {
         let mut object = json!({ "type": "object" });
-        if !required.is_empty() {
+        let required = self.below.iter().filter(|(_, node)| node.is_required());
+        let required: Vec<_> = required.map(|(name, _)| *name).collect();
+        if side == Side::Request && !required.is_empty() {
             object["required"] = json!(required);
         }
-        let properties = self.below.into_iter().map(|(name, node)| (name.to_owned(), node.into_value()));
-        object["properties"] = Value::Object(properties.collect());
-        if is_list { json!({ "type": "array", "items": object }) } else { object }
+        if !self.below.is_empty() {
+            let properties =
+                self.below.into_iter().map(|(name, node)| (name.to_owned(), node.into_value(side)));
+            object["properties"] = Value::Object(properties.collect());
+        }
+        object
     }
 }
 
@@ -131,19 +164,23 @@ mod tests {
             .field(Field::new("offers", FieldType::Array(Box::new(FieldType::Object))))
             .field(Field::new("offers.price", FieldType::Decimal));
         let view = View::new(None, vec!["maker.margin".to_owned()]);
-        let expected = json!({
+        let decimal = json!({ "$ref": "#/components/schemas/Decimal" });
+        let mut expected = json!({
             "type": "object",
             "required": ["name"],
             "properties": {
                 "_id": { "type": "integer", "format": "int64" },
                 "name": { "type": "string" },
-                "maker": { "type": "object", "properties": { "country": { "type": "string" } } },
-                "offers": { "type": "array", "items": {
-                    "type": "object",
-                    "properties": { "price": { "$ref": "#/components/schemas/Decimal" } },
+                "maker": { "type": ["object", "null"], "properties": { "country": { "type": ["string", "null"] } } },
+                "offers": { "type": ["array", "null"], "items": {
+                    "type": ["object", "null"],
+                    "properties": { "price": { "anyOf": [decimal, { "type": "null" }] } },
                 } },
             },
         });
-        assert_eq!(of_collection(&schema, &view), expected);
+        assert_eq!(of_collection(&schema, &view, Side::Request), expected);
+        // Of a document as it is sent nothing is required: it may be asked for in part.
+        expected.as_object_mut().unwrap().remove("required");
+        assert_eq!(of_collection(&schema, &view, Side::Answer), expected);
     }
 }
