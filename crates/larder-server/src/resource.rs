@@ -1,7 +1,8 @@
 //! A declared collection as the routes see it: its documents, and what each role may do with them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use bson::Document;
 use hyper::header::HeaderValue;
 use larder::{
     cache::{Audit, HitLevel, HitRate, HitRateAlarm},
@@ -33,6 +34,8 @@ pub(crate) struct Resource {
     pub requires_if_match: bool,
     /// What its indexes begin with, if lists that none carries are refused.
     pub indexes: Option<Indexes>,
+    /// What the database itself demands of documents (`$jsonSchema`), as it was last found.
+    validator: Mutex<Option<Arc<Document>>>,
     /// By role; `None` for a role that was granted nothing.
     access: Vec<Option<Access>>,
 }
@@ -69,6 +72,7 @@ impl Resource {
             cache_control,
             requires_if_match: config.require_if_match,
             indexes: config.require_index.then(Indexes::default),
+            validator: Mutex::default(),
             access,
         })
     }
@@ -105,6 +109,26 @@ impl Resource {
     /// What a role may do here; `None` when that is nothing.
     pub(crate) fn access(&self, role: RoleId) -> Option<&Access> {
         self.access[role.0].as_ref()
+    }
+
+    /// Asks the database what it has beside the documents: the indexes, if lists need them, and the validator. What cannot be
+    /// asked for now stays as it was; each question has the deadline of the database.
+    pub(crate) async fn look(&self) {
+        if let Some(indexes) = &self.indexes {
+            indexes.look(&self.collection).await;
+        }
+        match self.collection.json_schema().await {
+            Ok(found) => *self.validator.lock() = found.map(Arc::new),
+            Err(error) => {
+                let collection = self.name.as_str();
+                tracing::debug!(%error, collection, "The validator could not be looked at.");
+            }
+        }
+    }
+
+    /// What the database itself demands of documents, in MongoDB's dialect of JSON Schema, as it was last found.
+    pub(crate) fn validator(&self) -> Option<Arc<Document>> {
+        self.validator.lock().clone()
     }
 
     pub(crate) fn schema(&self) -> &Schema {

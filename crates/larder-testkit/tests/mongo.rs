@@ -436,3 +436,24 @@ async fn a_fail_point_fails_the_commands_of_its_application_only() {
     assert_eq!(code(&error), Some(50));
     unlucky.find_one(doc! {}).await.expect("a read after the fail point");
 }
+
+#[tokio::test]
+async fn the_validator_of_a_collection_is_told_with_its_options() {
+    let database = database(mongo::shared()).await;
+    let schema = |least: i32| doc! { "$jsonSchema": { "properties": { "stock": { "bsonType": "int", "minimum": least } } } };
+    let options = async || {
+        let listed =
+            database.run_command(doc! { "listCollections": 1, "filter": { "name": "things" } }).await;
+        let listed = listed.expect("a list");
+        let batch =
+            listed.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch")).expect("a batch");
+        batch[0].as_document().and_then(|one| one.get_document("options").ok()).expect("options").clone()
+    };
+    let create = doc! { "create": "things", "validator": schema(0), "validationAction": "warn" };
+    database.run_command(create).await.expect("a collection");
+    let told = options().await;
+    assert_eq!(told.get_document("validator").expect("a validator"), &schema(0));
+    assert_eq!(told.get_str("validationAction").expect("an action"), "warn");
+    database.run_command(doc! { "collMod": "things", "validator": schema(1) }).await.expect("a change");
+    assert_eq!(options().await.get_document("validator").expect("a validator"), &schema(1));
+}

@@ -127,7 +127,7 @@ fn start_sampler(app: &Arc<App>) -> AbortOnDropHandle<()> {
     }))
 }
 
-/// Looks from time to time at the indexes of the collections that demand them, until the handle is dropped.
+/// Looks from time to time at what the database has beside the documents, until the handle is dropped.
 fn start_looks(app: &Arc<App>) -> AbortOnDropHandle<()> {
     let app = Arc::clone(app);
     AbortOnDropHandle::new(tokio::spawn(async move {
@@ -136,9 +136,7 @@ fn start_looks(app: &Arc<App>) -> AbortOnDropHandle<()> {
         loop {
             ticks.tick().await;
             for resource in app.resources.values() {
-                if let Some(indexes) = &resource.indexes {
-                    indexes.look(&resource.collection).await;
-                }
+                resource.look().await;
             }
         }
     }))

@@ -1,9 +1,16 @@
 //! `/openapi.json` before validators that are not ours, and what the server takes and sends before the schemas that it gives.
 
+use bson::doc;
 use jsonschema::{Validator, draft202012};
+use larder_testkit::{eventually, mongo};
 use serde_json::{Value, json};
 
-use crate::{ITEMS, client::Answer, items, larder::Larder};
+use crate::{
+    ITEMS,
+    client::Answer,
+    items,
+    larder::{Larder, PATIENCE},
+};
 
 /// The JSON pointers of all schemas of a description. What a schema has inside is its own matter.
 fn schemas_of(description: &Value) -> Vec<String> {
@@ -82,7 +89,10 @@ fn check_document(text: &str) {
     let mut ids = Vec::new();
     for (path, method, operation) in spec.operations() {
         ids.push(operation.operation_id.clone().unwrap_or_else(|| panic!("{method} {path} has no id")));
-        assert!(operation.responses.as_ref().is_some_and(|responses| !responses.is_empty()), "{method} {path}");
+        assert!(
+            operation.responses.as_ref().is_some_and(|responses| !responses.is_empty()),
+            "{method} {path}"
+        );
         let parameters: Vec<_> =
             operation.parameters.iter().map(|one| one.resolve(&spec).expect("it leads somewhere")).collect();
         let in_path = |name: &str| {
@@ -257,5 +267,44 @@ async fn a_body_that_the_server_refuses_is_against_its_schema() {
     ] {
         assert_eq!(larder.post("/v1/items", body).await.status, 400, "{body}");
         assert!(!schema.is_valid(&serde_json::from_str(body).expect("JSON")), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_mongodb_demands_of_documents_is_described() {
+    let (server, database) = (mongo::shared(), mongo::database_name());
+    let schema = doc! {
+        "bsonType": "object", "required": ["name", "stock", "margin"], "properties": {
+            "name": { "bsonType": "string", "description": "what it is called", "pattern": "^[A-Z]" },
+            "stock": { "bsonType": ["int", "long"], "minimum": 0 },
+            "size": { "bsonType": "object", "properties": { "width": { "enum": [1, 2] } } },
+            "margin": { "bsonType": "int", "description": "undeclared" },
+        },
+    };
+    let create = doc! { "create": "items", "validator": { "$jsonSchema": schema } };
+    server.command(&database, create);
+    let hidden = "[[collection.grant]]\nrole = \"anonymous\"\nverbs = [\"read\", \"patch\", \"create\"]\nhide = [\"stock\"]";
+    let closed =
+        format!("[[role]]\nname = \"anonymous\"\n{}\n{hidden}", ITEMS.replace("open = true", "open = false"));
+    for (config, sees_stock) in [(ITEMS.to_owned(), true), (closed, false)] {
+        let larder = Larder::start_with(&config, &["--mongo", &server.url(&database)]).await;
+        eventually("the validator is found", PATIENCE, || async {
+            larder.get("/openapi.json").await.text().contains("what it is called")
+        })
+        .await;
+        let answer = larder.get("/openapi.json").await;
+        check_document(answer.text());
+        let sent = &answer.json()["components"]["schemas"]["items.body"];
+        let properties = &sent["properties"];
+        assert_eq!(properties["name"]["pattern"], "^[A-Z]");
+        assert_eq!(properties["size"]["properties"]["width"]["enum"], json!([1, 2]));
+        assert!(!answer.text().contains("margin"), "{sent}");
+        if sees_stock {
+            assert_eq!(sent["required"], json!(["name", "stock"]));
+            assert_eq!(properties["stock"], json!({ "type": "integer", "format": "int64", "minimum": 0 }));
+        } else {
+            assert_eq!(sent["required"], json!(["name"]));
+            assert!(!answer.text().contains("stock\":"), "{}", answer.text());
+        }
     }
 }

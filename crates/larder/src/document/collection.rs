@@ -3,7 +3,7 @@
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use bson::{Bson, RawDocumentBuf};
+use bson::{Bson, Document, RawDocumentBuf};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
@@ -441,6 +441,15 @@ impl Collection {
     /// As [`find`](Self::find).
     pub async fn indexed_fields(&self) -> Result<IndexedFields> {
         self.store.indexed_fields().await
+    }
+
+    /// The `$jsonSchema` of the collection's validator, as MongoDB has it, if writes are held to it. Larder does not: the
+    /// database refuses what it forbids. One question to MongoDB, none to SQLite, which has no validators.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub async fn json_schema(&self) -> Result<Option<Document>> {
+        self.store.json_schema().await
     }
 
     /// What each tier has of a document.

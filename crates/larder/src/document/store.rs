@@ -72,6 +72,16 @@ impl Store {
         on!(self, collection => collection.indexed_fields().await)
     }
 
+    /// The JSON Schema that the database holds writes to, in MongoDB's dialect. SQLite has none.
+    pub(crate) async fn json_schema(&self) -> Result<Option<Document>> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Self::Sqlite(_) => Ok(None),
+            #[cfg(feature = "mongo")]
+            Self::Mongo(collection) => collection.json_schema().await,
+        }
+    }
+
     pub(crate) async fn get(&self, id: &Id) -> Result<Option<RawDocumentBuf>> {
         on!(self, collection => collection.get(id).await)
     }

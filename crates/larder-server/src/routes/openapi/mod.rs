@@ -2,6 +2,7 @@
 //! and the fields that it sees, and no more.
 
 mod answers;
+mod demands;
 mod operations;
 mod parameters;
 mod schemas;
@@ -9,7 +10,7 @@ mod schemas;
 use hyper::{StatusCode, http::request::Parts};
 use serde_json::{Map, Value, json};
 
-use self::schemas::Side;
+use self::{demands::Demands, schemas::Side};
 use crate::{
     app::App,
     routes::{Answer, Refusal, fresh},
@@ -24,8 +25,10 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
     let (mut paths, mut components) = (Map::new(), schemas::common());
     for resource in app.resources.values() {
         let Some(access) = resource.access(role) else { continue };
+        let validator = resource.validator();
         for side in [Side::Request, Side::Answer] {
-            let schema = schemas::of_collection(resource.schema(), &access.view, side);
+            let demands = Demands::new(validator.as_deref());
+            let schema = schemas::of_collection(resource.schema(), &access.view, side, demands);
             components.insert(operations::schema_name(resource, side), schema);
         }
         operations::insert(&mut paths, resource, access, &app.limits, app.gate.may_bypass(role));

@@ -3,6 +3,7 @@
 use larder::document::{Field, FieldType, IdType, Schema};
 use serde_json::{Map, Value, json};
 
+use super::demands::Demands;
 use crate::routes::View;
 
 /// The schemas that every description has.
@@ -50,14 +51,14 @@ pub(super) enum Side {
     Answer,
 }
 
-/// One collection's documents, as far as a role sees them.
-pub(super) fn of_collection(schema: &Schema, view: &View, side: Side) -> Value {
+/// One collection's documents, as far as a role sees them, with what the database itself demands of them.
+pub(super) fn of_collection(schema: &Schema, view: &View, side: Side, demands: Demands<'_>) -> Value {
     let mut root = Node::default();
     for field in schema.fields().iter().filter(|field| field.path() != "_id" && view.sees_some(field.path()))
     {
         root.insert(field.path(), field);
     }
-    let mut value = root.into_object(side);
+    let mut value = root.into_object(&Scope { side, view }, demands);
     value["properties"]["_id"] = of_id(schema.id_type());
     value
 }
@@ -95,6 +96,12 @@ fn or_null(mut schema: Value) -> Value {
     schema
 }
 
+/// For which side, and for whom, documents are described.
+struct Scope<'a> {
+    side: Side,
+    view: &'a View,
+}
+
 /// Dotted paths, gathered into the tree that they describe.
 #[derive(Default)]
 struct Node<'a> {
@@ -123,29 +130,38 @@ impl<'a> Node<'a> {
         self.field.is_some_and(Field::is_required)
     }
 
-    fn into_value(self, side: Side) -> Value {
-        let is_required = self.is_required();
-        let value = match (self.field.map(Field::field_type), self.below.is_empty()) {
-            (Some(field_type), true) => of_type(field_type),
-            (Some(FieldType::Array(_)), false) => {
-                json!({ "type": "array", "items": or_null(self.into_object(side)) })
+    fn into_value(self, scope: &Scope<'_>, demands: Demands<'_>) -> Value {
+        let takes_null = !self.is_required() && (scope.side == Side::Answer || !demands.refuse_null());
+        let leaf = self.field.filter(|_| self.below.is_empty());
+        let value = match self.field.map(Field::field_type) {
+            Some(field_type) if leaf.is_some() => of_type(field_type),
+            Some(FieldType::Array(_)) => {
+                json!({ "type": "array", "items": or_null(self.into_object(scope, demands.elements())) })
             }
-            _ => self.into_object(side),
+            _ => self.into_object(scope, demands),
         };
-        if is_required { value } else { or_null(value) }
+        let mut value = if takes_null { or_null(value) } else { value };
+        if let Some(field) = leaf.filter(|field| scope.view.sees(field.path())) {
+            demands.describe(&mut value);
+            // What was stored before there was a validator is answered, too.
+            if scope.side == Side::Request {
+                demands.restrict(&mut value, field.field_type());
+            }
+        }
+        value
     }
 
-    fn into_object(self, side: Side) -> Value {
+    fn into_object(self, scope: &Scope<'_>, demands: Demands<'_>) -> Value {
         let mut object = json!({ "type": "object" });
-        let required = self.below.iter().filter(|(_, node)| node.is_required());
+        let required = self.below.iter().filter(|(name, node)| node.is_required() || demands.require(name));
         let required: Vec<_> = required.map(|(name, _)| *name).collect();
-        if side == Side::Request && !required.is_empty() {
+        if scope.side == Side::Request && !required.is_empty() {
             object["required"] = json!(required);
         }
         if !self.below.is_empty() {
-            let properties =
-                self.below.into_iter().map(|(name, node)| (name.to_owned(), node.into_value(side)));
-            object["properties"] = Value::Object(properties.collect());
+            let of_member =
+                |(name, node): (&str, Self)| (name.to_owned(), node.into_value(scope, demands.member(name)));
+            object["properties"] = Value::Object(self.below.into_iter().map(of_member).collect());
         }
         object
     }
@@ -178,9 +194,63 @@ mod tests {
                 } },
             },
         });
-        assert_eq!(of_collection(&schema, &view, Side::Request), expected);
+        let none = Demands::default();
+        assert_eq!(of_collection(&schema, &view, Side::Request, none), expected);
         // Of a document as it is sent nothing is required: it may be asked for in part.
         expected.as_object_mut().unwrap().remove("required");
-        assert_eq!(of_collection(&schema, &view, Side::Answer), expected);
+        assert_eq!(of_collection(&schema, &view, Side::Answer, none), expected);
+    }
+
+    #[test]
+    fn what_the_database_demands_shows_of_the_fields_that_are_seen() {
+        let schema = Schema::new("products", IdType::Int)
+            .field(Field::new("name", FieldType::String))
+            .field(Field::new("cost", FieldType::Int))
+            .field(Field::new("maker", FieldType::Object))
+            .field(Field::new("maker.country", FieldType::String))
+            .field(Field::new("offers", FieldType::Array(Box::new(FieldType::Object))))
+            .field(Field::new("offers.stock", FieldType::Int))
+            .field(Field::new("extra", FieldType::Object));
+        let validator = bson::doc! {
+            "bsonType": "object", "title": "not the field's", "required": ["_id", "name", "cost", "margin"],
+            "properties": {
+                "name": { "bsonType": "string", "description": "what it is called", "maxLength": 40 },
+                "cost": { "bsonType": "int", "description": "secret", "minimum": 7 },
+                "margin": { "bsonType": "int", "description": "undeclared" },
+                "maker": { "bsonType": "object", "required": ["country", "cost"], "description": "with its cost", "properties": {
+                    "country": { "enum": ["CH", "JP"] }, "cost": { "minimum": 3 },
+                } },
+                "offers": { "bsonType": ["array", "null"], "items": { "properties": { "stock": { "minimum": 0 } } } },
+                "extra": { "description": "with a secret", "bsonType": "object" },
+            },
+        };
+        let view =
+            View::new(None, vec!["cost".to_owned(), "maker.cost".to_owned(), "extra.secret".to_owned()]);
+        let described = |side| of_collection(&schema, &view, side, Demands::new(Some(&validator)));
+        let expected = json!({
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "_id": { "type": "integer", "format": "int64" },
+                "name": { "type": "string", "description": "what it is called", "maxLength": 40 },
+                "maker": { "type": "object", "required": ["country"], "properties": {
+                    "country": { "type": ["string", "null"], "enum": ["CH", "JP"] },
+                } },
+                "offers": { "type": ["array", "null"], "items": { "type": ["object", "null"], "properties": {
+                    "stock": { "type": ["integer", "null"], "format": "int64", "minimum": 0 },
+                } } },
+                "extra": { "type": "object" },
+            },
+        });
+        assert_eq!(described(Side::Request), expected);
+        let answer = described(Side::Answer);
+        assert_eq!(
+            answer["properties"]["name"],
+            json!({ "type": ["string", "null"], "description": "what it is called" })
+        );
+        assert!(
+            answer["required"].is_null() && answer["properties"]["maker"]["required"].is_null(),
+            "{answer}"
+        );
     }
 }

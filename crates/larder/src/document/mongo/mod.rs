@@ -17,6 +17,7 @@ mod keyset;
 mod patch;
 mod probe;
 mod read;
+mod validator;
 mod versioned;
 mod write;
 
