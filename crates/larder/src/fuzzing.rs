@@ -7,7 +7,8 @@
 pub use crate::{
     cache::fuzzing::{behind_reply, dead_letter, entry, glob, log_event, script_reply, tenant_key, token},
     document::fuzzing::{
-        bson, change_event, cursor, decimal, filter, ingest, instant, patch, pipeline, watch_point,
+        bson, change_event, cursor, decimal, filter, ingest, instant, patch, pipeline, query_body,
+        watch_point,
     },
     redis::fuzzing::{redis_key, redis_reply, redis_stream, redis_url},
 };
@@ -16,7 +17,7 @@ pub use crate::{
 mod tests {
     use larder_testkit::seeds::{self, Property};
 
-    const TARGETS: [(&str, Property); 22] = [
+    const TARGETS: [(&str, Property); 23] = [
         ("behind_reply", super::behind_reply),
         ("bson", super::bson),
         ("change_event", super::change_event),
@@ -31,6 +32,7 @@ mod tests {
         ("log_event", super::log_event),
         ("patch", super::patch),
         ("pipeline", super::pipeline),
+        ("query_body", super::query_body),
         ("redis_key", super::redis_key),
         ("redis_reply", super::redis_reply),
         ("redis_stream", super::redis_stream),

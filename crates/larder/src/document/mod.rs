@@ -9,7 +9,7 @@
 //! | from outside | becomes | by |
 //! |---|---|---|
 //! | the id in a URL | [`Id`] | [`IdType::parse`] |
-//! | filters, order, page, fields | [`Query`], then [`Find`] | [`QueryParser`] |
+//! | filters, order, page, fields, in a URL or as JSON | [`Query`], then [`Find`] | [`QueryParser`] |
 //! | the cursor of a page | [`Position`] | [`CursorKey`] |
 //! | a JSON document | raw BSON | [`Schema::read_raw`] |
 //! | a JSON merge patch | [`MergePatch`] | [`Schema::read_patch`] |

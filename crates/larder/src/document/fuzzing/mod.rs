@@ -3,12 +3,12 @@
 mod documents;
 mod numbers;
 mod queries;
-mod written;
+pub(in crate::document) mod written;
 
 pub use self::{
     documents::{bson, ingest, patch},
     numbers::{decimal, instant},
-    queries::{cursor, filter, pipeline},
+    queries::{cursor, filter, pipeline, query_body},
 };
 pub use super::watch::fuzzing::{change_event, watch_point};
 use super::{Field, FieldType, IdType, Schema};

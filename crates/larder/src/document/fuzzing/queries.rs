@@ -6,12 +6,13 @@ use std::{
 };
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
+use serde_json::Value;
 
 use super::{schema, written};
 use crate::{
     Error, ErrorKind,
     document::{
-        CursorKey, FieldType, Filter, Find, Pipeline, Position, QueryLimits, QueryParser, Variable,
+        CursorKey, FieldType, Filter, Find, Pipeline, Position, Query, QueryLimits, QueryParser, Variable,
         aggregate::{Flow, Run, read_stages},
         matches::Matcher,
         raw,
@@ -22,10 +23,30 @@ use crate::{
 pub fn filter(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let pairs: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once('=')).collect();
-    let (schema, limits) = (schema(), QueryLimits::default());
-    let visible = |path: &str| path != "weight";
-    let parser = QueryParser::new(&schema).limits(&limits).visible(&visible);
-    let Ok(query) = parser.parse(pairs.iter().copied()) else { return };
+    with_parser(&QueryLimits::default(), |parser| {
+        if let Ok(query) = parser.parse(pairs.iter().copied()) {
+            check(&query);
+        }
+    });
+}
+
+/// The same of a query from a body; and no name with a `$` came in that is not an operator or a typed value.
+pub fn query_body(data: &[u8]) {
+    with_parser(&QueryLimits::default(), |parser| {
+        let Ok(query) = parser.parse_body(data) else { return };
+        check(&query);
+        let body: Value = serde_json::from_slice(data).expect("what was understood is JSON");
+        assert!(names_are_known(&body), "{body}");
+    });
+}
+
+fn with_parser(limits: &QueryLimits, check: impl FnOnce(&QueryParser<'_>)) {
+    let schema = schema();
+    check(&QueryParser::new(&schema).limits(limits).visible(&|path| path != "weight"));
+}
+
+fn check(query: &Query) {
+    let limits = QueryLimits::default();
     assert!((1..=limits.max_limit).contains(&query.limit) && query.offset <= limits.max_offset);
     assert!(conditions(&query.filter) <= limits.max_conditions);
     let matcher = Matcher::new(&query.filter).expect("a filter that was read can be run");
@@ -34,9 +55,43 @@ pub fn filter(data: &[u8]) {
     }
     // Quotes and groups make the text longer than what was asked for.
     let wide = QueryLimits { max_bytes: 1 << 20, max_depth: 16, ..limits };
-    if let Some(pairs) = written::pairs(&query) {
-        let again = QueryParser::new(&schema).limits(&wide).visible(&visible).parse(pairs.clone());
-        assert_eq!(again.ok(), Some(query), "{pairs:?}");
+    with_parser(&wide, |parser| {
+        // Null in a list has no word in a URL.
+        if let Some(pairs) = written::pairs(query) {
+            assert_eq!(parser.parse(pairs.clone()).as_ref().ok(), Some(query), "{pairs:?}");
+        }
+        if let Some(body) = written::body(query) {
+            assert_eq!(parser.parse_body(body.to_string().as_bytes()).as_ref().ok(), Some(query), "{body}");
+        }
+    });
+}
+
+fn names_are_known(value: &Value) -> bool {
+    const KNOWN: [&str; 17] = [
+        "$eq",
+        "$ne",
+        "$gt",
+        "$gte",
+        "$lt",
+        "$lte",
+        "$in",
+        "$nin",
+        "$exists",
+        "$and",
+        "$or",
+        "$oid",
+        "$date",
+        "$numberDecimal",
+        "$numberInt",
+        "$numberLong",
+        "$numberDouble",
+    ];
+    match value {
+        Value::Object(members) => members.iter().all(|(name, value)| {
+            (!name.starts_with('$') || KNOWN.contains(&&**name)) && names_are_known(value)
+        }),
+        Value::Array(elements) => elements.iter().all(names_are_known),
+        _ => true,
     }
 }
 

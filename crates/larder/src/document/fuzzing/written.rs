@@ -1,11 +1,12 @@
-//! Queries written out in the grammar that they were read from.
+//! Queries written out in the grammars that they were read from.
 
 use bson::Bson;
+use serde_json::{Value, json};
 
 use crate::document::{CompareOp, Direction, Filter, Query, SortKey};
 
 /// The pairs of a query string that ask for `query`; `None` for a value that has no text of its own.
-pub(super) fn pairs(query: &Query) -> Option<Vec<(String, String)>> {
+pub(in crate::document) fn pairs(query: &Query) -> Option<Vec<(String, String)>> {
     let mut pairs = match &query.filter {
         Filter::All => Vec::new(),
         Filter::And(parts) if parts.len() > 1 => parts.iter().map(pair).collect::<Option<_>>()?,
@@ -13,10 +14,6 @@ pub(super) fn pairs(query: &Query) -> Option<Vec<(String, String)>> {
     };
     let mut add = |name: &str, value: String| pairs.push((name.to_owned(), value));
     if !query.sort.is_empty() {
-        let key = |SortKey { path, direction }: &SortKey| match direction {
-            Direction::Ascending => path.clone(),
-            Direction::Descending => format!("-{path}"),
-        };
         add("sort", query.sort.iter().map(key).collect::<Vec<_>>().join(","));
     }
     add("limit", query.limit.to_string());
@@ -28,6 +25,60 @@ pub(super) fn pairs(query: &Query) -> Option<Vec<(String, String)>> {
         add("fields", fields.join(","));
     }
     Some(pairs)
+}
+
+fn key(SortKey { path, direction }: &SortKey) -> String {
+    match direction {
+        Direction::Ascending => path.clone(),
+        Direction::Descending => format!("-{path}"),
+    }
+}
+
+/// The body that asks for `query`; `None` for a value that has no JSON of its own.
+pub(in crate::document) fn body(query: &Query) -> Option<Value> {
+    let mut body = json!({ "filter": object(&query.filter)?, "limit": query.limit, "offset": query.offset });
+    if !query.sort.is_empty() {
+        body["sort"] = query.sort.iter().map(key).collect();
+    }
+    if let Some(after) = &query.after {
+        body["after"] = json!(after);
+    }
+    if let Some(fields) = &query.fields {
+        body["fields"] = json!(fields);
+    }
+    Some(body)
+}
+
+fn object(filter: &Filter) -> Option<Value> {
+    let all = |parts: &[Filter]| parts.iter().map(object).collect::<Option<Value>>();
+    let values = |values: &[Bson]| values.iter().map(value).collect::<Option<Value>>();
+    Some(match filter {
+        Filter::All => json!({}),
+        Filter::And(parts) => json!({ "and": all(parts)? }),
+        Filter::Or(parts) => json!({ "or": all(parts)? }),
+        Filter::In { path, values: list } => json!({ path: { "in": values(list)? } }),
+        Filter::NotIn { path, values: list } => json!({ path: { "nin": values(list)? } }),
+        Filter::Exists { path, present } => json!({ path: { "exists": present } }),
+        Filter::Prefix { path, text } => json!({ path: { "prefix": text } }),
+        Filter::Compare { path, op, value: operand } => json!({ path: { name(*op): value(operand)? } }),
+    })
+}
+
+fn value(value: &Bson) -> Option<Value> {
+    Some(match value {
+        Bson::Null => Value::Null,
+        Bson::Boolean(truth) => json!(truth),
+        Bson::Int32(number) => json!(number),
+        Bson::Int64(number) => json!(number),
+        Bson::Double(number) => json!(number),
+        Bson::ObjectId(id) => json!({ "$oid": id.to_hex() }),
+        Bson::DateTime(instant) => {
+            json!({ "$date": { "$numberLong": instant.timestamp_millis().to_string() } })
+        }
+        Bson::Decimal128(number) => json!({ "$numberDecimal": number.to_string() }),
+        Bson::String(text) => json!(text),
+        _ => return None,
+    })
 }
 
 fn pair(filter: &Filter) -> Option<(String, String)> {
@@ -81,23 +132,24 @@ fn leaf_of(filter: &Filter) -> Option<(&str, &'static str, Operand)> {
         Filter::Compare { path, op: CompareOp::Ne, value: Bson::Null } => {
             (path, "not", Operand::Word("null".into()))
         }
-        Filter::Compare { path, op, value } => {
-            let operator = match op {
-                CompareOp::Eq => "eq",
-                CompareOp::Ne => "ne",
-                CompareOp::Gt => "gt",
-                CompareOp::Gte => "gte",
-                CompareOp::Lt => "lt",
-                CompareOp::Lte => "lte",
-            };
-            (path, operator, Operand::Text(text(value)?))
-        }
+        Filter::Compare { path, op, value } => (path, name(*op), Operand::Text(text(value)?)),
         Filter::In { path, values } => (path, "in", texts(values)?),
         Filter::NotIn { path, values } => (path, "nin", texts(values)?),
         Filter::Exists { path, present } => (path, "exists", Operand::Word(present.to_string())),
         Filter::Prefix { path, text } => (path, "prefix", Operand::Text(text.clone())),
         Filter::All | Filter::And(_) | Filter::Or(_) => return None,
     })
+}
+
+fn name(op: CompareOp) -> &'static str {
+    match op {
+        CompareOp::Eq => "eq",
+        CompareOp::Ne => "ne",
+        CompareOp::Gt => "gt",
+        CompareOp::Gte => "gte",
+        CompareOp::Lt => "lt",
+        CompareOp::Lte => "lte",
+    }
 }
 
 fn quoted(texts: &[String]) -> Vec<String> {

@@ -1,37 +1,56 @@
-//! One condition: a field, an operator and a value of the field's type.
+//! One condition: a field, an operator and a value of the field's type. In whichever grammar it was written, it is checked
+//! and counted here.
 
 use bson::Bson;
 
-use super::{
-    QueryLimits, QueryParser,
-    group::{split_list, unquote},
-};
+use super::{QueryLimits, QueryParser};
 use crate::{
     Error, Result,
-    document::{CompareOp, Field, FieldType, Filter, IdType, ingest::excerpt},
+    document::{
+        CompareOp, Field, FieldType, Filter, IdType, Schema,
+        ingest::{self, excerpt},
+    },
 };
 
-const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, in, nin, prefix, exists, is.null, not.null";
+const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, in, nin, prefix, exists";
 
-/// Reads conditions and counts them.
-pub(super) struct Conditions<'a> {
-    parser: &'a QueryParser<'a>,
-    limits: &'a QueryLimits,
-    count: usize,
+/// What an operator is given, as it was written.
+pub(super) trait Written {
+    /// The operators that this grammar has besides, after a comma.
+    const MORE_OPERATORS: &'static str;
+
+    /// A value of the field's type. Null stands for itself.
+    fn value(&self, path: &str, operand: Operand<'_>) -> Result<Bson>;
+
+    /// The items of a list.
+    fn items(&self, path: &str) -> Result<Vec<impl Written>>;
+
+    /// Text, whatever the field's type.
+    fn text(&self, path: &str) -> Result<String>;
+
+    /// Yes or no.
+    fn truth(&self, path: &str) -> Result<bool>;
 }
 
 /// What a field's values are read as.
 #[derive(Clone, Copy)]
-enum Operand<'a> {
+pub(super) enum Operand<'a> {
     Id(IdType),
     Field(&'a FieldType),
 }
 
 impl Operand<'_> {
-    fn read(self, path: &str, text: &str) -> Result<Bson> {
+    pub(super) fn read_text(self, path: &str, text: &str) -> Result<Bson> {
         match self {
             Self::Id(id_type) => id_type.parse(text).map(|id| Bson::from(&id)),
             Self::Field(field_type) => field_type.read_text(text).map_err(|error| error.with_field(path)),
+        }
+    }
+
+    pub(super) fn read_json(self, schema: &Schema, path: &str, json: &str) -> Result<Bson> {
+        match self {
+            Self::Id(id_type) => ingest::read_id(id_type, json).map(|id| Bson::from(&id)),
+            Self::Field(field_type) => ingest::read_operand(schema, path, field_type, json),
         }
     }
 
@@ -44,29 +63,20 @@ impl Operand<'_> {
     }
 }
 
+/// Checks conditions and counts them.
+pub(super) struct Conditions<'a> {
+    pub(super) parser: &'a QueryParser<'a>,
+    limits: &'a QueryLimits,
+    count: usize,
+}
+
 impl<'a> Conditions<'a> {
     pub(super) fn new(parser: &'a QueryParser<'a>, limits: &'a QueryLimits) -> Self {
         Self { parser, limits, count: 0 }
     }
 
-    /// A parameter that is no setting: a group, or a field with its condition.
-    pub(super) fn parameter(&mut self, name: &str, value: &str) -> Result<Filter> {
-        if value.len() > self.limits.max_bytes {
-            return Err(Error::invalid(
-                excerpt(name),
-                format!("has more than {} bytes", self.limits.max_bytes),
-            ));
-        }
-        match name {
-            "or" | "and" => self.group(name, value, 1),
-            _ => {
-                let operand = self.operand(name, name)?;
-                self.condition(name, operand, value)
-            }
-        }
-    }
-
-    fn operand(&self, at: &str, path: &str) -> Result<Operand<'a>> {
+    /// What the values of a field are read as, if it may be filtered by. The error is said to be at `at`.
+    pub(super) fn operand(&self, at: &str, path: &str) -> Result<Operand<'a>> {
         let schema = self.parser.schema;
         let operand = match schema.find_field(path) {
             _ if path == "_id" => Some(Operand::Id(schema.id_type())),
@@ -78,99 +88,85 @@ impl<'a> Conditions<'a> {
             .ok_or_else(|| self.parser.fault(at, path, "cannot be filtered by", Field::is_filterable))
     }
 
-    fn group(&mut self, name: &str, list: &str, depth: usize) -> Result<Filter> {
-        if depth > self.limits.max_depth {
-            return Err(Error::invalid(name, format!("is nested more than {} times", self.limits.max_depth)));
+    pub(super) fn check_bytes(&self, name: &str, bytes: usize) -> Result<()> {
+        let most = self.limits.max_bytes;
+        if bytes > most {
+            return Err(Error::invalid(excerpt(name), format!("has more than {most} bytes")));
         }
-        let items = split_list(list)
-            .ok_or_else(|| Error::invalid(name, "must be a list in parentheses: (field.operator.value,…)"))?;
-        let filters =
-            items.into_iter().map(|item| self.item(name, item, depth)).collect::<Result<Vec<_>>>()?;
-        Ok(if name == "or" { Filter::Or(filters) } else { Filter::And(filters) })
+        Ok(())
     }
 
-    fn item(&mut self, group: &str, item: &str, depth: usize) -> Result<Filter> {
-        for inner in ["or", "and"] {
-            if let Some(list) = item.strip_prefix(inner).filter(|rest| rest.starts_with('(')) {
-                return self.group(inner, list, depth + 1);
-            }
+    pub(super) fn check_depth(&self, group: &str, depth: usize) -> Result<()> {
+        let most = self.limits.max_depth;
+        if depth > most {
+            return Err(Error::invalid(group, format!("is nested more than {most} times")));
         }
-        let (path, condition) = self.split(item).ok_or_else(|| {
-            let first = item.split('.').next().unwrap_or_default();
-            self.parser.fault(group, first, "cannot be filtered by", Field::is_filterable)
-        })?;
-        let operand = self.operand(path, path)?;
-        self.condition_in_group(path, operand, condition)
+        Ok(())
     }
 
-    /// The longest declared path in front. Paths and values may both hold points.
-    fn split(&self, item: &'a str) -> Option<(&'a str, &'a str)> {
-        let splits = item.match_indices('.').map(|(at, _)| (&item[..at], &item[at + 1..]));
-        splits.filter(|(path, _)| *path == "_id" || self.parser.schema.find_field(path).is_some()).last()
-    }
-
-    /// In a group a value may be quoted, because commas and parentheses have a meaning there.
-    fn condition_in_group(&mut self, path: &str, operand: Operand<'_>, condition: &str) -> Result<Filter> {
-        match condition.split_once('.') {
-            Some((operator, value)) if !value.starts_with('(') => {
-                let value =
-                    unquote(value).ok_or_else(|| Error::invalid(path, "has a quote that does not close"))?;
-                self.operation(path, operand, operator, &value)
-            }
-            _ => self.condition(path, operand, condition),
-        }
-    }
-
-    fn condition(&mut self, path: &str, operand: Operand<'_>, condition: &str) -> Result<Filter> {
-        let (operator, value) = condition
-            .split_once('.')
-            .ok_or_else(|| Error::invalid(path, "must be an operator and a value, such as `eq.value`"))?;
-        self.operation(path, operand, operator, value)
-    }
-
-    fn operation(&mut self, path: &str, operand: Operand<'_>, operator: &str, value: &str) -> Result<Filter> {
+    fn count(&mut self, path: &str) -> Result<()> {
         self.count += 1;
-        if self.count > self.limits.max_conditions {
-            let message =
-                format!("is one condition more than the {} that are allowed", self.limits.max_conditions);
+        let most = self.limits.max_conditions;
+        if self.count > most {
+            let message = format!("is one condition more than the {most} that are allowed");
             return Err(Error::invalid(path, message));
         }
-        let compare =
-            |op| Ok(Filter::Compare { path: path.to_owned(), op, value: operand.read(path, value)? });
-        let null = |op| Ok(Filter::Compare { path: path.to_owned(), op, value: Bson::Null });
-        match (operator, value) {
-            ("eq", _) => compare(CompareOp::Eq),
-            ("ne", _) => compare(CompareOp::Ne),
-            ("gt", _) => compare(CompareOp::Gt),
-            ("gte", _) => compare(CompareOp::Gte),
-            ("lt", _) => compare(CompareOp::Lt),
-            ("lte", _) => compare(CompareOp::Lte),
-            ("in", list) => Ok(Filter::In { path: path.to_owned(), values: self.list(path, operand, list)? }),
-            ("nin", list) => {
-                Ok(Filter::NotIn { path: path.to_owned(), values: self.list(path, operand, list)? })
+        Ok(())
+    }
+
+    /// The condition that the field is null or absent, or is not.
+    pub(super) fn null(&mut self, path: &str, op: CompareOp) -> Result<Filter> {
+        self.count(path)?;
+        Ok(Filter::Compare { path: path.to_owned(), op, value: Bson::Null })
+    }
+
+    pub(super) fn condition<W: Written>(
+        &mut self,
+        path: &str,
+        operand: Operand<'_>,
+        operator: &str,
+        written: &W,
+    ) -> Result<Filter> {
+        self.count(path)?;
+        let compare = |op| match written.value(path, operand)? {
+            Bson::Null if !matches!(op, CompareOp::Eq | CompareOp::Ne) => Err(Error::invalid(
+                path,
+                format!("cannot be compared with null by `{operator}`; use eq or ne"),
+            )),
+            value => Ok(Filter::Compare { path: path.to_owned(), op, value }),
+        };
+        match operator {
+            "eq" => compare(CompareOp::Eq),
+            "ne" => compare(CompareOp::Ne),
+            "gt" => compare(CompareOp::Gt),
+            "gte" => compare(CompareOp::Gte),
+            "lt" => compare(CompareOp::Lt),
+            "lte" => compare(CompareOp::Lte),
+            "in" => Ok(Filter::In { path: path.to_owned(), values: self.list(path, operand, written)? }),
+            "nin" => Ok(Filter::NotIn { path: path.to_owned(), values: self.list(path, operand, written)? }),
+            "prefix" if operand.is_text() => {
+                Ok(Filter::Prefix { path: path.to_owned(), text: written.text(path)? })
             }
-            ("prefix", text) if operand.is_text() => {
-                Ok(Filter::Prefix { path: path.to_owned(), text: text.to_owned() })
-            }
-            ("prefix", _) => Err(Error::invalid(path, "has no prefix, because it is not a string")),
-            ("exists", "true") => Ok(Filter::Exists { path: path.to_owned(), present: true }),
-            ("exists", "false") => Ok(Filter::Exists { path: path.to_owned(), present: false }),
-            ("exists", _) => Err(Error::invalid(path, "must be `exists.true` or `exists.false`")),
-            ("is", "null") => null(CompareOp::Eq),
-            ("not", "null") => null(CompareOp::Ne),
+            "prefix" => Err(Error::invalid(path, "has no prefix, because it is not a string")),
+            "exists" => Ok(Filter::Exists { path: path.to_owned(), present: written.truth(path)? }),
             _ => {
-                let message = format!("has no operator `{}`; there are {OPERATORS}", excerpt(operator));
+                let (operator, more) = (excerpt(operator), W::MORE_OPERATORS);
+                let message = format!("has no operator `{operator}`; there are {OPERATORS}{more}");
                 Err(Error::invalid(path, message))
             }
         }
     }
 
-    fn list(&self, path: &str, operand: Operand<'_>, list: &str) -> Result<Vec<Bson>> {
-        let broken = || Error::invalid(path, "must be a list in parentheses: in.(a,b)");
-        let items = super::split_list(list).ok_or_else(broken)?;
+    fn list<W: Written>(&self, path: &str, operand: Operand<'_>, written: &W) -> Result<Vec<Bson>> {
+        let items = written.items(path)?;
         if items.len() > self.limits.max_list {
             return Err(Error::invalid(path, format!("lists more than {} values", self.limits.max_list)));
         }
-        items.into_iter().map(|item| operand.read(path, &unquote(item).ok_or_else(broken)?)).collect()
+        items.iter().map(|item| item.value(path, operand)).collect()
     }
+}
+
+/// A group of conditions, by its name.
+pub(super) fn gather(group: &str, filters: Vec<Filter>) -> Filter {
+    if group == "or" { Filter::Or(filters) } else { Filter::And(filters) }
 }

@@ -1,4 +1,4 @@
-//! The flat grammar of lists in a URL: filters, order, page and fields, typed by the declaration.
+//! The grammars of lists: filters, order, page and fields, typed by the declaration. The flat one stands in a URL:
 //!
 //! ```text
 //! price=gte.10&status=in.(new,paid)&or=(stock.gt.0,discontinued_at.is.null)&sort=-price,name&limit=20&fields=name,price
@@ -13,14 +13,35 @@
 //! | `is.null` `not.null` | null or absent; neither |
 //! | `or=(…)` `and=(…)` | groups of `field.operator.value`, which may hold further `or(…)` and `and(…)` |
 //!
-//! Conditions that are repeated must all hold. Only declared fields that are filterable or sortable may be named, so an
+//! Conditions that are repeated must all hold. The other is JSON, for filters that are too long for a URL or nested deeper than
+//! one likes to write there; it means the same:
+//!
+//! ```json
+//! {"filter": {"price": {"gte": 10}, "status": {"in": ["new", "paid"]}, "or": [{"stock": {"gt": 0}}, {"discontinued_at": null}]},
+//!  "sort": ["-price", "name"], "limit": 20, "fields": ["name", "price"]}
+//! ```
+//!
+//! | in an object | means |
+//! |---|---|
+//! | `"a": value` | equal; null: null or absent |
+//! | `"a": {"gte": 1, "lt": 9}` | operators of the flat grammar by their names; MongoDB's names for them (`$gte`) are taken as well |
+//! | `"or": [{…}, {…}]` `"and": […]` | groups; also `$or`, `$and` |
+//!
+//! Values are JSON of the field's type, as in documents. A field that is called `or` or `and` is compared as any other: a group
+//! is a list, and no field is compared with a list. In the flat grammar it is named inside of a group: `and=(or.eq.1)`.
+//!
+//! Only declared fields that are filterable or sortable may be named, so an
 //! operator of the database cannot come in: neither as a value nor as a name.
 
+mod body;
 mod condition;
+mod draft;
+mod flat;
 mod group;
+mod json;
 
-use self::{condition::Conditions, group::split_list};
-use super::{Direction, Filter, Find, Position, Schema, SortKey, ingest::excerpt, path::is_within};
+use self::{condition::Conditions, draft::Draft, flat::Flat};
+use super::{Filter, Find, Position, Schema, SortKey, ingest::excerpt};
 use crate::{Error, Result};
 
 /// What a list may ask for at most.
@@ -55,10 +76,6 @@ impl Default for QueryLimits {
         }
     }
 }
-
-const MAX_SORT_KEYS: usize = 4;
-const MAX_FIELDS: usize = 64;
-const MAX_AFTER_BYTES: usize = 8 * 1024;
 
 /// A list that was asked for, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -134,21 +151,13 @@ impl<'a> QueryParser<'a> {
     ) -> Result<Query> {
         let default = QueryLimits::default();
         let limits = self.limits.unwrap_or(&default);
-        let mut conditions = Conditions::new(self, limits);
-        let mut filters = Vec::new();
-        let mut query = Query {
-            filter: Filter::All,
-            sort: Vec::new(),
-            limit: limits.default_limit.min(limits.max_limit),
-            offset: 0,
-            after: None,
-            fields: None,
-        };
+        let mut conditions = Flat(Conditions::new(self, limits));
+        let mut draft = Draft::new(self, limits);
         let mut settings: Vec<String> = Vec::new();
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());
             if !matches!(name, "sort" | "limit" | "after" | "offset" | "fields") {
-                filters.push(conditions.parameter(name, value)?);
+                draft.filters.push(conditions.parameter(name, value)?);
                 continue;
             }
             if settings.iter().any(|earlier| earlier == name) {
@@ -156,80 +165,47 @@ impl<'a> QueryParser<'a> {
             }
             settings.push(name.to_owned());
             match name {
-                "sort" => query.sort = self.sort(value)?,
-                "limit" => query.limit = number(name, value, 1, limits.max_limit.into())? as u32,
-                "offset" => query.offset = number(name, value, 0, limits.max_offset)?,
-                "fields" => query.fields = Some(self.fields(value)?),
-                _ if value.len() > MAX_AFTER_BYTES => return Err(Error::invalid(name, "is too long")),
-                _ => query.after = Some(value.to_owned()),
+                "sort" => draft.sort(value.split(','))?,
+                "limit" => draft.limit(value)?,
+                "offset" => draft.offset(value)?,
+                "fields" => draft.fields(value.split(','))?,
+                _ => draft.after(value)?,
             }
         }
-        if query.after.is_some() && query.offset > 0 {
-            return Err(Error::invalid(
-                "offset",
-                "cannot be combined with `after`, which says where to begin",
-            ));
-        }
-        query.filter = match filters.len() {
-            0 => Filter::All,
-            1 => filters.remove(0),
-            _ => Filter::And(filters),
-        };
-        Ok(query)
+        draft.finish()
+    }
+
+    /// Reads a JSON object with the same parts: `filter`, `sort`, `limit`, `offset`, `after` and `fields`. What means the same
+    /// as the pairs of [`parse`](Self::parse) becomes the same query, so a cursor of one opens in the other.
+    ///
+    /// Its cost is bounded by the limits, but for looking through the text a few times: the caller bounds its length.
+    ///
+    /// ```
+    /// use larder::document::{Field, FieldType, IdType, QueryParser, Schema};
+    /// let schema = Schema::new("products", IdType::Int)
+    ///     .field(Field::new("name", FieldType::String).filterable())
+    ///     .field(Field::new("price", FieldType::Decimal).filterable().sortable());
+    /// let parser = QueryParser::new(&schema);
+    /// let query = parser.parse_body(
+    ///     br#"{"filter": {"price": {"gte": 10, "lt": 50.5}, "or": [{"name": "Cup"}, {"name": null}]}, "sort": ["-price"]}"#,
+    /// )?;
+    /// let same = [("price", "gte.10"), ("price", "lt.50.5"), ("or", "(name.eq.Cup,name.is.null)"), ("sort", "-price")];
+    /// assert_eq!(query, parser.parse(same)?);
+    /// let error = parser.parse_body(br#"{"filter": {"name": {"$regex": ".*"}}}"#).unwrap_err();
+    /// assert_eq!(error.field(), Some("name"));
+    /// # Ok::<(), larder::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` naming the member or field that is wrong, unknown or given twice, with what would be right; naming
+    /// none for text that is not JSON.
+    pub fn parse_body(&self, json: &[u8]) -> Result<Query> {
+        let default = QueryLimits::default();
+        body::read(self, self.limits.unwrap_or(&default), json)
     }
 
     fn may_see(&self, path: &str) -> bool {
         self.visible.is_none_or(|visible| visible(path))
-    }
-
-    fn sort(&self, value: &str) -> Result<Vec<SortKey>> {
-        let mut keys: Vec<SortKey> = Vec::new();
-        for part in value.split(',') {
-            let (path, direction) = match part.strip_prefix('-') {
-                Some(path) => (path, Direction::Descending),
-                None => (part, Direction::Ascending),
-            };
-            let declared = self.schema.find_field(path).is_some_and(super::Field::is_sortable);
-            if !(path == "_id" || declared) || !self.may_see(path) {
-                return Err(self.fault("sort", path, "cannot be sorted by", |field| field.is_sortable()));
-            }
-            if keys.iter().any(|key| key.path == path) {
-                return Err(Error::invalid("sort", format!("names `{path}` twice")));
-            }
-            keys.push(SortKey { path: path.to_owned(), direction });
-        }
-        if keys.len() > MAX_SORT_KEYS {
-            return Err(Error::invalid("sort", format!("has more than {MAX_SORT_KEYS} keys")));
-        }
-        Ok(keys)
-    }
-
-    fn fields(&self, value: &str) -> Result<Vec<String>> {
-        let paths: Vec<&str> = value.split(',').collect();
-        if paths.len() > MAX_FIELDS {
-            return Err(Error::invalid("fields", format!("names more than {MAX_FIELDS} fields")));
-        }
-        for path in &paths {
-            if !(*path == "_id" || self.is_readable(path)) || !self.may_see(path) {
-                return Err(Error::invalid(
-                    "fields",
-                    format!("`{}` is not a field that can be read", excerpt(path)),
-                ));
-            }
-        }
-        Ok(paths.into_iter().map(str::to_owned).collect())
-    }
-
-    /// Declared, above a declared field, or below an object that is free inside; in an open schema any plain path.
-    fn is_readable(&self, path: &str) -> bool {
-        let plain = path.split('.').all(|part| super::ingest::name_fault(part).is_none());
-        let mut fields = self.schema.fields().iter();
-        plain
-            && (!self.schema.is_strict()
-                || fields.any(|field| {
-                    is_within(field.path(), path)
-                        || (field.field_type().is_free() && is_within(path, field.path()))
-                }))
     }
 
     /// An error that names a field and the ones that could stand there instead.
@@ -248,13 +224,6 @@ impl std::fmt::Debug for QueryParser<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("QueryParser").field("collection", &self.schema.name()).finish_non_exhaustive()
     }
-}
-
-fn number(name: &str, value: &str, least: u64, most: u64) -> Result<u64> {
-    let digits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let number =
-        digits.then(|| value.parse().ok()).flatten().filter(|number| (least..=most).contains(number));
-    number.ok_or_else(|| Error::invalid(name, format!("must be a number from {least} to {most}")))
 }
 
 #[cfg(test)]

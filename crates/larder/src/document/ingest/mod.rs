@@ -6,6 +6,7 @@
 mod check;
 mod extended;
 mod number;
+mod operand;
 mod reader;
 mod shape;
 mod text;
@@ -21,7 +22,10 @@ use super::{
 };
 use crate::{Error, ErrorKind, Result};
 
-pub(crate) use shape::Shape;
+pub(crate) use self::{
+    operand::{read_id, read_operand},
+    shape::Shape,
+};
 
 /// How deep a document from outside may be nested.
 pub const MAX_DEPTH: u32 = 32;
@@ -80,7 +84,8 @@ impl Schema {
     }
 }
 
-fn syntax(error: &serde_json::Error) -> Error {
+/// What is said of text that is not JSON.
+pub(crate) fn syntax(error: &serde_json::Error) -> Error {
     Error::new(ErrorKind::Invalid, format!("not valid JSON: {error}"))
 }
 

@@ -13,7 +13,12 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, Result,
-    document::{FieldType, Id, MAX_DOCUMENT_BYTES, Schema, order::with_raw, raw::Elements, write},
+    document::{
+        FieldType, Id, MAX_DOCUMENT_BYTES, Schema,
+        order::with_raw,
+        raw::{Elements, Value},
+        write,
+    },
 };
 
 /// What the JSON is.
@@ -57,6 +62,18 @@ impl<'s> Reader<'s> {
         }
         write::check_size(self.out.len())?;
         Ok(self.out)
+    }
+
+    /// One value of the field at `path`, as it would be read in a document. The path is for errors alone.
+    pub(super) fn read_value(mut self, path: &str, expected: Expected<'_>, json: &str) -> Result<Bson> {
+        self.path.push(path.to_owned().into());
+        // Below the document: there Extended JSON may stand.
+        self.depth = 1;
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        match (Place { reader: &mut self, expected }.deserialize(&mut deserializer)) {
+            Ok(kind) => Ok(Value { kind, bytes: &self.out }.to_bson()?),
+            Err(error) => Err(self.error.unwrap_or_else(|| syntax(&error).with_field(path))),
+        }
     }
 
     pub(super) fn fail<E: serde::de::Error>(&mut self, error: Error) -> E {

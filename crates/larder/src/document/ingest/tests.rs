@@ -79,6 +79,11 @@ fn a_refusal_names_the_field() {
         (r#"{"name":"a","tags":[1]}"#, "tags", "must be a string"),
         (r#"{"name":"a","extra":{"$where":"1"}}"#, "extra", "is not a known form of Extended JSON"),
         (
+            r#"{"name":"a","extra":{"$numberInt":"1","$numberInt":"2"}}"#,
+            "extra",
+            "is not a known form of Extended JSON",
+        ),
+        (
             r#"{"name":"a","extra":{"a":1,"$where":"1"}}"#,
             "extra.$where",
             "a field name cannot begin with `$`",

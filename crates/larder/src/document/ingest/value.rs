@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
-    extended, integer, name_fault, number,
+    extended, integer, name_fault, number, operand,
     reader::{Mode, Reader},
     shape::{Expected, Shape},
 };
@@ -103,18 +103,7 @@ impl Reader<'_> {
             return Err(self.fail(Error::invalid("_id", "is given twice")));
         }
         let value: serde_json::Value = map.next_value()?;
-        let id_type = self.schema.id_type();
-        let read = match &value {
-            serde_json::Value::String(text) => id_type.read(&Bson::String(text.clone())),
-            serde_json::Value::Number(number) => number
-                .as_i64()
-                .ok_or_else(|| Error::invalid("_id", format!("must be of type {}", id_type.name())))
-                .and_then(|number| id_type.read(&Bson::Int64(number))),
-            serde_json::Value::Object(fields) => extended::read(fields)
-                .ok_or_else(|| Error::invalid("_id", format!("must be of type {}", id_type.name())))
-                .and_then(|value| id_type.read(&value)),
-            _ => Err(Error::invalid("_id", format!("must be of type {}", id_type.name()))),
-        };
+        let read = operand::id_of(self.schema.id_type(), &value);
         match read {
             Ok(id) => self.id = Some(id),
             Err(error) => return Err(self.fail(error)),
@@ -203,10 +192,11 @@ impl<'de> Visitor<'de> for Place<'_, '_, '_> {
         };
         let mut fields = serde_json::Map::new();
         fields.insert(name.clone().into_owned(), map.next_value()?);
+        let mut is_repeated = false;
         while let Some((name, value)) = map.next_entry()? {
-            fields.insert(name, value);
+            is_repeated |= fields.insert(name, value).is_some();
         }
-        match extended::read(&fields) {
+        match extended::read(&fields).filter(|_| !is_repeated) {
             Some(value) => {
                 let value = number::for_field(value, self.expected.field_type);
                 self.scalar(&value)

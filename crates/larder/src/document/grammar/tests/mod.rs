@@ -1,5 +1,7 @@
 //! What a query string may say, and how it is refused.
 
+mod body;
+
 use bson::Bson;
 use proptest::prelude::*;
 
