@@ -44,6 +44,11 @@ fn refuse(call: &Call<'_>, error: larder::Error, json: &[u8]) -> Refusal {
     if error.kind() != ErrorKind::Invalid || error.field().is_some() {
         return call.refuse(error);
     }
+    refuse_text(&error, json)
+}
+
+/// What is said of a body that is no JSON, or not of what it has to be.
+pub(crate) fn refuse_text(error: &larder::Error, json: &[u8]) -> Refusal {
     let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", error.message());
     match serde_json::from_slice::<serde::de::IgnoredAny>(json) {
         Ok(_) => refusal,

@@ -5,20 +5,25 @@ use std::fmt::Write;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    HeaderMap, Response, StatusCode,
+    HeaderMap, Method, Response, StatusCode,
     header::{ETAG, HeaderName, HeaderValue, LINK},
     http::request::Parts,
 };
-use larder::document::{Etag, Filter, Find, Page, QueryParser, Unindexed, write_json};
+use larder::document::{Etag, Filter, Find, Page, Query, QueryParser, Unindexed, write_json};
 use serde_json::json;
 
 use crate::{
     app::App,
     config::Verb,
-    routes::{Answer, Refusal, cache_status, call::Call, conditional, parameters, read::insert_common},
+    routes::{
+        Answer, Refusal, body::MediaType, cache_status, call::Call, conditional, parameters,
+        read::insert_common,
+    },
 };
 
 pub(super) static PREFER: HeaderName = HeaderName::from_static("prefer");
+/// Says on a list that it can be asked for with QUERY too, and in what (RFC 10008).
+pub(super) static ACCEPT_QUERY: HeaderName = HeaderName::from_static("accept-query");
 static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Answers with one page: `items`, and `next` where it continues. Always asks the database.
@@ -29,9 +34,32 @@ static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appl
 pub(crate) async fn page(app: &App, head: &Parts, name: &str) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::List)?;
     let parameters = parameters::decode(head.uri.query().unwrap_or_default())?;
-    let find = read_find(&call, &parameters)?;
-    require_index(&call, &find).await?;
-    let count = wanted_count(&head.headers)?;
+    let pairs = parameters.iter().map(|(name, value)| (name, value));
+    let query = with_parser(&call, |parser| parser.parse(pairs))?;
+    let (mut answer, next) = answer(&call, query).await?;
+    answer.headers_mut().insert(ACCEPT_QUERY.clone(), HeaderValue::from_static(MediaType::Json.name()));
+    if let Some(next) = next
+        && let Ok(link) = HeaderValue::try_from(link_to(head.uri.path(), &parameters, &next))
+    {
+        answer.headers_mut().insert(LINK, link);
+    }
+    Ok(answer)
+}
+
+/// Reads a query with what this sender may ask for.
+pub(super) fn with_parser<T>(call: &Call<'_>, read: impl FnOnce(&QueryParser<'_>) -> T) -> T {
+    let visible = |path: &str| call.access.view.sees(path);
+    read(&QueryParser::new(call.resource.schema()).limits(&call.app.query_limits).visible(&visible))
+}
+
+/// The page that a query asks for, and the cursor of the next one.
+///
+/// # Errors
+/// 400 for a cursor of another query, an unknown preference, or what no index carries where that is refused.
+pub(super) async fn answer(call: &Call<'_>, query: Query) -> Result<(Answer, Option<String>), Refusal> {
+    let find = open_find(call, query)?;
+    require_index(call, &find).await?;
+    let count = wanted_count(&call.head.headers)?;
     let collection = &call.resource.collection;
     let counted = match (count, &find.filter) {
         (None, _) => None,
@@ -41,25 +69,19 @@ pub(crate) async fn page(app: &App, head: &Parts, name: &str) -> Result<Answer, 
     };
     let page = collection.find(&find).await?;
     let next = match &page.next {
-        Some(position) => Some(app.cursors.seal(&call.resource.name, &find, call.audience(), position)?),
+        Some(position) => {
+            Some(call.app.cursors.seal(&call.resource.name, &find, call.audience(), position)?)
+        }
         None => None,
     };
-    let mut answer = send(&call, write_page(&call, &page, next.as_deref(), counted)?);
-    if let Some(next) = next
-        && let Ok(link) = HeaderValue::try_from(link_to(head.uri.path(), &parameters, &next))
-    {
-        answer.headers_mut().insert(LINK, link);
-    }
+    let mut answer = send(call, write_page(call, &page, next.as_deref(), counted)?);
     if let Some(count) = count {
         answer.headers_mut().insert(PREFERENCE_APPLIED.clone(), HeaderValue::from_static(count.name()));
     }
-    Ok(answer)
+    Ok((answer, next))
 }
 
-fn read_find(call: &Call<'_>, parameters: &[(String, String)]) -> Result<Find, Refusal> {
-    let visible = |path: &str| call.access.view.sees(path);
-    let parser = QueryParser::new(call.resource.schema()).limits(&call.app.query_limits).visible(&visible);
-    let query = parser.parse(parameters.iter().map(|(name, value)| (name, value)))?;
+fn open_find(call: &Call<'_>, query: Query) -> Result<Find, Refusal> {
     let cursor = query.after.clone();
     let mut find = query.into_find(None);
     if let Some(cursor) = cursor {
@@ -169,11 +191,12 @@ pub(super) fn wanted_count(headers: &HeaderMap) -> Result<Option<Count>, Refusal
     Ok(None)
 }
 
-/// Sends what was put together for this request alone: with a tag, or as 304.
+/// Sends what was put together for this request alone: with a tag, or as 304, which a POST knows nothing of.
 pub(super) fn send(call: &Call<'_>, json: Vec<u8>) -> Answer {
     let json = Bytes::from(json);
     let etag = Etag::of(&json);
-    let is_unchanged = conditional::is_unchanged(&call.head.headers, etag.as_str());
+    let is_unchanged =
+        call.head.method != Method::POST && conditional::is_unchanged(&call.head.headers, etag.as_str());
     let mut answer = Response::new(Full::new(if is_unchanged { Bytes::new() } else { json }));
     if is_unchanged {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;

@@ -31,6 +31,7 @@ mod purge;
 mod query;
 mod read;
 mod refusal;
+mod search;
 mod stats;
 mod target;
 mod top;
@@ -54,11 +55,11 @@ use hyper::{
     http::request::Parts,
 };
 
-use self::target::Target;
 pub(crate) use self::{
     body::BodyRoom, kept::kept, overdue::KeptTimer, refusal::Refusal, stats::sample, view::View,
 };
-use crate::app::App;
+use self::{body::MediaType, target::Target};
+use crate::{app::App, telemetry::Route};
 
 /// What is sent back. Bodies are whole: nothing here streams.
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -72,7 +73,7 @@ pub(crate) async fn answer(app: &Arc<App>, timer: &KeptTimer, head: &Parts, body
     let started = Instant::now();
     let target = target_of(head);
     let route = target.route(&head.method);
-    let is_read = matches!(head.method, Method::GET | Method::HEAD);
+    let is_read = matches!(head.method, Method::GET | Method::HEAD) || route == Route::List;
     let answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
             let work = pin!(dispatch(app, head, target, body));
@@ -129,6 +130,9 @@ async fn dispatch_others(app: &App, head: &Parts, body: Incoming) -> Result<Answ
         (Target::Item { collection, id }, &Method::DELETE) => write::delete(app, head, collection, id).await,
         (Target::Collection(name), &Method::GET | &Method::HEAD) => list::page(app, head, name).await,
         (Target::Collection(name), &Method::POST) => create::one(app, head, name, body).await,
+        (Target::Collection(name), &Method::QUERY) | (Target::Search(name), &Method::POST) => {
+            search::page(app, head, name, body).await
+        }
         (Target::Bulk(name), &Method::POST) => bulk::insert(app, head, name, body).await,
         (Target::Query { collection, name }, &Method::GET | &Method::HEAD) => {
             query::run(app, head, collection, name).await
@@ -164,8 +168,13 @@ fn options(target: Target<'_>) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(target.allow()));
-    if matches!(target, Target::Item { .. }) {
-        answer.headers_mut().insert("accept-patch", HeaderValue::from_static("application/merge-patch+json"));
+    let taken = match target {
+        Target::Item { .. } => Some(("accept-patch", MediaType::MergePatch)),
+        Target::Collection(_) => Some(("accept-query", MediaType::Json)),
+        _ => None,
+    };
+    if let Some((name, media_type)) = taken {
+        answer.headers_mut().insert(name, HeaderValue::from_static(media_type.name()));
     }
     answer
 }

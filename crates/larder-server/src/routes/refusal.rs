@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
     Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use larder::{Error, ErrorKind};
 use serde_json::{Map, Value};
@@ -31,7 +31,8 @@ struct Inner {
     field: Option<String>,
     position: Option<(usize, usize)>,
     retry_after: Option<Duration>,
-    allow: Option<&'static str>,
+    /// What would be taken instead.
+    header: Option<(HeaderName, &'static str)>,
 }
 
 impl Refusal {
@@ -45,7 +46,7 @@ impl Refusal {
             field: None,
             position: None,
             retry_after: None,
-            allow: None,
+            header: None,
         }))
     }
 
@@ -61,13 +62,8 @@ impl Refusal {
 
     /// 405, with the methods that are served there.
     pub(crate) fn method(allow: &'static str) -> Self {
-        let mut refusal = Self::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "method-not-allowed",
-            format!("this address answers to {allow}"),
-        );
-        refusal.0.allow = Some(allow);
-        refusal
+        let detail = format!("this address answers to {allow}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail).with_header(ALLOW, allow)
     }
 
     /// 503: come back later.
@@ -130,6 +126,12 @@ impl Refusal {
         self
     }
 
+    /// Says in a header what would be taken.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.0.header = Some((name, value));
+        self
+    }
+
     /// Names line and column in the body, both from 1.
     pub(crate) fn with_position(mut self, line: usize, column: usize) -> Self {
         self.0.position = Some((line, column));
@@ -166,8 +168,8 @@ impl Refusal {
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(allow) = self.0.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        if let Some((name, value)) = self.0.header {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         if let Some(after) = self.0.retry_after {
             // Rounded up: "0" would tell every client to come back at once.

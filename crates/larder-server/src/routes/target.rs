@@ -15,6 +15,8 @@ pub(crate) enum Target<'a> {
     Collection(&'a str),
     /// `/v1/{collection}/bulk`, for POST only: with GET it is the document whose id is "bulk".
     Bulk(&'a str),
+    /// `/v1/{collection}/_search`, for POST only, as with "bulk".
+    Search(&'a str),
     /// `/v1/{collection}/_q/{name}`, or `/v1/_q/{name}` when one collection alone has a query of that name.
     Query { collection: Option<&'a str>, name: &'a str },
     /// `/v1/_explain/{collection}/{id}`
@@ -43,6 +45,7 @@ impl<'a> Target<'a> {
             None if below.is_empty() && rest.len() > first.len() => Self::Own(path),
             None if below.is_empty() => Self::Collection(first),
             None if is_post && below == "bulk" => Self::Bulk(first),
+            None if is_post && below == "_search" => Self::Search(first),
             None => Self::Item { collection: first, id: below },
             Some(("_q", name)) if !name.is_empty() && !name.contains('/') => {
                 Self::Query { collection: Some(first), name }
@@ -55,8 +58,8 @@ impl<'a> Target<'a> {
     pub(crate) fn allow(self) -> &'static str {
         match self {
             Self::Item { .. } => "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
-            Self::Collection(_) => "GET, HEAD, POST, OPTIONS",
-            Self::Bulk(_) | Self::Purge => "POST, OPTIONS",
+            Self::Collection(_) => "GET, HEAD, POST, QUERY, OPTIONS",
+            Self::Bulk(_) | Self::Search(_) | Self::Purge => "POST, OPTIONS",
             Self::Query { .. } | Self::Explain { .. } | Self::Own(_) => "GET, HEAD, OPTIONS",
         }
     }
@@ -69,7 +72,7 @@ impl<'a> Target<'a> {
             (Self::Item { .. }, "DELETE") => Route::Delete,
             (Self::Item { .. }, _) => Route::Read,
             (Self::Collection(_), "POST") => Route::Create,
-            (Self::Collection(_), _) => Route::List,
+            (Self::Collection(_) | Self::Search(_), _) => Route::List,
             (Self::Bulk(_), _) => Route::Bulk,
             (Self::Query { .. }, _) => Route::Query,
             (Self::Explain { .. } | Self::Purge | Self::Own(_), _) => Route::Own,
@@ -99,6 +102,7 @@ mod tests {
             ("/v1/products/7", item("products", "7")),
             ("/v1/products/a%2Fb", item("products", "a%2Fb")),
             ("/v1/products/bulk", item("products", "bulk")),
+            ("/v1/products/_search", item("products", "_search")),
             ("/v1/products/_q/top", Target::Query { collection: Some("products"), name: "top" }),
             ("/v1/_q/top", Target::Query { collection: None, name: "top" }),
             ("/v1/_explain/products/7", Target::Explain { collection: "products", id: "7" }),
@@ -115,5 +119,6 @@ mod tests {
             assert_eq!(Target::of(path, false), expected, "{path}");
         }
         assert_eq!(Target::of("/v1/products/bulk", true), Target::Bulk("products"));
+        assert_eq!(Target::of("/v1/products/_search", true), Target::Search("products"));
     }
 }

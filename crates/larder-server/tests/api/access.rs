@@ -135,6 +135,12 @@ async fn what_is_not_granted_is_refused() {
         ("wrong", "GET", "/v1/news/1", "", 401),
         (READER, "GET", "/v1/products/1", "", 200),
         (READER, "GET", "/v1/products", "", 200),
+        (READER, "QUERY", "/v1/products", "{}", 200),
+        (READER, "POST", "/v1/products/_search", "{}", 200),
+        (WRITER, "QUERY", "/v1/products", "{}", 403),
+        (WRITER, "POST", "/v1/products/_search", "{}", 403),
+        (READER, "QUERY", "/v1/users", "{}", 404),
+        ("", "QUERY", "/v1/products", "{}", 401),
         (READER, "POST", "/v1/products", r#"{"_id":2,"name":"b"}"#, 403),
         (READER, "POST", "/v1/products/bulk", "[]", 403),
         (READER, "PUT", "/v1/products/1", "{}", 403),
@@ -241,6 +247,20 @@ async fn a_hidden_field_is_as_unknown_as_one_that_is_not_declared() {
         let named: Vec<_> = detail.split("these can:").skip(1).collect();
         assert!(!named.concat().contains("cost"), "{detail}");
     }
+    for (body, field) in [
+        (r#"{"filter":{"cost":5}}"#, "cost"),
+        (r#"{"filter":{"maker.margin":{"$gt":1}}}"#, "maker.margin"),
+        (r#"{"filter":{"or":[{"cost":5},{"name":"a"}]}}"#, "cost"),
+        (r#"{"sort":["cost"]}"#, "sort"),
+        (r#"{"fields":["cost"]}"#, "fields"),
+    ] {
+        let hidden = send(&larder, CLERK, "QUERY", "/v1/products", body).await;
+        assert_problem(&hidden, 400, Some(field));
+        let absent = send(&larder, CLERK, "QUERY", "/v1/products", &body.replace("cost", "zost")).await;
+        assert_eq!(hidden.text().replace("cost", "zost"), absent.text());
+    }
+    let found = send(&larder, CLERK, "QUERY", "/v1/products", r#"{"filter":{"maker.name":"Wren"}}"#).await;
+    assert_eq!(found.text(), r#"{"items":[{"_id":1,"name":"Teapot","maker":{"name":"Wren"}}],"next":null}"#);
     assert_eq!(send(&larder, CLERK, "GET", "/v1/products?maker.name=eq.Wren", "").await.status, 200);
     assert_problem(&send(&larder, CLERK, "GET", "/v1/products/1?fields=cost", "").await, 400, Some("fields"));
 }
@@ -409,7 +429,12 @@ async fn a_role_is_described_only_what_it_may_use() {
     let reader = send(&larder, READER, "GET", "/openapi.json", "").await;
     let text = reader.text();
     assert!(text.contains("/v1/products/{id}") && !text.contains("users"), "{text}");
-    assert!(!text.contains("cost") && !text.contains("margin") && !text.contains("\"post\""), "{text}");
+    assert!(!text.contains("cost") && !text.contains("margin"), "{text}");
+    let paths = reader.json()["paths"].as_object().expect("paths").clone();
+    let posts: Vec<_> = paths.iter().filter(|(_, methods)| !methods["post"].is_null()).collect();
+    assert!(matches!(posts[..], [(path, _)] if path == "/v1/products/_search"), "{posts:?}");
+    let writer = send(&larder, WRITER, "GET", "/openapi.json", "").await;
+    assert!(!writer.text().contains("_search") && !writer.text().contains("products.filter"), "{writer:?}");
     let owner = send(&larder, OWNER, "GET", "/openapi.json", "").await;
     assert!(owner.text().contains("cost") && owner.text().contains("users"));
     assert_eq!(

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use crate::{assert_problem, items};
 
 const PAGE: &str = include_str!("../../../../docs/http.md");
@@ -45,6 +47,28 @@ fn query(what: &str, count: usize) -> (String, &'static str) {
     }
 }
 
+/// A body that asks for the same.
+fn body(what: &str, count: usize) -> Value {
+    let sorts = ["name", "price", "stock", "made_at", "_id"];
+    match what {
+        "documents" => json!({ "limit": count }),
+        "offset" => json!({ "offset": count }),
+        "conditions" => {
+            let group: Value = (1..count).map(|n| json!({ "stock": { "ne": n } })).collect();
+            json!({ "filter": { "and": group, "stock": { "gt": 0 } } })
+        }
+        "groups" => {
+            let nested = (0..count).fold(json!({ "name": "a" }), |inner, _| json!({ "or": [inner] }));
+            json!({ "filter": nested })
+        }
+        "values" => json!({ "filter": { "stock": { "in": (0..count).collect::<Vec<_>>() } } }),
+        "bytes" => json!({ "filter": { "name": "x".repeat(count - "\"\"".len()) } }),
+        "keys" => json!({ "sort": sorts[..count] }),
+        "paths" => json!({ "fields": (0..count).map(|n| format!("note.n{n}")).collect::<Vec<_>>() }),
+        other => panic!("the table has a row that no test knows: {other}"),
+    }
+}
+
 #[tokio::test]
 async fn a_list_may_ask_for_what_the_page_says_and_no_more() {
     let larder = items().await;
@@ -56,5 +80,10 @@ async fn a_list_may_ask_for_what_the_page_says_and_no_more() {
         assert_eq!(answer.status, 200, "{what}: {answer:?}");
         let (refused, field) = query(what, most + 1);
         assert_problem(&larder.get(&format!("/v1/items?{refused}")).await, 400, Some(field));
+
+        let answer = larder.post("/v1/items/_search", &body(what, most).to_string()).await;
+        assert_eq!(answer.status, 200, "{what}: {answer:?}");
+        let refused = larder.post("/v1/items/_search", &body(what, most + 1).to_string()).await;
+        assert_problem(&refused, 400, Some(field));
     }
 }

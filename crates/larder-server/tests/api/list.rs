@@ -5,8 +5,14 @@ use serde_json::{Value, json};
 use crate::{Larder, assert_problem, items};
 
 /// Ten items: names a to j, prices 1 to 10, every second one sold.
-async fn ten_items() -> Larder {
+pub(crate) async fn ten_items() -> Larder {
     let larder = items().await;
+    add_ten(&larder).await;
+    larder
+}
+
+/// Adds them to a server with nothing in it.
+pub(crate) async fn add_ten(larder: &Larder) {
     let documents: Vec<Value> = (0..10)
         .map(|n| {
             let name = char::from(b'a' + n).to_string();
@@ -18,10 +24,9 @@ async fn ten_items() -> Larder {
         .collect();
     let answer = larder.post("/v1/items/bulk", &Value::from(documents).to_string()).await;
     assert_eq!(answer.json()["created"], 10, "{answer:?}");
-    larder
 }
 
-fn ids(page: &Value) -> Vec<i64> {
+pub(crate) fn ids(page: &Value) -> Vec<i64> {
     page["items"].as_array().expect("items").iter().filter_map(|item| item["_id"].as_i64()).collect()
 }
 

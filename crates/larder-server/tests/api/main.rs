@@ -28,6 +28,7 @@ mod query;
 mod read;
 mod readme;
 mod redis;
+mod search;
 mod slow;
 mod stop;
 mod tags;

@@ -61,6 +61,11 @@ async fn every_answer_has_only_headers_and_types_that_are_described() {
     let page = check(items, "get", 200, larder.get_with("/v1/items?limit=1", &headers).await);
     let again = [&headers[..], &[("if-none-match", page.etag())]].concat();
     check(items, "get", 304, larder.get_with("/v1/items?limit=1", &again).await);
+    let body = r#"{"filter":{"stock":{"gte":1}},"limit":1}"#;
+    let search = "/v1/items/_search";
+    let headers = [("content-type", "application/json"), ("prefer", "count=exact")];
+    check(search, "post", 200, larder.client().send("POST", search, &headers, body).await);
+    check(search, "post", 400, larder.post(search, r#"{"filter":{"nome":1}}"#).await);
     let query = "/v1/items/_q/by_stock";
     let rows = check(query, "get", 200, larder.get(query).await);
     check(query, "get", 304, larder.get_with(query, &[("if-none-match", rows.etag())]).await);
@@ -89,6 +94,44 @@ async fn filters_by_id_and_groups_are_described_and_served() {
         let page = larder.get(&format!("/v1/items?{name}={value}")).await.json();
         assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{name}: {page}");
     }
+}
+
+/// Every reference in a description.
+fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str));
+            members.values().for_each(|value| references(value, found));
+        }
+        Value::Array(elements) => elements.iter().for_each(|value| references(value, found)),
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_body_of_a_search_is_described_by_what_may_be_filtered_by() {
+    let description = items().await.get("/openapi.json").await.json();
+    let mut found = Vec::new();
+    references(&description, &mut found);
+    for reference in found {
+        assert!(description.pointer(&reference[1..]).is_some(), "{reference} leads nowhere");
+    }
+    let body =
+        &description["paths"]["/v1/items/_search"]["post"]["requestBody"]["content"]["application/json"];
+    let members: Vec<_> = body["schema"]["properties"].as_object().expect("members").keys().collect();
+    assert_eq!(members, ["after", "fields", "filter", "limit", "offset", "sort"]);
+    assert_eq!(body["schema"]["properties"]["filter"]["$ref"], "#/components/schemas/items.filter");
+    let schemas = &description["components"]["schemas"];
+    let filter = schemas["items.filter"]["properties"].as_object().expect("fields");
+    let fields: Vec<_> = filter.keys().collect();
+    let expected =
+        ["_id", "and", "made_at", "maker_id", "name", "or", "price", "size.width", "sold", "stock", "tags"];
+    assert_eq!(fields, expected);
+    assert_eq!(filter["tags"]["$ref"], "#/components/schemas/Condition.String");
+    let operators = |name: &str| schemas[name]["anyOf"][2]["properties"].clone();
+    assert!(operators("Condition.String")["prefix"].is_object());
+    assert!(operators("Condition.Decimal")["prefix"].is_null());
+    assert!(operators("Condition.Decimal")["gte"].is_object());
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ async fn options_say_what_is_served() {
     let larder = items().await;
     for (path, allow) in [
         ("/v1/items/1", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
-        ("/v1/items", "GET, HEAD, POST, OPTIONS"),
+        ("/v1/items", "GET, HEAD, POST, QUERY, OPTIONS"),
         ("/healthz", "GET, HEAD, OPTIONS"),
     ] {
         let answer = larder.client().send("OPTIONS", path, &[], "").await;

@@ -78,10 +78,12 @@ async fn the_first_minute_shows_what_the_readme_says() {
     for url in README.split(['<', '>']).filter_map(|part| part.strip_prefix("http://127.0.0.1:7300")) {
         assert_eq!(larder.get(url).await.status, 200, "{url}");
     }
-    let tags = commands(HTTP, "curl");
-    assert_eq!(tags.len(), 1, "{tags:?}");
-    let purged = shell(&tags[0], &larder);
+    let lines = commands(HTTP, "curl");
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let purged = shell(&lines[0], &larder);
     assert!(purged.contains(r#""tags":1"#), "{purged}");
+    let page: serde_json::Value = serde_json::from_str(&shell(&lines[1], &larder)).expect("a page");
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(2), "{page}");
 
     // Again from a cold cache, as the server itself tells to.
     let larder = Larder::start_in(larder.stop().await, &[]).await;

@@ -32,6 +32,7 @@ pub fn target(data: &[u8]) {
             Target::Item { collection, id } => format!("/v1/{collection}/{id}"),
             Target::Collection(collection) => format!("/v1/{collection}"),
             Target::Bulk(collection) => format!("/v1/{collection}/bulk"),
+            Target::Search(collection) => format!("/v1/{collection}/_search"),
             Target::Query { collection: Some(collection), name } => format!("/v1/{collection}/_q/{name}"),
             Target::Query { collection: None, name } => format!("/v1/_q/{name}"),
             Target::Explain { collection, id } => format!("/v1/_explain/{collection}/{id}"),

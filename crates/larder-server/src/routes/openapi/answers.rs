@@ -3,11 +3,12 @@
 use serde_json::{Map, Value, json};
 
 /// Headers that answers have, with what they say.
-const HEADERS: [(&str, &str); 8] = [
+const HEADERS: [(&str, &str); 9] = [
     ("ETag", "The state of what was sent; for If-Match and If-None-Match."),
     ("Cache-Status", "Who answered, and why (RFC 9211)."),
     ("Age", "Seconds since the document was loaded, if the cache answered."),
     ("Link", "The next page, with rel=\"next\"."),
+    ("Accept-Query", "What a QUERY of the same address may have as its body (RFC 10008)."),
     ("Location", "The address of the new document."),
     ("Preference-Applied", "The count that was asked for in Prefer."),
     ("X-Larder-Token", "Beside Redis: sent with a read, to any node, it reads this write or a later one."),

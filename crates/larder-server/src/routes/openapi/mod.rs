@@ -6,6 +6,7 @@ mod demands;
 mod operations;
 mod parameters;
 mod schemas;
+mod search;
 
 use hyper::{StatusCode, http::request::Parts};
 use serde_json::{Map, Value, json};
@@ -13,6 +14,7 @@ use serde_json::{Map, Value, json};
 use self::{demands::Demands, schemas::Side};
 use crate::{
     app::App,
+    config::Verb,
     routes::{Answer, Refusal, fresh},
 };
 
@@ -23,6 +25,7 @@ use crate::{
 pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
     let role = app.gate.identify(&head.headers)?.role;
     let (mut paths, mut components) = (Map::new(), schemas::common());
+    components.append(&mut search::conditions(&app.query_limits));
     for resource in app.resources.values() {
         let Some(access) = resource.access(role) else { continue };
         let validator = resource.validator();
@@ -30,6 +33,9 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
             let demands = Demands::new(validator.as_deref());
             let schema = schemas::of_collection(resource.schema(), &access.view, side, demands);
             components.insert(operations::schema_name(resource, side), schema);
+        }
+        if access.allows(Verb::List) {
+            components.insert(operations::filter_name(resource), search::filter(resource, access));
         }
         operations::insert(&mut paths, resource, access, &app.limits, app.gate.may_bypass(role));
     }

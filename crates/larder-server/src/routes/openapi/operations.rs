@@ -12,6 +12,7 @@ use crate::{
         answers::{documents, empty, problem, report, with_errors},
         parameters::{self, as_text, header},
         schemas::Side,
+        search,
     },
 };
 
@@ -22,6 +23,11 @@ pub(super) fn schema_name(resource: &Resource, side: Side) -> String {
         Side::Answer => "document",
     };
     format!("{}.{what}", resource.name)
+}
+
+/// The name of a collection's filter among the schemas.
+pub(super) fn filter_name(resource: &Resource) -> String {
+    format!("{}.filter", resource.name)
 }
 
 /// Adds everything that a role may do with one collection.
@@ -38,6 +44,7 @@ pub(super) fn insert(
         Offer { resource, access, limits, may_read: access.allows(Verb::Read), may_bypass, sent, document };
     let collection = format!("/v1/{}", resource.name);
     let (item, bulk) = (format!("{collection}/{{id}}"), format!("{collection}/bulk"));
+    let search = format!("{collection}/_search");
     let mut add = |verb, path: &str, method: &str, describe: fn(&_) -> Value| {
         if access.allows(verb) {
             let operations = paths.entry(path).or_insert_with(|| json!({}));
@@ -46,6 +53,7 @@ pub(super) fn insert(
     };
     add(Verb::Read, &item, "get", Offer::read);
     add(Verb::List, &collection, "get", Offer::list);
+    add(Verb::List, &search, "post", Offer::search);
     add(Verb::Create, &collection, "post", Offer::create);
     add(Verb::Create, &bulk, "post", Offer::create_many);
     add(Verb::Replace, &item, "put", Offer::replace);
@@ -89,17 +97,7 @@ impl Offer<'_> {
     }
 
     fn list(&self) -> Value {
-        let headers = ["ETag", "Cache-Status", "Link", "Preference-Applied"];
-        let page = |document: &Value| {
-            json!({
-                "type": "object", "required": ["items", "next"],
-                "properties": {
-                    "items": { "type": "array", "items": document },
-                    "next": { "type": ["string", "null"], "description": "Send it as after to continue." },
-                    "count": { "type": "integer", "description": "Only with Prefer: count=exact or count=estimated." },
-                },
-            })
-        };
+        let headers = ["ETag", "Cache-Status", "Link", "Preference-Applied", "Accept-Query"];
         let (page, canonical) = (page(&self.document), page(&canonical()));
         json!({
             "operationId": format!("list.{}", self.name()), "summary": "List documents", "tags": [self.name()],
@@ -108,6 +106,21 @@ impl Offer<'_> {
                 ("200", documents("A page of documents.", &page, &canonical, &headers)),
                 ("304", empty("Not modified.", &headers)),
             ]),
+        })
+    }
+
+    fn search(&self) -> Value {
+        let description = format!(
+            "What QUERY /v1/{} answers to the same body (RFC 10008), which OpenAPI 3.1 has no words for; without 304.",
+            self.name()
+        );
+        let headers = ["ETag", "Cache-Status", "Preference-Applied"];
+        let (page, canonical) = (page(&self.document), page(&canonical()));
+        json!({
+            "operationId": format!("search.{}", self.name()), "summary": "List documents, by a filter in the body",
+            "description": description, "tags": [self.name()], "parameters": [parameters::prefer()],
+            "requestBody": body("application/json", &search::body(self.resource, self.access, self.limits)),
+            "responses": with_errors(&[("200", documents("A page of documents.", &page, &canonical, &headers))]),
         })
     }
 
@@ -231,6 +244,18 @@ impl Offer<'_> {
             false => ("204", empty(description, &["X-Larder-Token"])),
         }
     }
+}
+
+/// A page of such documents.
+fn page(document: &Value) -> Value {
+    json!({
+        "type": "object", "required": ["items", "next"],
+        "properties": {
+            "items": { "type": "array", "items": document },
+            "next": { "type": ["string", "null"], "description": "Send it as after to continue." },
+            "count": { "type": "integer", "description": "Only with Prefer: count=exact or count=estimated." },
+        },
+    })
 }
 
 /// Adds the purge, if this role may purge anything.

@@ -33,10 +33,7 @@ pub(super) fn of_read(may_bypass: bool) -> Vec<Value> {
 pub(super) fn of_list(resource: &Resource, access: &Access, limits: &Limits) -> Vec<Value> {
     let seen = |field: &&Field| access.view.sees(field.path());
     let fields_of = resource.schema().fields();
-    let sortable: Vec<_> = ["_id"]
-        .into_iter()
-        .chain(fields_of.iter().filter(|f| f.is_sortable()).filter(seen).map(Field::path))
-        .collect();
+    let sortable = sortable(resource, access);
     let mut parameters = vec![
         json!({
             "name": "limit", "in": "query", "description": "Documents on the page.",
@@ -49,7 +46,7 @@ pub(super) fn of_list(resource: &Resource, access: &Access, limits: &Limits) -> 
         }),
         fields(),
         text("sort", &format!("Fields joined by commas, \"-\" for descending. Of: {}.", sortable.join(", "))),
-        header("Prefer", "count=exact or count=estimated adds the number of all documents that match."),
+        prefer(),
         header("If-None-Match", "304 if the page still has this ETag."),
         repeated(
             "or",
@@ -61,6 +58,13 @@ pub(super) fn of_list(resource: &Resource, access: &Access, limits: &Limits) -> 
     let filterable = fields_of.iter().filter(|field| field.is_filterable()).filter(seen);
     parameters.extend(filterable.map(|field| repeated(field.path(), CONDITION)));
     parameters
+}
+
+/// What a role may sort by.
+pub(super) fn sortable<'a>(resource: &'a Resource, access: &Access) -> Vec<&'a str> {
+    let fields = resource.schema().fields().iter();
+    let seen = fields.filter(|field| field.is_sortable() && access.view.sees(field.path()));
+    ["_id"].into_iter().chain(seen.map(Field::path)).collect()
 }
 
 /// The id in the path.
@@ -84,6 +88,11 @@ pub(super) fn as_text(field_type: &FieldType) -> Value {
 /// A header of a request.
 pub(super) fn header(name: &str, description: &str) -> Value {
     json!({ "name": name, "in": "header", "description": description, "schema": { "type": "string" } })
+}
+
+/// How a list is counted.
+pub(super) fn prefer() -> Value {
+    header("Prefer", "count=exact or count=estimated adds the number of all documents that match.")
 }
 
 fn fields() -> Value {
