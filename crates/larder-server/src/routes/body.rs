@@ -66,7 +66,7 @@ impl MediaType {
 /// Which limit a body keeps to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum BodyLimit {
-    /// One document, or one order.
+    /// One document, one order, or one query.
     One,
     /// Many documents.
     Bulk,

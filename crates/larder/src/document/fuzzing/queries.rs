@@ -56,7 +56,7 @@ fn check(query: &Query) {
     // Quotes and groups make the text longer than what was asked for.
     let wide = QueryLimits { max_bytes: 1 << 20, max_depth: 16, ..limits };
     with_parser(&wide, |parser| {
-        // Null in a list has no word in a URL.
+        // Not everything has a word in a URL: null among others, an empty list.
         if let Some(pairs) = written::pairs(query) {
             assert_eq!(parser.parse(pairs.clone()).as_ref().ok(), Some(query), "{pairs:?}");
         }

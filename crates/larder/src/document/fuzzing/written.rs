@@ -124,7 +124,11 @@ enum Operand {
 }
 
 fn leaf_of(filter: &Filter) -> Option<(&str, &'static str, Operand)> {
-    let texts = |values: &[Bson]| values.iter().map(text).collect::<Option<Vec<_>>>().map(Operand::List);
+    let texts = |values: &[Bson]| {
+        // In a URL an empty list is one of an empty text.
+        let texts = values.iter().map(text).collect::<Option<Vec<_>>>().filter(|texts| !texts.is_empty());
+        texts.map(Operand::List)
+    };
     Some(match filter {
         Filter::Compare { path, op: CompareOp::Eq, value: Bson::Null } => {
             (path, "is", Operand::Word("null".into()))

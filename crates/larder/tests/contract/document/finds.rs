@@ -90,6 +90,10 @@ fn filters() -> Vec<(Filter, Test)> {
         (Filter::In { path: "_id".into(), values: vec![3_i64.into(), 99_i64.into()] }, |thing| {
             thing.get("_id") == Some(&Bson::from(3_i64))
         }),
+        // Of an empty list nothing is one, and everything is none.
+        (Filter::In { path: "name".into(), values: vec![] }, |_| false),
+        (Filter::In { path: "_id".into(), values: vec![] }, |_| false),
+        (Filter::NotIn { path: "name".into(), values: vec![] }, |_| true),
         (
             Filter::Or(vec![
                 eq("live", false),

@@ -90,6 +90,7 @@ fn numbers_keep_their_exact_text_and_types_of_their_own() {
     // Beyond what a URL can say.
     let values = vec!["a".into(), Bson::Null];
     assert_eq!(filter_of(r#"{"name":{"in":["a",null]}}"#), Filter::In { path: "name".into(), values });
+    assert_eq!(filter_of(r#"{"name":{"in":[]}}"#), Filter::In { path: "name".into(), values: vec![] });
     let id = ObjectId::parse_str("0123456789abcdef01234567").unwrap();
     let schema = Schema::new("x", IdType::ObjectId);
     for json in [r#""0123456789abcdef01234567""#, r#"{"$oid":"0123456789abcdef01234567"}"#] {
