@@ -19,6 +19,7 @@ use crate::{
     auth::Gate,
     claim::{Claim, claim},
     config::{CollectionConfig, Config, Limits, MongoSettings, RedisSettings, WriteMode},
+    jwt::Tokens,
     purge::Running,
     resource::Resource,
     routes::BodyRoom,
@@ -68,7 +69,8 @@ impl App {
             Some(_) => Some(Redis::connect(redis_config(&config.redis)?.runtimes(threads)).await?),
             None => None,
         };
-        let gate = Gate::new(&config.auth);
+        let tokens = Tokens::open(&config.jwt, &config.auth).await?;
+        let gate = Gate::new(&config.auth, tokens);
         let mut resources = BTreeMap::new();
         for collection in &config.collections {
             let opened = open_collection(&database, redis.as_ref(), collection)
@@ -174,7 +176,7 @@ fn redis_config(settings: &RedisSettings) -> Result<RedisConfig> {
     Ok(config)
 }
 
-fn read_pem(path: &Path) -> Result<Vec<u8>> {
+pub(crate) fn read_pem(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| {
         larder::Error::new(larder::ErrorKind::Config, format!("read {}", path.display())).with_source(error)
     })

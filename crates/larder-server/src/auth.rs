@@ -1,4 +1,4 @@
-//! Who a request comes from: API keys, known by their hashes, and the roles they carry.
+//! Who a request comes from: API keys, known by their hashes, tokens of an issuer, and the roles they carry.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     config::{ANONYMOUS, Auth},
+    jwt::{Tokens, is_token},
     routes::Refusal,
 };
 
@@ -36,21 +37,28 @@ impl Identity {
     }
 }
 
-/// Tells requests apart by their keys.
+/// Tells requests apart by their keys and tokens.
 #[derive(Debug)]
 pub(crate) struct Gate {
     auth: Auth,
     /// The hash and role of each key.
     keys: Vec<([u8; 32], RoleId)>,
     anonymous: RoleId,
+    /// Gone where no issuer is declared: every credential is a key then.
+    tokens: Option<Tokens>,
 }
 
 impl Gate {
-    pub(crate) fn new(auth: &Auth) -> Self {
+    pub(crate) fn new(auth: &Auth, tokens: Option<Tokens>) -> Self {
         let find =
             |name: &str| RoleId(auth.roles.iter().position(|role| role.name == name).unwrap_or_default());
         let keys = auth.keys.iter().map(|key| (key.sha256, find(&key.role))).collect();
-        Self { keys, anonymous: find(ANONYMOUS), auth: auth.clone() }
+        Self { keys, anonymous: find(ANONYMOUS), auth: auth.clone(), tokens }
+    }
+
+    /// What tells tokens apart, if any are read.
+    pub(crate) fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
     }
 
     /// Everyone may do everything.
@@ -58,7 +66,7 @@ impl Gate {
         self.auth.open
     }
 
-    /// Whether this is the role of requests without a key.
+    /// Whether this is the role of requests without a key or token.
     pub(crate) fn is_anonymous(&self, role: RoleId) -> bool {
         role == self.anonymous
     }
@@ -86,7 +94,8 @@ impl Gate {
     /// Who sends a request. On an open server nobody looks at keys.
     ///
     /// # Errors
-    /// 401 for a key that is not known, 400 for one that cannot be read. Neither repeats the key.
+    /// 401 for a key that is not known or a token that does not let in, 400 for one that cannot be read, 403 for a token without a
+    /// role, 503 for one that cannot be verified just now. None repeats key or token.
     pub(crate) fn identify(&self, headers: &HeaderMap) -> Result<Identity, Refusal> {
         if self.auth.open {
             return Ok(Identity::of_role(self.anonymous));
@@ -100,8 +109,15 @@ impl Gate {
                 ));
             }
             (None, Some(key)) => key.as_bytes(),
-            (Some(value), None) => strip_bearer(value.as_bytes())
-                .ok_or_else(|| Refusal::unauthorized("the Authorization header must be \"Bearer KEY\""))?,
+            (Some(value), None) => {
+                let credential = strip_bearer(value.as_bytes()).ok_or_else(|| {
+                    Refusal::unauthorized("the Authorization header must be \"Bearer KEY\"")
+                })?;
+                match &self.tokens {
+                    Some(tokens) if is_token(credential) => return tokens.identify(credential),
+                    _ => credential,
+                }
+            }
         };
         let role = self.find(key).ok_or_else(|| Refusal::unauthorized("this key is not known"))?;
         Ok(Identity::of_role(role))

@@ -5,6 +5,7 @@
 pub use crate::{
     config::fuzzing::config,
     import::fuzzing::{declare, import_array, import_lines, import_table},
+    jwt::fuzzing::{jwks, jwt},
     routes::fuzzing::{
         authorization, content_type, elements, headers, host, purge, query_string, target, writable,
     },
@@ -14,7 +15,7 @@ pub use crate::{
 mod tests {
     use larder_testkit::seeds::{self, Property};
 
-    const TARGETS: [(&str, Property); 14] = [
+    const TARGETS: [(&str, Property); 16] = [
         ("authorization", super::authorization),
         ("config", super::config),
         ("content_type", super::content_type),
@@ -25,6 +26,8 @@ mod tests {
         ("import_array", super::import_array),
         ("import_lines", super::import_lines),
         ("import_table", super::import_table),
+        ("jwks", super::jwks),
+        ("jwt", super::jwt),
         ("purge", super::purge),
         ("query_string", super::query_string),
         ("target", super::target),

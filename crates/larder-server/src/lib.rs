@@ -15,6 +15,7 @@ mod dashboard;
 pub mod fuzzing;
 mod import;
 mod indexes;
+mod jwt;
 mod load;
 mod purge;
 mod resource;

@@ -155,11 +155,12 @@ fn greeting(config: &Config, server: &Server, is_sample: bool, args: &ServeArgs)
     let access = if config.auth.open {
         "open: everyone on this machine may do everything, no keys are asked for".to_owned()
     } else {
-        format!(
-            "{} keys, {} roles; what is not granted is refused",
-            config.auth.keys.len(),
-            config.auth.roles.len()
-        )
+        let tokens = match &config.jwt.issuer {
+            Some(issuer) => format!("tokens of {issuer}, "),
+            None => String::new(),
+        };
+        let (keys, roles) = (config.auth.keys.len(), config.auth.roles.len());
+        format!("{tokens}{keys} keys, {roles} roles; what is not granted is refused")
     };
     let mut text = format!(
         "Larder {} serves {url}\n  database  {database}\n  cache     {cache}\n  access    {access}\n",

@@ -10,6 +10,7 @@ mod backends;
 mod collection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod jwt;
 mod limits;
 mod partial;
 mod policy;
@@ -31,6 +32,7 @@ pub(crate) use self::{
     access::{ANONYMOUS, Auth, Grant, is_within},
     backends::{MongoSettings, RedisSettings, WatchSettings},
     collection::CollectionConfig,
+    jwt::JwtSettings,
     limits::Limits,
     policy::{CacheSettings, WriteMode},
     problem::{Problem, Problems, find_nearest},
@@ -71,6 +73,8 @@ pub(crate) struct Config {
     pub limits: Limits,
     /// Who may do what.
     pub auth: Auth,
+    /// Whose tokens let in.
+    pub jwt: JwtSettings,
     /// The declared collections.
     pub collections: Vec<CollectionConfig>,
 }
@@ -118,6 +122,7 @@ fn read(file: &mut Reader<'_>) -> Config {
     let audit = audit::read(file.table("audit"));
     let limits = limits::read(file.table("limits"));
     let auth = access::read(file, listen);
+    let jwt = jwt::read(file.table("jwt"), &auth);
     let collections =
         file.tables("collection").into_iter().filter_map(|table| collection::read(table, &cache)).collect();
     Config {
@@ -133,6 +138,7 @@ fn read(file: &mut Reader<'_>) -> Config {
         audit,
         limits,
         auth,
+        jwt,
         collections,
     }
 }

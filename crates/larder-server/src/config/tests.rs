@@ -67,6 +67,11 @@ fn keys_by_table(printed: &str) -> BTreeMap<String, Vec<String>> {
     problems.iter().map(|problem| (table_of(problem), keys_of(problem))).collect()
 }
 
+/// The printed file with all examples, and what could stand instead of some of them: not a file that is valid as a whole.
+fn with_alternatives() -> String {
+    uncommented(true).replace("\n#| ", "\n")
+}
+
 /// Each key that the printed file has, with its table.
 fn printed_keys(printed: &str) -> Vec<(String, String)> {
     let mut table = String::new();
@@ -89,7 +94,7 @@ fn printed_keys(printed: &str) -> Vec<(String, String)> {
 #[test]
 fn every_key_is_printed() {
     let text = uncommented(true);
-    let (tables, printed) = (keys_by_table(&text), printed_keys(&text));
+    let (tables, printed) = (keys_by_table(&text), printed_keys(&with_alternatives()));
     assert!(tables.len() > 15, "{tables:?}");
     for (table, keys) in &tables {
         // A collection may have any key of [cache], which is printed there.
@@ -103,7 +108,7 @@ fn every_key_is_printed() {
 #[test]
 fn what_is_printed_without_a_default_has_none() {
     let empty = format!("{:?}", parse("empty", "audit.enabled = true", &BTreeMap::new()).unwrap());
-    let (all, set) = (printed_keys(&uncommented(true)), printed_keys(&uncommented(false)));
+    let (all, set) = (printed_keys(&with_alternatives()), printed_keys(&uncommented(false)));
     let lists = ["collection", "role", "key"];
     let is_in_list = |table: &str| lists.iter().any(|list| is_within(table, list));
     let unset = all.iter().filter(|key| !set.contains(key)).filter(|(table, _)| !is_in_list(table));
@@ -384,6 +389,80 @@ fn what_would_make_every_call_fail_is_refused_with_its_line() {
         "[limits]\n\nrequest_deadline = \"0s\"",
         &["line 3: limits.request_deadline: must be longer than zero"],
     );
+}
+
+/// A `[jwt]` of which nothing is wrong but these lines, which come after its key.
+fn check_jwt(key: &str, rest: &str, expected: &[&str]) {
+    let sound = ["algorithms = [\"RS256\"]", "issuer = \"i\"", "audience = [\"a\"]"];
+    let is_elsewhere = |line: &&&str| !rest.contains(line.split(' ').next().unwrap_or_default());
+    let sound: Vec<&str> = sound.iter().filter(is_elsewhere).copied().collect();
+    check(&format!("[jwt]\n{key}\n{rest}\n{}", sound.join("\n")), expected);
+}
+
+#[test]
+fn the_keys_of_tokens_come_from_one_place_that_nobody_else_can_change() {
+    let long = "a-secret-of-thirty-two-bytes-or-more";
+    for (key, rest) in [
+        ("jwks_url = \"https://login.example/keys?a=b\"", "ca_file = \"ca.pem\""),
+        ("jwks_url = \"http://127.0.0.1:8080/keys\"", ""),
+        ("jwks_url = \"http://[::1]/\"", ""),
+        ("jwks_file = \"keys.json\"", "algorithms = [\"RS256\", \"ES384\", \"EdDSA\"]"),
+        ("public_key_file = \"key.pem\"", "algorithms = [\"RS256\", \"PS512\"]"),
+        (&format!("secret = \"{long}\""), "algorithms = [\"HS512\"]"),
+    ] {
+        check_jwt(key, rest, &[]);
+    }
+    for url in ["http://login.example/keys", "ftp://127.0.0.1/", "/keys", "https://a:b@login.example/", "a b"]
+    {
+        check_jwt(&format!("jwks_url = \"{url}\""), "", &["line 2: jwt.jwks_url: "]);
+    }
+    let url = "jwks_url = \"https://login.example/keys\"";
+    check_jwt(url, "jwks_file = \"keys.json\"", &["line 3: jwt.jwks_file: jwks_url is given already"]);
+    check_jwt("jwks_file = \"keys.json\"", "ca_file = \"ca.pem\"", &["line 3: jwt.ca_file: means nothing"]);
+    check_jwt("secret = \"short\"", "algorithms = [\"HS256\"]", &["jwt.secret: must be at least 32 bytes"]);
+}
+
+#[test]
+fn only_algorithms_that_fit_the_key_are_accepted() {
+    let (url, secret) = ("jwks_url = \"https://login.example/\"", format!("secret = \"{}\"", "x".repeat(32)));
+    for (key, algorithms, expected) in [
+        (url, "[]", "is missing"),
+        (url, "[\"none\"]", "\"none\" is not known"),
+        (url, "[\"RS257\"]", "did you mean \"RS256\"?"),
+        (url, "[\"RS256\", \"HS256\"]", "\"HS256\" goes with secret only"),
+        ("public_key_file = \"a\"", "[\"HS512\"]", "\"HS512\" goes with secret only"),
+        ("public_key_file = \"a\"", "[\"RS256\", \"ES256\"]", "one public key is of one kind"),
+        (&secret, "[\"HS256\", \"EdDSA\"]", "\"EdDSA\" goes with public keys only"),
+    ] {
+        let text = format!("[jwt]\n{key}\nissuer = \"i\"\naudience = [\"a\"]\nalgorithms = {algorithms}");
+        let problems = parse("test", &text, &BTreeMap::new()).unwrap_err().list;
+        let problem = problems.iter().find(|problem| problem.message.contains(expected));
+        let place = problem.map(|problem| (problem.line, problem.path.as_str()));
+        assert_eq!(place, Some((5, "jwt.algorithms")), "{algorithms}: {problems:?}");
+    }
+}
+
+#[test]
+fn a_token_must_be_of_somebody_for_this_server() {
+    let url = "jwks_url = \"https://login.example/\"";
+    for (rest, expected) in [
+        ("issuer = \"\"", "line 3: jwt.issuer: is missing"),
+        ("audience = []", "line 3: jwt.audience: is missing"),
+        ("audience = [\"a\", \"\"]", "line 3: jwt.audience: is missing"),
+        ("leeway = \"6m\"", "line 3: jwt.leeway: must be at most 5m"),
+        ("jwks_refresh = \"0s\"", "line 3: jwt.jwks_refresh: must be between 1s and 1d"),
+        ("role_claim = \"a..b\"", "line 3: jwt.role_claim: must be the name of a claim"),
+        ("default_role = \"shop\"", "line 3: jwt.default_role: \"shop\" is not a declared role"),
+        ("default_role = \"anonymous\"", "line 3: jwt.default_role: a token says who sends it"),
+    ] {
+        check_jwt(url, rest, &[expected]);
+    }
+    check(&format!("[jwt]\n{url}"), &["jwt.algorithms", "jwt.issuer", "jwt.audience"]);
+    check("[jwt]\nissuer = \"i\"", &["line 2: jwt.issuer: means nothing without a key"]);
+    let open = format!(
+        "auth.open = true\n[jwt]\n{url}\nalgorithms = [\"ES256\"]\nissuer = \"i\"\naudience = [\"a\"]"
+    );
+    check(&open, &["line 5: jwt.issuer: tokens mean nothing while everyone may do everything"]);
 }
 
 #[test]

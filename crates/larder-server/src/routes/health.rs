@@ -8,7 +8,8 @@ use tokio::time::timeout;
 
 use crate::{
     app::App,
-    routes::{Answer, fresh},
+    jwt::Tokens,
+    routes::{Answer, fresh, tokens},
 };
 
 /// Long enough for a slow database, shorter than any prober waits.
@@ -19,7 +20,8 @@ pub(crate) fn alive() -> Answer {
     fresh(StatusCode::OK, "application/json", "{\"status\":\"ok\"}")
 }
 
-/// 200 when reads and writes can be served, else 503. Redis away is not a reason: the server then works without it.
+/// 200 when reads and writes can be served, else 503. Redis away is not a reason: the server then works without it. Keys of tokens
+/// that were never fetched are one: nodes that have them can serve. An issuer that goes away later is none.
 pub(crate) async fn ready(app: &App) -> Answer {
     let database = match timeout(PROBE_DEADLINE, app.database.ping()).await {
         Ok(Ok(())) => json!({ "up": true }),
@@ -37,13 +39,15 @@ pub(crate) async fn ready(app: &App) -> Answer {
             "effect": "requests are answered from this node's memory and the database",
         }),
     };
-    let is_ready = database["up"] == Value::Bool(true) && !app.is_stopping();
+    let knows_tokens = app.gate.tokens().is_none_or(Tokens::is_ready);
+    let is_ready = database["up"] == Value::Bool(true) && knows_tokens && !app.is_stopping();
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({
         "ready": is_ready,
         "stopping": app.is_stopping(),
         "database": database,
         "redis": redis,
+        "tokens": tokens::json(app),
     });
     fresh(status, "application/json", body.to_string())
 }

@@ -13,7 +13,7 @@ use crate::{
     routes::{
         Answer, Refusal, alarms, audited, fresh,
         stats::{redis_state, require_admin},
-        watched,
+        tokens, watched,
     },
     telemetry::Route,
 };
@@ -37,6 +37,7 @@ fn write_page(app: &App, page: &mut String) -> fmt::Result {
     alarms::write(app, page)?;
     audited::write(app, page)?;
     watched::write(app, page)?;
+    tokens::write(app, page)?;
     heading(page, "larder_uptime_seconds", "gauge", "Time since the server started.")?;
     writeln!(page, "larder_uptime_seconds {}", app.telemetry.uptime().as_secs())
 }

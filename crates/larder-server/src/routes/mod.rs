@@ -34,6 +34,7 @@ mod refusal;
 mod search;
 mod stats;
 mod target;
+mod tokens;
 mod top;
 mod view;
 mod watched;

@@ -33,6 +33,8 @@ struct Inner {
     retry_after: Option<Duration>,
     /// What would be taken instead.
     header: Option<(HeaderName, &'static str)>,
+    /// What is wrong with a token, for the header that asks for another.
+    wrong_token: Option<&'static str>,
 }
 
 impl Refusal {
@@ -47,6 +49,7 @@ impl Refusal {
             position: None,
             retry_after: None,
             header: None,
+            wrong_token: None,
         }))
     }
 
@@ -98,6 +101,13 @@ impl Refusal {
     /// 401: this needs a key.
     pub(crate) fn unauthorized(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    }
+
+    /// 401: this token does not let in. The detail has no quotes in it.
+    pub(crate) fn invalid_token(detail: &'static str) -> Self {
+        let mut refusal = Self::new(StatusCode::UNAUTHORIZED, "invalid-token", detail);
+        refusal.0.wrong_token = Some(detail);
+        refusal
     }
 
     /// 403: the key's role may not do this.
@@ -176,10 +186,20 @@ impl Refusal {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
         }
         if self.0.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"larder\""));
+            headers.insert(WWW_AUTHENTICATE, challenge(self.0.wrong_token));
         }
         answer
     }
+}
+
+/// How to ask for credentials, and what is wrong with a token that was sent (RFC 6750).
+fn challenge(wrong_token: Option<&'static str>) -> HeaderValue {
+    const REALM: &str = "Bearer realm=\"larder\"";
+    let described = wrong_token.and_then(|detail| {
+        let text = format!("{REALM}, error=\"invalid_token\", error_description=\"{detail}\"");
+        HeaderValue::try_from(text).ok()
+    });
+    described.unwrap_or(HeaderValue::from_static(REALM))
 }
 
 impl From<Error> for Refusal {

@@ -3,6 +3,7 @@
 mod database;
 mod redis;
 mod report;
+mod tokens;
 
 use std::collections::BTreeSet;
 
@@ -26,6 +27,7 @@ pub(crate) async fn run(options: &Options, args: &CheckArgs) -> u8 {
     check_config(&config, is_sample, &mut report);
     database::check(&config, args, &mut report).await;
     redis::check(&config, &mut report).await;
+    tokens::check(&config, &mut report).await;
     say(report.to_string());
     report.exit_code()
 }
@@ -83,7 +85,9 @@ fn check_access(config: &Config, report: &mut Report) {
                     "anybody who reaches the server can change data",
                 );
             }
-            if !is_anonymous && !roles_of_keys.contains(grant.role.as_str()) {
+            // A token may name any role.
+            let is_used = config.jwt.is_used() || roles_of_keys.contains(grant.role.as_str());
+            if !is_anonymous && !is_used {
                 let what = format!("role {}", grant.role);
                 report.warn(what, "no key has this role", "its grants are of no use to anybody");
             }

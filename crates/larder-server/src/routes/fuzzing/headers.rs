@@ -140,5 +140,5 @@ fn gate(key: &[u8]) -> Gate {
     );
     let config =
         config::parse("fuzzed", &text, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
-    Gate::new(&config.auth)
+    Gate::new(&config.auth, None)
 }

@@ -21,7 +21,7 @@ use crate::{
 /// Answers with the description for this role.
 ///
 /// # Errors
-/// 401 for a key that is not known.
+/// As for any request: 401 for a key that is not known, or a token that does not let in.
 pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
     let role = app.gate.identify(&head.headers)?.role;
     let (mut paths, mut components) = (Map::new(), schemas::common());
@@ -52,8 +52,13 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
         "components": { "schemas": components, "responses": answers::shared(), "headers": answers::headers() },
     });
     if !app.gate.is_open() {
+        let mut bearer = json!({ "type": "http", "scheme": "bearer" });
+        if app.gate.tokens().is_some() {
+            bearer["bearerFormat"] = "JWT".into();
+            bearer["description"] = "A JSON Web Token of the declared issuer, or a key.".into();
+        }
         description["components"]["securitySchemes"] = json!({
-            "bearer": { "type": "http", "scheme": "bearer" },
+            "bearer": bearer,
             "key": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
         });
         description["security"] = json!([{ "bearer": [] }, { "key": [] }]);

@@ -1,0 +1,76 @@
+//! What must hold of tokens and of key sets, whatever their bytes.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use jsonwebtoken::Algorithm;
+
+use super::{Rules, Tokens, key::KeySet, known::Known, provider, ring::Ring};
+use crate::{auth::Gate, config};
+
+const SETTINGS: &str = r#"
+role = [{ name = "reader" }]
+[jwt]
+secret = "nobody-who-makes-up-bytes-knows-this-secret"
+algorithms = ["HS256", "HS384", "HS512"]
+issuer = "https://issuer.example"
+audience = ["larder"]
+default_role = "reader"
+"#;
+
+const ALL: [Algorithm; 12] = [
+    Algorithm::HS256,
+    Algorithm::HS384,
+    Algorithm::HS512,
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::EdDSA,
+];
+
+/// Nobody is let in by a token that the issuer has not signed, and no answer repeats it.
+pub fn jwt(data: &[u8]) {
+    let gate = gate();
+    let Some(tokens) = gate.tokens() else { panic!("tokens are read") };
+    let refusal = tokens.identify(data).expect_err("nobody has signed this");
+    let said = refusal.to_json().to_string();
+    if let Ok(text) = std::str::from_utf8(data)
+        && text.len() >= 24
+    {
+        assert!(!said.contains(text), "{said}");
+    }
+    assert!(!said.contains("nobody-who"), "{said}");
+}
+
+/// A key that is read from a set serves what was accepted, and never an HMAC: what is published is no secret. The set is read the same again.
+pub fn jwks(data: &[u8]) {
+    let Ok(set) = KeySet::of_jwks(data, &ALL) else { return };
+    assert!(set.algorithms().iter().all(|algorithm| !format!("{algorithm:?}").starts_with("HS")));
+    let again = KeySet::of_jwks(data, &ALL).expect("it was read before");
+    let (usable, unusable) = (again.len(), again.unusable);
+    let kept = again.keep(&set);
+    assert_eq!((kept.len(), kept.unusable), (usable, unusable));
+    set.retire(&kept);
+    let none = KeySet::of_jwks(data, &[]).expect("it was read before");
+    assert_eq!(none.len(), 0);
+}
+
+fn gate() -> Gate {
+    let config =
+        config::parse("fuzzed", SETTINGS, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
+    provider::install();
+    let ring = Ring::default();
+    let secret = config.jwt.secret.as_ref().map_or("", |secret| secret.reveal());
+    ring.take(Instant::now(), Ok(KeySet::of_secret(secret, &ALL)));
+    let tokens = Tokens {
+        rules: Rules::new(&config.jwt, &config.auth),
+        ring: ring.into(),
+        known: Known::default(),
+        _refresher: None,
+    };
+    Gate::new(&config.auth, Some(tokens))
+}

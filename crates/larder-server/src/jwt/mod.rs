@@ -1,0 +1,187 @@
+//! JSON Web Tokens: verified once, then known by their hashes until they end or their key does.
+//!
+//! A token that was seen before costs its SHA-256, a look into a bounded map and the cloning of an `Arc`.
+
+mod claims;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
+mod issuer;
+mod key;
+mod known;
+mod provider;
+mod reason;
+mod refresh;
+mod ring;
+mod stats;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
+use larder::{Error, ErrorKind, Result};
+use serde_json::{Map, Value};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::{
+    claims::{Lifetime, RoleRule},
+    key::Key,
+    known::{Known, Verified, fingerprint},
+    reason::Reason,
+    ring::Ring,
+};
+pub(crate) use self::{issuer::Source, stats::TokenStats};
+use crate::{
+    auth::Identity,
+    config::{Auth, JwtSettings},
+    routes::Refusal,
+};
+
+/// The longest token that is looked at.
+const MAX_TOKEN_BYTES: usize = 8 << 10;
+
+/// Whether a bearer's credential is to be taken for a token and not for a key: three parts of base64url with dots between.
+pub(crate) fn is_token(credential: &[u8]) -> bool {
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    credential.first().is_some_and(|byte| *byte != b'.')
+        && credential.iter().filter(|byte| **byte == b'.').count() == 2
+        && credential.iter().all(is_of_token)
+}
+
+/// Tells requests apart by their tokens. The keys are fetched anew by a task that ends with this.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    rules: Rules,
+    ring: Arc<Ring>,
+    known: Known,
+    _refresher: Option<AbortOnDropHandle<()>>,
+}
+
+impl Tokens {
+    /// Reads or fetches the keys; `None` if the configuration has none. An issuer that does not answer is asked again by and by.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no key that can be used.
+    pub(crate) async fn open(settings: &JwtSettings, auth: &Auth) -> Result<Option<Self>> {
+        let Some(source) = Source::of(settings)? else { return Ok(None) };
+        provider::install();
+        let ring = Arc::new(Ring::default());
+        let read = source.read().await;
+        if let (Err(wrong), false) = (&read, source.is_remote()) {
+            return Err(Error::new(ErrorKind::Config, format!("read the keys of tokens: {wrong}")));
+        }
+        ring.take(Instant::now(), read);
+        let refresher = source.changes().then(|| refresh::start(&ring, source, settings.jwks_refresh));
+        let rules = Rules::new(settings, auth);
+        Ok(Some(Self { rules, ring, known: Known::default(), _refresher: refresher }))
+    }
+
+    /// Whether there are keys to verify tokens with.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ring.is_ready()
+    }
+
+    /// What was counted.
+    pub(crate) fn stats(&self) -> &TokenStats {
+        &self.ring.stats
+    }
+
+    /// How many keys there are.
+    pub(crate) fn keys(&self) -> usize {
+        self.ring.keys()
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// 401 for a token that does not let in, 403 for one without a role, 503 while there is no key to verify it with.
+    pub(crate) fn identify(&self, token: &[u8]) -> std::result::Result<Identity, Refusal> {
+        self.check(token, unix_now()).map_err(|reason| {
+            self.ring.stats.note_refused(reason);
+            reason.refuse()
+        })
+    }
+
+    fn check(&self, token: &[u8], now: u64) -> std::result::Result<Identity, Reason> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(Reason::TooLong);
+        }
+        let fingerprint = fingerprint(token);
+        if let Some(known) = self.known.find(&fingerprint) {
+            known.lifetime.check(now)?;
+            return Ok(known.identity.clone());
+        }
+        let verified = self.verify(token, now)?;
+        self.ring.stats.note_verified();
+        let identity = verified.identity.clone();
+        self.known.insert(fingerprint, verified, token.len());
+        Ok(identity)
+    }
+
+    fn verify(&self, token: &[u8], now: u64) -> std::result::Result<Verified, Reason> {
+        let head = decode_header(token)?;
+        if head.crit.is_some() {
+            return Err(Reason::Critical);
+        }
+        let validation = self.rules.validation(head.alg).ok_or(Reason::Algorithm)?;
+        let key = self.ring.find(head.kid.as_deref(), head.alg)?;
+        self.rules.verify(token, key, validation, now)
+    }
+}
+
+/// What is demanded of a token.
+#[derive(Debug)]
+struct Rules {
+    /// One for each accepted algorithm: what is verified must be what the head of the token says.
+    validations: Vec<Validation>,
+    issuer: String,
+    leeway: Duration,
+    roles: RoleRule,
+}
+
+impl Rules {
+    fn new(settings: &JwtSettings, auth: &Auth) -> Self {
+        let issuer = settings.issuer.clone().unwrap_or_default();
+        let audience = settings.audience.clone().unwrap_or_default();
+        let accepted = settings.algorithms.iter().flatten();
+        let validations = accepted.map(|algorithm| {
+            let mut validation = Validation::new(*algorithm);
+            validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+            validation.set_issuer(&[&issuer]);
+            validation.set_audience(&audience);
+            // Dates are compared in one place, for tokens that are verified and for those that were.
+            validation.validate_exp = false;
+            validation
+        });
+        let validations = validations.collect();
+        Self { validations, issuer, leeway: settings.leeway, roles: RoleRule::new(settings, auth) }
+    }
+
+    fn validation(&self, algorithm: Algorithm) -> Option<&Validation> {
+        self.validations.iter().find(|validation| validation.algorithms == [algorithm])
+    }
+
+    fn verify(
+        &self,
+        token: &[u8],
+        key: Arc<Key>,
+        validation: &Validation,
+        now: u64,
+    ) -> std::result::Result<Verified, Reason> {
+        let claims: Map<String, Value> = decode(token, &key.decoding, validation)?.claims;
+        // The library lets a list pass that has the issuer in it, too.
+        if claims.get("iss").and_then(Value::as_str) != Some(&self.issuer) {
+            return Err(Reason::Issuer);
+        }
+        let lifetime = Lifetime::of(&claims, self.leeway)?;
+        lifetime.check(now)?;
+        let role = self.roles.role_of(&claims)?;
+        let identity = Identity { role, claims: Some(Arc::new(claims)) };
+        Ok(Verified { identity, lifetime, key })
+    }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
