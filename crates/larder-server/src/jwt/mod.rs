@@ -16,11 +16,11 @@ mod stats;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
-use larder::{Error, ErrorKind, Result};
+use larder::{Clock, Error, ErrorKind, Result, SystemClock};
 use serde_json::{Map, Value};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -97,7 +97,7 @@ impl Tokens {
     /// # Errors
     /// 401 for a token that does not let in, 403 for one without a role, 503 while there is no key to verify it with.
     pub(crate) fn identify(&self, token: &[u8]) -> std::result::Result<Identity, Refusal> {
-        self.check(token, unix_now()).map_err(|reason| {
+        self.check(token, SystemClock.unix_ms() / 1_000).map_err(|reason| {
             self.ring.stats.note_refused(reason);
             reason.refuse()
         })
@@ -180,8 +180,4 @@ impl Rules {
         let identity = Identity { role, claims: Some(Arc::new(claims)) };
         Ok(Verified { identity, lifetime, key })
     }
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
