@@ -4,8 +4,10 @@ use std::{collections::BTreeMap, time::Instant};
 
 use jsonwebtoken::Algorithm;
 
-use super::{Rules, Tokens, key::KeySet, known::Known, provider, ring::Ring};
+use super::{Rules, Tokens, key::KeySet, keyring::Keyring, known::Known, provider};
 use crate::{auth::Gate, config};
+
+pub(super) const SECRET: &str = "nobody-who-makes-up-bytes-knows-this-secret";
 
 const SETTINGS: &str = r#"
 role = [{ name = "reader" }]
@@ -59,16 +61,16 @@ pub fn jwks(data: &[u8]) {
     assert_eq!(none.len(), 0);
 }
 
-fn gate() -> Gate {
+pub(super) fn gate() -> Gate {
     let config =
         config::parse("fuzzed", SETTINGS, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{problems}"));
     provider::install();
-    let ring = Ring::default();
+    let keys = Keyring::default();
     let secret = config.jwt.secret.as_ref().map_or("", |secret| secret.reveal());
-    ring.take(Instant::now(), Ok(KeySet::of_secret(secret, &ALL)));
+    keys.take(Instant::now(), Ok(KeySet::of_secret(secret, &ALL)));
     let tokens = Tokens {
         rules: Rules::new(&config.jwt, &config.auth),
-        ring: ring.into(),
+        keys: keys.into(),
         known: Known::default(),
         _refresher: None,
     };

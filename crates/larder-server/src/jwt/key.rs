@@ -20,7 +20,7 @@ const LEAST_RSA_BYTES: usize = 256;
 /// One key.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// Its `kid`. One that has none is meant when a token names none.
+    /// Its `kid`.
     id: Option<String>,
     /// The accepted algorithms that it serves; never empty.
     algorithms: Vec<Algorithm>,

@@ -7,12 +7,14 @@ mod claims;
 pub(crate) mod fuzzing;
 mod issuer;
 mod key;
+mod keyring;
 mod known;
 mod provider;
 mod reason;
 mod refresh;
-mod ring;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::Arc,
@@ -27,9 +29,9 @@ use tokio_util::task::AbortOnDropHandle;
 use self::{
     claims::{Lifetime, RoleRule},
     key::Key,
+    keyring::Keyring,
     known::{Known, Verified, fingerprint},
     reason::Reason,
-    ring::Ring,
 };
 pub(crate) use self::{issuer::Source, stats::TokenStats};
 use crate::{
@@ -53,7 +55,7 @@ pub(crate) fn is_token(credential: &[u8]) -> bool {
 #[derive(Debug)]
 pub(crate) struct Tokens {
     rules: Rules,
-    ring: Arc<Ring>,
+    keys: Arc<Keyring>,
     known: Known,
     _refresher: Option<AbortOnDropHandle<()>>,
 }
@@ -66,30 +68,30 @@ impl Tokens {
     pub(crate) async fn open(settings: &JwtSettings, auth: &Auth) -> Result<Option<Self>> {
         let Some(source) = Source::of(settings)? else { return Ok(None) };
         provider::install();
-        let ring = Arc::new(Ring::default());
-        let read = source.read().await;
+        let keys = Arc::new(Keyring::default());
+        let (begun, read) = (Instant::now(), source.read().await);
         if let (Err(wrong), false) = (&read, source.is_remote()) {
             return Err(Error::new(ErrorKind::Config, format!("read the keys of tokens: {wrong}")));
         }
-        ring.take(Instant::now(), read);
-        let refresher = source.changes().then(|| refresh::start(&ring, source, settings.jwks_refresh));
+        keys.take(begun, read);
+        let refresher = source.changes().then(|| refresh::start(&keys, source, settings.jwks_refresh));
         let rules = Rules::new(settings, auth);
-        Ok(Some(Self { rules, ring, known: Known::default(), _refresher: refresher }))
+        Ok(Some(Self { rules, keys, known: Known::default(), _refresher: refresher }))
     }
 
     /// Whether there are keys to verify tokens with.
     pub(crate) fn is_ready(&self) -> bool {
-        self.ring.is_ready()
+        self.keys.is_ready()
     }
 
     /// What was counted.
     pub(crate) fn stats(&self) -> &TokenStats {
-        &self.ring.stats
+        &self.keys.stats
     }
 
     /// How many keys there are.
     pub(crate) fn keys(&self) -> usize {
-        self.ring.keys()
+        self.keys.keys()
     }
 
     /// Whose token this is.
@@ -98,7 +100,7 @@ impl Tokens {
     /// 401 for a token that does not let in, 403 for one without a role, 503 while there is no key to verify it with.
     pub(crate) fn identify(&self, token: &[u8]) -> std::result::Result<Identity, Refusal> {
         self.check(token, SystemClock.unix_ms() / 1_000).map_err(|reason| {
-            self.ring.stats.note_refused(reason);
+            self.keys.stats.note_refused(reason);
             reason.refuse()
         })
     }
@@ -113,7 +115,7 @@ impl Tokens {
             return Ok(known.identity.clone());
         }
         let verified = self.verify(token, now)?;
-        self.ring.stats.note_verified();
+        self.keys.stats.note_verified();
         let identity = verified.identity.clone();
         self.known.insert(fingerprint, verified, token.len());
         Ok(identity)
@@ -125,7 +127,7 @@ impl Tokens {
             return Err(Reason::Critical);
         }
         let validation = self.rules.validation(head.alg).ok_or(Reason::Algorithm)?;
-        let key = self.ring.find(head.kid.as_deref(), head.alg)?;
+        let key = self.keys.find(head.kid.as_deref(), head.alg)?;
         self.rules.verify(token, key, validation, now)
     }
 }

@@ -9,24 +9,24 @@ use rand::Rng;
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{issuer::Source, ring::Ring};
+use super::{issuer::Source, keyring::Keyring};
 
 /// The pause after a failure, and what it grows to while failures go on.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Fetches once in so much time, and when a token asks for it, until the handle is dropped.
-pub(super) fn start(ring: &Arc<Ring>, source: Source, every: Duration) -> AbortOnDropHandle<()> {
-    AbortOnDropHandle::new(tokio::spawn(run(Arc::clone(ring), source, every)))
+pub(super) fn start(keys: &Arc<Keyring>, source: Source, every: Duration) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(run(Arc::clone(keys), source, every)))
 }
 
-async fn run(ring: Arc<Ring>, source: Source, every: Duration) {
-    let mut failures = u32::from(!ring.is_ready());
+async fn run(keys: Arc<Keyring>, source: Source, every: Duration) {
+    let mut failures = u32::from(!keys.is_ready());
     loop {
         // Its end means that nobody asked, which is a reason to fetch as well.
-        let _ = timeout(pause(every, failures), ring.wanted.notified()).await;
+        let _ = timeout(pause(every, failures), keys.wanted.notified()).await;
         let begun = Instant::now();
-        let failed = ring.take(begun, source.read().await);
+        let failed = keys.take(begun, source.read().await);
         failures = if failed { failures + 1 } else { 0 };
     }
 }

@@ -21,7 +21,7 @@ const LEAST_PAUSE: Duration = Duration::from_secs(10);
 
 /// The keys. Readers never wait for the one who replaces them.
 #[derive(Debug, Default)]
-pub(super) struct Ring {
+pub(super) struct Keyring {
     set: ArcSwapOption<KeySet>,
     demand: Mutex<Demand>,
     /// Has the keys fetched now.
@@ -29,7 +29,7 @@ pub(super) struct Ring {
     pub stats: TokenStats,
 }
 
-impl Ring {
+impl Keyring {
     /// Whether the keys were ever there.
     pub(super) fn is_ready(&self) -> bool {
         self.set.load().is_some()
