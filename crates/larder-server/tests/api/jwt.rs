@@ -89,7 +89,7 @@ async fn a_token_of_each_algorithm_lets_in() {
     let larder = shop(&at(&issuer, &format!("{all:?}"))).await;
     for (signer, names) in &signers {
         for name in names {
-            let token = signer.token(&json!({ "alg": name, "kid": names[0] }), &claims(json!({})));
+            let token = signer.token(&json!({ "alg": name, "kid": names[0] }), &claims(&json!({})));
             let answer = get(&larder, &token).await;
             assert_eq!((answer.status, answer.text()), (200, r#"{"_id":1,"name":"Teapot"}"#), "{name}");
             let mut other = token.clone();
@@ -100,7 +100,7 @@ async fn a_token_of_each_algorithm_lets_in() {
     }
     let hmac = shop(&format!("secret = \"{SECRET}\"\nalgorithms = [\"HS256\", \"HS384\", \"HS512\"]")).await;
     for name in ["HS256", "HS384", "HS512"] {
-        let token = |secret| Signer::secret(secret).token(&json!({ "alg": name }), &claims(json!({})));
+        let token = |secret| Signer::secret(secret).token(&json!({ "alg": name }), &claims(&json!({})));
         assert_eq!(get(&hmac, &token(SECRET.as_bytes())).await.status, 200, "{name}");
         assert_refused(&get(&hmac, &token(b"another secret")).await, "the signature of the token is wrong");
     }
@@ -119,7 +119,7 @@ async fn a_key_may_stand_in_a_file() {
         for source in [format!("public_key_file = {pem:?}"), format!("jwks_file = {set:?}")] {
             let larder = shop(&format!("{source}\nalgorithms = [\"{name}\"]")).await;
             for head in [json!({ "alg": name }), json!({ "alg": name, "kid": "a" })] {
-                let answer = get(&larder, &signer.token(&head, &claims(json!({})))).await;
+                let answer = get(&larder, &signer.token(&head, &claims(&json!({})))).await;
                 assert_eq!(answer.status, 200, "{source} {head}: {answer:?}");
             }
         }
@@ -132,14 +132,14 @@ async fn what_is_wrong_with_a_token_is_told_and_nothing_of_it_repeated() {
     let issuer = Issuer::start(&[rsa.jwk("a"), other.jwk("b"), other.jwk("c")]).await;
     let larder = shop(&at(&issuer, "[\"RS256\", \"ES256\"]")).await;
     let head = json!({ "alg": "RS256", "kid": "a" });
-    let with = |changes: Value| rsa.token(&head, &claims(changes));
-    let headed = |head: Value| rsa.token(&head, &claims(json!({})));
+    let with = |changes: Value| rsa.token(&head, &claims(&changes));
+    let headed = |head: Value| rsa.token(&head, &claims(&json!({})));
     let good = with(json!({}));
     let (message, _) = good.rsplit_once('.').expect("three parts");
     let unsigned =
-        format!("{}.{}.", base64url(r#"{"alg":"none"}"#), base64url(claims(json!({})).to_string()));
+        format!("{}.{}.", base64url(r#"{"alg":"none"}"#), base64url(claims(&json!({})).to_string()));
     let confused = |secret: Vec<u8>| {
-        Signer::secret(&secret).token(&json!({ "alg": "HS256", "kid": "a" }), &claims(json!({})))
+        Signer::secret(&secret).token(&json!({ "alg": "HS256", "kid": "a" }), &claims(&json!({})))
     };
     let own_key = json!({ "alg": "ES256", "kid": "b", "jwk": Signer::p256().jwk("b"), "jku": issuer.url() });
     let broken = "the token cannot be read, or names an algorithm that is not known";
@@ -151,7 +151,7 @@ async fn what_is_wrong_with_a_token_is_told_and_nothing_of_it_repeated() {
         (confused(rsa.pem().into_bytes()), "the algorithm of the token is not accepted here"),
         (headed(json!({ "alg": "RS384", "kid": "a" })), "the algorithm of the token is not accepted here"),
         (headed(json!({ "alg": "RS256", "kid": "a", "crit": ["exp"] })), "the token demands an extension"),
-        (Signer::p256().token(&own_key, &claims(json!({}))), signature),
+        (Signer::p256().token(&own_key, &claims(&json!({}))), signature),
         (format!("{message}.{}", base64url([0; 256])), signature),
         (format!("{message}."), signature),
         (with(json!({ "iss": "https://evil.example/" })), "the token is of another issuer"),
@@ -168,7 +168,7 @@ async fn what_is_wrong_with_a_token_is_told_and_nothing_of_it_repeated() {
         ("a.b.c".to_owned(), broken),
         ("e30.e30.e30".to_owned(), broken),
         (rsa.token(&head, &json!("no object")), broken),
-        (other.token(&json!({ "alg": "ES256" }), &claims(json!({}))), "the token must name its key (kid)"),
+        (other.token(&json!({ "alg": "ES256" }), &claims(&json!({}))), "the token must name its key (kid)"),
     ] {
         let answer = get(&larder, &token).await;
         assert_refused(&answer, description);
@@ -193,7 +193,7 @@ async fn clocks_may_be_apart_by_the_leeway() {
         (json!({ "exp": in_seconds(-130) }), 401),
         (json!({ "nbf": in_seconds(150) }), 401),
     ] {
-        let answer = get(&larder, &secret.token(&json!({ "alg": "HS256" }), &claims(changes.clone()))).await;
+        let answer = get(&larder, &secret.token(&json!({ "alg": "HS256" }), &claims(&changes))).await;
         assert_eq!(answer.status, status, "{changes}: {answer:?}");
     }
 }
@@ -202,7 +202,7 @@ async fn clocks_may_be_apart_by_the_leeway() {
 async fn a_token_that_is_known_is_not_verified_again_and_ends_all_the_same() {
     let secret = Signer::secret(SECRET.as_bytes());
     let larder = shop(&format!("secret = \"{SECRET}\"\nalgorithms = [\"HS256\"]\nleeway = \"0s\"")).await;
-    let token = secret.token(&json!({ "alg": "HS256" }), &claims(json!({ "exp": in_seconds(3) })));
+    let token = secret.token(&json!({ "alg": "HS256" }), &claims(&json!({ "exp": in_seconds(3) })));
     for _ in 0..3 {
         assert_eq!(get(&larder, &token).await.status, 200);
     }
@@ -234,7 +234,7 @@ async fn the_first_declared_role_of_a_token_counts() {
         (&nested, json!({ "role": "clerk" }), 200, r#"{"_id":1,"name":"Teapot"}"#),
         (&nested, json!({ "realm": { "roles": ["root"] } }), 403, ""),
     ] {
-        let answer = get(larder, &secret.token(&json!({ "alg": "HS256" }), &claims(changes.clone()))).await;
+        let answer = get(larder, &secret.token(&json!({ "alg": "HS256" }), &claims(&changes))).await;
         assert_eq!(answer.status, status, "{changes}: {answer:?}");
         assert!(body.is_empty() || answer.text() == body, "{changes}: {answer:?}");
     }
@@ -248,7 +248,7 @@ async fn the_role_of_one_token_never_serves_another() {
         .map(|number| {
             let is_clerk = number % 3 == 0;
             let role = if is_clerk { "clerk" } else { "reader" };
-            let claims = claims(json!({ "sub": format!("user {number}"), "role": role }));
+            let claims = claims(&json!({ "sub": format!("user {number}"), "role": role }));
             (secret.token(&json!({ "alg": "HS256" }), &claims), is_clerk)
         })
         .collect();
@@ -267,7 +267,7 @@ async fn a_new_key_is_found_and_strangers_do_not_have_the_issuer_asked_for_each_
     let issuer = Issuer::start(&[old.jwk("old")]).await;
     let larder = shop(&at(&issuer, "[\"ES256\"]")).await;
     let token =
-        |signer: &Signer, id: &str| signer.token(&json!({ "alg": "ES256", "kid": id }), &claims(json!({})));
+        |signer: &Signer, id: &str| signer.token(&json!({ "alg": "ES256", "kid": id }), &claims(&json!({})));
     issuer.publish(&[old.jwk("old"), new.jwk("new")]);
     let first = get(&larder, &token(&new, "new")).await;
     assert_problem(&first, 503, None);
@@ -290,7 +290,7 @@ async fn a_server_starts_without_its_issuer_and_goes_on_without_it() {
     let issuer = Issuer::start(&[]).await;
     issuer.answer(500, "no".to_owned());
     let larder = shop(&format!("{}jwks_refresh = \"1s\"", at(&issuer, "[\"EdDSA\"]"))).await;
-    let token = signer.token(&json!({ "alg": "EdDSA", "kid": "a" }), &claims(json!({})));
+    let token = signer.token(&json!({ "alg": "EdDSA", "kid": "a" }), &claims(&json!({})));
     let refused = get(&larder, &token).await;
     assert_problem(&refused, 503, None);
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
@@ -311,7 +311,8 @@ async fn a_server_starts_without_its_issuer_and_goes_on_without_it() {
             figure(&larder, "larder_token_key_fetch_failures_total").await > failures + 1
         })
         .await;
-        let other = signer.token(&json!({ "alg": "EdDSA", "kid": "a" }), &claims(json!({ "jti": failures })));
+        let other =
+            signer.token(&json!({ "alg": "EdDSA", "kid": "a" }), &claims(&json!({ "jti": failures })));
         assert_eq!([get(&larder, &token).await.status, get(&larder, &other).await.status], [200, 200]);
         issuer.publish(&[signer.jwk("a")]);
         let fetched = issuer.requests();
@@ -327,7 +328,7 @@ async fn a_redirect_of_the_issuer_is_not_followed() {
     let issuer = Issuer::start(&[]).await;
     issuer.redirect(elsewhere.url());
     let larder = shop(&at(&issuer, "[\"EdDSA\"]")).await;
-    let token = signer.token(&json!({ "alg": "EdDSA", "kid": "a" }), &claims(json!({})));
+    let token = signer.token(&json!({ "alg": "EdDSA", "kid": "a" }), &claims(&json!({})));
     assert_eq!(get(&larder, &token).await.status, 503);
     assert_eq!((issuer.requests() > 0, elsewhere.requests()), (true, 0));
     assert!(larder.output().contains("it answers 302"), "{}", larder.output());
@@ -339,7 +340,7 @@ async fn a_key_that_the_issuer_has_no_more_lets_nobody_in() {
     let issuer = Issuer::start(&[gone.jwk("gone"), stays.jwk("stays")]).await;
     let larder = shop(&format!("{}jwks_refresh = \"1s\"", at(&issuer, "[\"ES256\"]"))).await;
     let token =
-        |signer: &Signer, id: &str| signer.token(&json!({ "alg": "ES256", "kid": id }), &claims(json!({})));
+        |signer: &Signer, id: &str| signer.token(&json!({ "alg": "ES256", "kid": id }), &claims(&json!({})));
     let (old, current) = (token(&gone, "gone"), token(&stays, "stays"));
     assert_eq!([get(&larder, &old).await.status, get(&larder, &current).await.status], [200, 200]);
     // The name stays, the key is another one.
@@ -359,7 +360,7 @@ async fn keys_are_fetched_over_tls_from_the_issuer_that_is_trusted_and_from_no_o
     let signer = Signer::p384();
     let issuer = Issuer::start_tls(&authority.issue(), &[signer.jwk("a")]).await;
     let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let token = signer.token(&json!({ "alg": "ES384", "kid": "a" }), &claims(json!({})));
+    let token = signer.token(&json!({ "alg": "ES384", "kid": "a" }), &claims(&json!({})));
     for (name, pem, status) in [("own.pem", authority.pem(), 200), ("other.pem", other.pem(), 503)] {
         let path = folder.path().join(name);
         fs::write(&path, pem).expect("the folder can be written to");
@@ -371,7 +372,7 @@ async fn keys_are_fetched_over_tls_from_the_issuer_that_is_trusted_and_from_no_o
 #[tokio::test]
 async fn what_has_no_shape_of_a_token_is_a_key() {
     let larder = shop(&format!("secret = \"{SECRET}\"\nalgorithms = [\"HS256\"]")).await;
-    let token = Signer::secret(SECRET.as_bytes()).token(&json!({ "alg": "HS256" }), &claims(json!({})));
+    let token = Signer::secret(SECRET.as_bytes()).token(&json!({ "alg": "HS256" }), &claims(&json!({})));
     assert_eq!(larder.get_with("/v1/products/1", &[("x-api-key", &token)]).await.status, 401);
     assert_eq!(get(&larder, KEY).await.status, 200);
     for wrong in ["wrong", "a.b", "a.b.c.d", ".b.c", "a.b!.c"] {

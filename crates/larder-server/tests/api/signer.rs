@@ -35,7 +35,7 @@ pub(crate) fn in_seconds(seconds: i64) -> i64 {
 }
 
 /// The claims of a token that lets in, changed by these; null removes one.
-pub(crate) fn claims(changes: Value) -> Value {
+pub(crate) fn claims(changes: &Value) -> Value {
     let mut claims = json!({ "iss": ISSUER, "aud": AUDIENCE, "exp": in_seconds(600), "sub": "ann@shop.example", "role": "reader" });
     for (name, value) in changes.as_object().expect("changes are an object") {
         match value {
