@@ -1,6 +1,6 @@
 //! Tokens of an issuer: who is let in by them, and who is not.
 
-use std::fs;
+use std::{fs, net::TcpListener};
 
 use futures_util::future::join_all;
 use larder_testkit::{eventually, tls::Authority};
@@ -92,10 +92,11 @@ async fn a_token_of_each_algorithm_lets_in() {
             let token = signer.token(&json!({ "alg": name, "kid": names[0] }), &claims(&json!({})));
             let answer = get(&larder, &token).await;
             assert_eq!((answer.status, answer.text()), (200, r#"{"_id":1,"name":"Teapot"}"#), "{name}");
-            let mut other = token.clone();
-            let last = if other.ends_with('A') { "B" } else { "A" };
-            other.replace_range(token.len() - 8..token.len() - 7, last);
-            assert!(other == token || get(&larder, &other).await.status == 401, "{name}");
+            let place = token.len() - 8..token.len() - 7;
+            let flipped = if &token[place.clone()] == "A" { "B" } else { "A" };
+            let mut other = token;
+            other.replace_range(place, flipped);
+            assert_refused(&get(&larder, &other).await, "the signature of the token is wrong");
         }
     }
     let hmac = shop(&format!("secret = \"{SECRET}\"\nalgorithms = [\"HS256\", \"HS384\", \"HS512\"]")).await;
@@ -180,6 +181,11 @@ async fn what_is_wrong_with_a_token_is_told_and_nothing_of_it_repeated() {
     }
     assert_eq!(get(&larder, &good).await.status, 200);
     assert_eq!(issuer.requests(), 1, "none of them names a key that is not known");
+    for (reason, count) in [("signature", 3), ("algorithm", 3), ("expired", 1), ("malformed", 4), ("role", 0)]
+    {
+        let name = format!("larder_tokens_refused_total{{reason=\"{reason}\"}}");
+        assert_eq!(figure(&larder, &name).await, count, "{reason}");
+    }
 }
 
 #[tokio::test]
@@ -319,6 +325,17 @@ async fn a_server_starts_without_its_issuer_and_goes_on_without_it() {
         eventually("fetching goes well", PATIENCE, || async { issuer.requests() > fetched + 1 }).await;
     }
     assert_eq!(larder.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn an_issuer_that_says_nothing_does_not_keep_a_server_from_starting() {
+    // Connections are made, and nobody takes them.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/keys", silent.local_addr().expect("it is bound"));
+    let larder = shop(&format!("jwks_url = \"{url}\"\nalgorithms = [\"EdDSA\"]")).await;
+    let token = Signer::ed25519().token(&json!({ "alg": "EdDSA" }), &claims(&json!({})));
+    assert_problem(&get(&larder, &token).await, 503, None);
+    assert!(larder.output().contains("no whole answer within 5 s"), "{}", larder.output());
 }
 
 #[tokio::test]

@@ -140,7 +140,7 @@ impl Signer {
         }
     }
 
-    /// The public half in PEM; of RSA as PKCS #1, of the others with their kind before the bytes.
+    /// The public half in PEM; of RSA alone, of the others with their kind before the bytes.
     pub(crate) fn pem(&self) -> String {
         const P256: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
         const ED25519: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00";
