@@ -44,11 +44,19 @@ use crate::{
 const MAX_TOKEN_BYTES: usize = 8 << 10;
 
 /// Whether a bearer's credential is to be taken for a token and not for a key: three parts of base64url with dots between.
+///
+/// Every request with a token comes through here, so nothing in the loop depends on what came before: the compiler then looks at
+/// many bytes at once, which is quicker than to stop at the first wrong one, as most have none.
 pub(crate) fn is_token(credential: &[u8]) -> bool {
-    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    credential.first().is_some_and(|byte| *byte != b'.')
-        && credential.iter().filter(|byte| **byte == b'.').count() == 2
-        && credential.iter().all(is_of_token)
+    let (mut dots, mut is_wrong) = (0_u32, false);
+    for byte in credential {
+        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let is_digit = byte.wrapping_sub(b'0') < 10;
+        let is_dot = *byte == b'.';
+        dots += u32::from(is_dot);
+        is_wrong |= !(is_letter | is_digit | is_dot | (*byte == b'-') | (*byte == b'_'));
+    }
+    dots == 2 && !is_wrong && credential[0] != b'.'
 }
 
 /// Tells requests apart by their tokens. The keys are fetched anew by a task that ends with this.

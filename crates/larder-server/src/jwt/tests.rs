@@ -116,6 +116,20 @@ proptest! {
 }
 
 #[test]
+fn a_token_is_told_from_a_key_by_its_letters_and_dots() {
+    for token in ["a.b.c", "a.b.", "a..", "A-z_9.0.-"] {
+        assert!(super::is_token(token.as_bytes()), "{token}");
+    }
+    for key in ["", ".", "..", ".a.b", "a.b", "a.b.c.d", "abc"] {
+        assert!(!super::is_token(key.as_bytes()), "{key}");
+    }
+    for byte in u8::MIN..=u8::MAX {
+        let is_of_token = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        assert_eq!(super::is_token(&[b'a', b'.', byte, b'.']), is_of_token, "{byte}");
+    }
+}
+
+#[test]
 fn a_claim_that_stands_there_twice_lets_nobody_in() {
     let sound = r#""iss":"https://issuer.example","aud":"larder","exp":4102444800"#;
     assert!(check(format!("{{{sound}}}").as_bytes()).is_ok());
