@@ -308,3 +308,33 @@ async fn what_mongodb_demands_of_documents_is_described() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_body_of_a_search_is_described_as_it_is_taken() {
+    let larder = items().await;
+    let description = larder.get("/openapi.json").await.json();
+    let pointer = "/paths/~1v1~1items~1_search/post/requestBody/content/application~1json/schema";
+    let filters = [
+        json!({}),
+        json!({ "name": "a", "price": { "gte": 10, "lt": "50.5" }, "tags": { "in": ["x", null] } }),
+        json!({ "or": [{ "stock": null }, { "and": [{ "made_at": { "lt": "2025-01-02T00:00:00Z" } }] }] }),
+        json!({ "maker_id": { "$oid": "5f43a1b2c3d4e5f60718293a" }, "size.width": { "exists": true } }),
+    ];
+    for filter in filters {
+        let body = json!({ "filter": filter, "sort": ["-price", "_id"], "limit": 5, "fields": ["name"] });
+        assert_valid(&description, pointer, &body);
+        assert_eq!(larder.post("/v1/items/_search", &body.to_string()).await.status, 200, "{body}");
+    }
+    for filter in [
+        json!({ "$where": "1" }),
+        json!({ "name": { "$regex": "a" } }),
+        json!({ "name": ["a"] }),
+        json!({ "stock": { "prefix": "1" } }),
+        json!({ "weight": 1 }),
+        json!({ "or": [] }),
+    ] {
+        let body = json!({ "filter": filter });
+        assert!(!validator(&description, pointer).is_valid(&body), "{body}");
+        assert_eq!(larder.post("/v1/items/_search", &body.to_string()).await.status, 400, "{body}");
+    }
+}

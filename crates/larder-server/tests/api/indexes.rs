@@ -35,6 +35,8 @@ async fn sqlite_has_an_index_for_each_declared_field_with_one_value() {
     check(&larder, "tags=eq.new", Some(("tags", r#"lacks the index { "tags": 1 }"#))).await;
     check(&larder, "stock=ne.1", Some(("stock", "add a condition"))).await;
     check(&larder, "or=(stock.gt.0,tags.eq.new)", Some(("tags", r#"{ "tags": 1 }"#))).await;
+    let by_body = larder.post("/v1/items/_search", r#"{"filter":{"tags":"new"}}"#).await;
+    assert_problem(&by_body, 400, Some("tags"));
     let without = Larder::start(ITEMS).await;
     check(&without, "tags=eq.new", None).await;
     check(&without, "stock=ne.1", None).await;

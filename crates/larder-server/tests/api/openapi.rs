@@ -96,26 +96,9 @@ async fn filters_by_id_and_groups_are_described_and_served() {
     }
 }
 
-/// Every reference in a description.
-fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
-    match value {
-        Value::Object(members) => {
-            found.extend(members.get("$ref").and_then(Value::as_str));
-            members.values().for_each(|value| references(value, found));
-        }
-        Value::Array(elements) => elements.iter().for_each(|value| references(value, found)),
-        _ => {}
-    }
-}
-
 #[tokio::test]
 async fn the_body_of_a_search_is_described_by_what_may_be_filtered_by() {
     let description = items().await.get("/openapi.json").await.json();
-    let mut found = Vec::new();
-    references(&description, &mut found);
-    for reference in found {
-        assert!(description.pointer(&reference[1..]).is_some(), "{reference} leads nowhere");
-    }
     let body =
         &description["paths"]["/v1/items/_search"]["post"]["requestBody"]["content"]["application/json"];
     let members: Vec<_> = body["schema"]["properties"].as_object().expect("members").keys().collect();
