@@ -9,7 +9,6 @@ use futures_util::future::join_all;
 
 use super::{
     Database, Filter, Find, Id, IndexedFields, Page, Schema, StoredDocument,
-    ingest::excerpt,
     partial::{Partial, declared},
     store::Store,
     tag::{TagTemplate, tags},
@@ -400,15 +399,7 @@ impl Collection {
         name: &str,
         values: &BTreeMap<String, Bson>,
     ) -> Result<Vec<RawDocumentBuf>> {
-        let pipeline = self.schema().pipelines().iter().find(|pipeline| pipeline.name() == name);
-        let pipeline =
-            pipeline.ok_or_else(|| Error::invalid(excerpt(name), "is not a query of this collection"))?;
-        let documents = self.store.aggregate(&pipeline.bind(values)?, MAX_AGGREGATED + 1).await?;
-        if documents.len() > MAX_AGGREGATED as usize {
-            let message = format!("the answer has more than {MAX_AGGREGATED} documents; match or limit more");
-            return Err(Error::new(ErrorKind::TooLarge, message));
-        }
-        Ok(documents)
+        self.within(&Filter::All).aggregate(name, values).await
     }
 
     /// Makes every tier forget the document `id`, after a write that did not go through this collection.

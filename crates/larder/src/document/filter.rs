@@ -1,8 +1,11 @@
 //! Typed filters: what a find, a count or a row rule asks for. A tree of values, never of text, so nothing can be injected.
 
-use bson::Bson;
+use std::collections::BTreeSet;
 
-use super::{order, raw::Malformed};
+use bson::{Bson, RawDocument};
+
+use super::{matches::Matcher, order, raw::Malformed};
+use crate::Result;
 
 /// How a field is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +82,47 @@ impl Filter {
         }
     }
 
+    /// Whether a document matches, decided here as the databases decide it.
+    ///
+    /// # Errors
+    /// `ErrorKind::Corrupt` for bytes that are not BSON.
+    pub fn matches(&self, document: &RawDocument) -> Result<bool> {
+        match self {
+            Self::All => Ok(true),
+            filter => Ok(Matcher::new(filter)?.matches(document.as_bytes())?),
+        }
+    }
+
+    /// The fields that every document that matches has with one value: those that must be [`CompareOp::Eq`] to something.
+    pub fn fixed(&self) -> Vec<(&str, &Bson)> {
+        match self {
+            Self::And(parts) => parts.iter().flat_map(Self::fixed).collect(),
+            Self::Compare { path, op: CompareOp::Eq, value } if *value != Bson::Null => vec![(path, value)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The dotted paths that it compares, each once.
+    pub(crate) fn paths(&self) -> BTreeSet<&str> {
+        let mut paths = BTreeSet::new();
+        self.collect_paths(&mut paths);
+        paths
+    }
+
+    fn collect_paths<'a>(&'a self, paths: &mut BTreeSet<&'a str>) {
+        match self {
+            Self::All => {}
+            Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.collect_paths(paths)),
+            Self::Compare { path, .. }
+            | Self::In { path, .. }
+            | Self::NotIn { path, .. }
+            | Self::Exists { path, .. }
+            | Self::Prefix { path, .. } => {
+                paths.insert(path);
+            }
+        }
+    }
+
     /// Appends bytes that two filters share only if they are the same: part of cursors and cache keys.
     pub(crate) fn write_canonical(&self, out: &mut Vec<u8>) -> Result<(), Malformed> {
         match self {
@@ -120,4 +164,40 @@ fn write_values(tag: u8, path: &str, values: &[Bson], out: &mut Vec<u8>) -> Resu
     write_place(tag, path, out);
     out.extend_from_slice(&(values.len() as u32).to_be_bytes());
     values.iter().try_for_each(|value| order::write_bson_key(value, out))
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{RawDocumentBuf, doc};
+
+    use super::*;
+
+    fn compare(path: &str, op: CompareOp, value: impl Into<Bson>) -> Filter {
+        Filter::Compare { path: path.into(), op, value: value.into() }
+    }
+
+    #[test]
+    fn what_must_be_equal_is_fixed_and_what_may_be_is_not() {
+        let either = Filter::Or(vec![compare("a", CompareOp::Eq, 1), compare("b", CompareOp::Eq, 1)]);
+        let all = compare("t", CompareOp::Eq, "x")
+            .and(either)
+            .and(compare("n", CompareOp::Eq, Bson::Null))
+            .and(Filter::And(vec![compare("m", CompareOp::Gt, 1), compare("o.p", CompareOp::Eq, true)]));
+        assert_eq!(all.fixed(), [("t", &"x".into()), ("o.p", &true.into())]);
+        assert_eq!(all.paths().into_iter().collect::<Vec<_>>(), ["a", "b", "m", "n", "o.p", "t"]);
+    }
+
+    #[test]
+    fn a_document_is_asked_as_it_lies() {
+        let document = RawDocumentBuf::try_from(&doc! { "t": ["x", "y"], "n": 3.0 }).unwrap();
+        for (filter, matches) in [
+            (Filter::All, true),
+            (compare("t", CompareOp::Eq, "y"), true),
+            (compare("t", CompareOp::Eq, "z"), false),
+            (compare("n", CompareOp::Eq, 3), true),
+            (compare("absent", CompareOp::Ne, "x"), true),
+        ] {
+            assert_eq!(filter.matches(&document).unwrap(), matches, "{filter:?}");
+        }
+    }
 }

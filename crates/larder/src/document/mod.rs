@@ -13,6 +13,7 @@
 //! | the cursor of a page | [`Position`] | [`CursorKey`] |
 //! | a JSON document | raw BSON | [`Schema::read_raw`] |
 //! | a JSON merge patch | [`MergePatch`] | [`Schema::read_patch`] |
+//! | what is known of a sender, such as the tenant | a [`Filter`] of the documents that are theirs | [`FilterTemplate::bind`] |
 //! | the name of an aggregation and its variables | stages with literals | [`Pipeline`], [`Variable::read`] |
 //!
 //! # Examples
@@ -94,6 +95,8 @@ mod stored;
 mod tag;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod watch;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
+mod within;
 mod word;
 mod write;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
@@ -112,12 +115,13 @@ pub use self::{
     partial::MAX_PARTIALS,
     tag::MAX_DOCUMENT_TAGS,
     watch::{Change, ChangeKind, Changes, Told, Watch, WatchBuilder, WatchRole, WatchStats},
+    within::Within,
 };
 pub use self::{
     cursor::CursorKey,
     filter::{CompareOp, Filter},
     find::{Direction, Find, MAX_PAGE_BYTES, Page, Position, SortKey},
-    grammar::{Query, QueryLimits, QueryParser},
+    grammar::{FilterTemplate, Query, QueryLimits, QueryParser},
     id::{Id, IdType, MAX_ID_BYTES},
     indexed::{IndexedFields, Unindexed},
     ingest::MAX_DEPTH,

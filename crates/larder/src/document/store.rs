@@ -9,7 +9,8 @@ use super::mongo::MongoCollection;
 #[cfg(feature = "sqlite")]
 use super::sqlite::SqliteCollection;
 use super::{
-    Expect, Filter, Find, Id, IndexReport, IndexedFields, Page, Written, merge::MergePatch, schema::Schema,
+    Filter, Find, Id, IndexReport, IndexedFields, Page, Written, merge::MergePatch, schema::Schema,
+    write::Demand,
 };
 use crate::Result;
 
@@ -115,27 +116,40 @@ impl Store {
         on!(self, collection => collection.put_many(documents).await)
     }
 
-    /// Replaces the document; with `upsert` and [`Expect::Any`] makes it if it is missing.
+    /// Replaces the document; with `upsert` and [`Expect::Any`](super::Expect) makes it if it is missing.
     pub(crate) async fn replace(
         &self,
         id: &Id,
         document: Document,
-        expect: &Expect,
+        demand: impl Into<Demand>,
         upsert: bool,
     ) -> Result<Replaced> {
-        on!(self, collection => collection.replace(id, document, expect, upsert).await)
+        let demand = demand.into();
+        on!(self, collection => collection.replace(id, document, &demand, upsert).await)
     }
 
-    pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
-        on!(self, collection => collection.patch(id, patch, expect).await)
+    pub(crate) async fn patch(
+        &self,
+        id: &Id,
+        patch: &MergePatch,
+        demand: impl Into<Demand>,
+    ) -> Result<Written> {
+        let demand = demand.into();
+        on!(self, collection => collection.patch(id, patch, &demand).await)
     }
 
-    pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
-        on!(self, collection => collection.delete(id, expect).await)
+    pub(crate) async fn delete(&self, id: &Id, demand: impl Into<Demand>) -> Result<Written> {
+        let demand = demand.into();
+        on!(self, collection => collection.delete(id, &demand).await)
     }
 
-    /// Runs the stages of a bound pipeline, and answers at most `limit` documents.
-    pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
-        on!(self, collection => collection.aggregate(stages, limit).await)
+    /// Runs the stages of a bound pipeline over the documents that match, and answers at most `limit` documents.
+    pub(crate) async fn aggregate(
+        &self,
+        rows: &Filter,
+        stages: &[Document],
+        limit: u32,
+    ) -> Result<Vec<RawDocumentBuf>> {
+        on!(self, collection => collection.aggregate(rows, stages, limit).await)
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use bson::{Bson, Document, RawDocumentBuf};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf};
 
 use crate::{
     Error, ErrorKind, Result,
-    document::{Etag, Id, StoredDocument},
+    document::{Etag, Filter, Id, StoredDocument},
 };
 
 /// The most bytes a document may have as BSON: MongoDB's 16 MiB, less room for what travels with a write.
@@ -33,6 +33,35 @@ pub enum Written {
     Missing,
     /// The document is no longer in the expected state; nothing was written.
     Changed,
+    /// It would have left a document that its writer may not touch, see [`Collection::within`](super::Collection::within);
+    /// nothing was written.
+    Outside,
+}
+
+/// What a write asks of the document that is there, and of the one that it leaves.
+#[derive(Clone, Debug)]
+pub(crate) struct Demand {
+    pub(crate) expect: Expect,
+    /// A document that does not match is as good as absent, and none may be left.
+    pub(crate) rows: Filter,
+}
+
+impl Demand {
+    /// Whether the writer may touch this document.
+    pub(crate) fn covers(&self, document: &RawDocument) -> Result<bool> {
+        self.rows.matches(document)
+    }
+}
+
+impl From<&Expect> for Demand {
+    fn from(expect: &Expect) -> Self {
+        Self { expect: expect.clone(), rows: Filter::All }
+    }
+}
+
+/// That an id is taken, by whatever document.
+pub(crate) fn taken() -> Error {
+    Error::new(ErrorKind::Conflict, "the id is taken").with_field("_id")
 }
 
 pub(crate) fn check_size(bytes: usize) -> Result<()> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, Timestamp, oid::ObjectId};
 
 use crate::{
-    Error, ErrorKind, Result,
+    Error, Result,
     document::{
-        Collection, Expect, Id, IdType, Inserted, MergePatch, Put, StoredDocument, Written, raw::Malformed,
-        write::with_id,
+        Collection, Expect, Filter, Id, IdType, Inserted, MergePatch, Put, StoredDocument, Written,
+        raw::Malformed, write::with_id,
     },
 };
 
@@ -101,11 +101,7 @@ impl Collection {
     /// `ErrorKind::Invalid` if the document has another `_id`, or naming what does not keep to the schema, as for
     /// [`insert`](Self::insert); as [`find`](Self::find) for the database.
     pub async fn replace(&self, id: &Id, document: Document, expect: &Expect) -> Result<Written> {
-        self.check_id(id)?;
-        self.check(&document)?;
-        let replaced =
-            self.written(id, self.store().replace(id, document, expect, false), |it| &it.written).await;
-        Ok(replaced?.written)
+        self.within(&Filter::All).replace(id, document, expect).await
     }
 
     /// Replaces the document `id`, or makes it.
@@ -113,18 +109,7 @@ impl Collection {
     /// # Errors
     /// As [`replace`](Self::replace).
     pub async fn put(&self, id: &Id, document: Document) -> Result<Put> {
-        self.check_id(id)?;
-        self.check(&document)?;
-        let replaced =
-            self.written(id, self.store().replace(id, document, &Expect::Any, true), |it| &it.written).await;
-        let replaced = replaced?;
-        match replaced.written {
-            Written::Done(document) => Ok(Put { document, created: replaced.inserted }),
-            Written::Missing | Written::Changed => Err(Error::new(
-                ErrorKind::Conflict,
-                "the document was removed and made again meanwhile; try again",
-            )),
-        }
+        self.within(&Filter::All).put(id, document).await
     }
 
     /// Merges a patch into the document `id`.
@@ -133,8 +118,7 @@ impl Collection {
     /// As [`replace`](Self::replace); `ErrorKind::Invalid` naming a required field that the patched document would lack, unless it
     /// lacked one before.
     pub async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
-        self.check_id(id)?;
-        self.written(id, self.store().patch(id, patch, expect), |written| written).await
+        self.within(&Filter::All).patch(id, patch, expect).await
     }
 
     /// Deletes the document `id` and returns it as it was.
@@ -142,17 +126,11 @@ impl Collection {
     /// # Errors
     /// As [`find`](Self::find).
     pub async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
-        self.check_id(id)?;
-        let delete = self.store().delete(id, expect);
-        if !self.writes_through {
-            return self.guarded(&[id], delete).await;
-        }
-        Box::pin(self.through(id, delete, |written| matches!(written, Written::Done(_)).then_some(None)))
-            .await
+        self.within(&Filter::All).delete(id, expect).await
     }
 
     /// Whether the document keeps to the declared fields, if there are any.
-    fn check(&self, document: &Document) -> Result<()> {
+    pub(super) fn check(&self, document: &Document) -> Result<()> {
         if self.schema().fields().is_empty() { Ok(()) } else { self.schema().check(document) }
     }
 
@@ -198,7 +176,7 @@ impl Collection {
     }
 
     /// A write of one document by the collection's mode.
-    async fn written<T>(
+    pub(super) async fn written<T>(
         &self,
         id: &Id,
         write: impl Future<Output = Result<T>>,
@@ -209,14 +187,14 @@ impl Collection {
         }
         let left = |done: &T| match written(done) {
             Written::Done(document) => left_by(document),
-            Written::Missing | Written::Changed => None,
+            Written::Missing | Written::Changed | Written::Outside => None,
         };
         Box::pin(self.through(id, write, left)).await
     }
 
     /// Writes while nothing can fill the document, and leaves what `left` says. As in [`guarded`](Self::guarded), Redis has no
     /// say in whether the write is done.
-    async fn through<T>(
+    pub(super) async fn through<T>(
         &self,
         id: &Id,
         write: impl Future<Output = Result<T>>,
@@ -234,7 +212,7 @@ impl Collection {
 
     /// Writes while nothing can fill the documents, and invalidates them. That Redis could not be told is no failure of the
     /// write: the cache keeps what it owes, and counts it.
-    async fn guarded<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
+    pub(super) async fn guarded<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
         let (written, invalidated) = self.cache().guarded_write(ids, write).await?;
         self.noted(invalidated.map(drop));
         Ok(written)

@@ -39,7 +39,21 @@ pub(super) enum Operand<'a> {
     Field(&'a FieldType),
 }
 
-impl Operand<'_> {
+impl<'a> Operand<'a> {
+    /// Of a path that is declared and has one type to compare with.
+    pub(super) fn of(schema: &'a Schema, path: &str) -> Option<Self> {
+        if path == "_id" {
+            return Some(Self::Id(schema.id_type()));
+        }
+        let field_type = schema.find_field(path)?.field_type();
+        let is_plain = |field_type: &FieldType| !matches!(field_type, FieldType::Object | FieldType::Any);
+        match field_type {
+            FieldType::Array(element) => is_plain(element),
+            single => is_plain(single),
+        }
+        .then_some(Self::Field(field_type))
+    }
+
     pub(super) fn read_text(self, path: &str, text: &str) -> Result<Bson> {
         match self {
             Self::Id(id_type) => id_type.parse(text).map(|id| Bson::from(&id)),
@@ -79,13 +93,17 @@ impl<'a> Conditions<'a> {
     pub(super) fn operand(&self, at: &str, path: &str) -> Result<Operand<'a>> {
         let schema = self.parser.schema;
         let operand = match schema.find_field(path) {
+            _ if self.parser.is_template => Operand::of(schema, path),
             _ if path == "_id" => Some(Operand::Id(schema.id_type())),
             Some(field) if field.is_filterable() => Some(Operand::Field(field.field_type())),
             _ => None,
         };
-        operand
-            .filter(|_| self.parser.may_see(path))
-            .ok_or_else(|| self.parser.fault(at, path, "cannot be filtered by", Field::is_filterable))
+        operand.filter(|_| self.parser.may_see(path)).ok_or_else(|| self.unfit(at, path))
+    }
+
+    pub(super) fn unfit(&self, at: &str, path: &str) -> Error {
+        let could = |field: &Field| self.parser.is_template || field.is_filterable();
+        self.parser.fault(at, path, "cannot be filtered by", could)
     }
 
     pub(super) fn check_bytes(&self, name: &str, bytes: usize) -> Result<()> {

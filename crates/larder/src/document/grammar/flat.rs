@@ -7,10 +7,11 @@ use bson::Bson;
 use super::{
     condition::{Conditions, Operand, Written, gather},
     group::{split_list, unquote},
+    template::place_in,
 };
 use crate::{
     Error, Result,
-    document::{CompareOp, Field, Filter},
+    document::{CompareOp, Filter},
 };
 
 /// Reads the conditions of a query string.
@@ -46,7 +47,7 @@ impl Flat<'_> {
         }
         let (path, condition) = self.split(item).ok_or_else(|| {
             let first = item.split('.').next().unwrap_or_default();
-            self.0.parser.fault(group, first, "cannot be filtered by", Field::is_filterable)
+            self.0.unfit(group, first)
         })?;
         let operand = self.0.operand(path, path)?;
         self.condition_in_group(path, operand, condition)
@@ -78,6 +79,11 @@ impl Flat<'_> {
     }
 
     fn operation(&mut self, path: &str, operand: Operand<'_>, operator: &str, value: &str) -> Result<Filter> {
+        if self.0.parser.is_template
+            && let Some(place) = place_in(path, operator, value)?
+        {
+            return self.0.condition(path, operand, operator, &place);
+        }
         match (operator, value) {
             ("is", "null") => self.0.null(path, CompareOp::Eq),
             ("not", "null") => self.0.null(path, CompareOp::Ne),

@@ -39,7 +39,9 @@ mod draft;
 mod flat;
 mod group;
 mod json;
+mod template;
 
+pub use self::template::FilterTemplate;
 use self::{condition::Conditions, draft::Draft, flat::Flat};
 use super::{Filter, Find, Position, Schema, SortKey, ingest::excerpt};
 use crate::{Error, Result};
@@ -119,12 +121,14 @@ pub struct QueryParser<'a> {
     schema: &'a Schema,
     limits: Option<&'a QueryLimits>,
     visible: Option<&'a dyn Fn(&str) -> bool>,
+    /// Every declared field may be named, and `{name}` stands for a value that is not known yet.
+    is_template: bool,
 }
 
 impl<'a> QueryParser<'a> {
     /// A parser with the default limits, for someone who may see every declared field.
     pub fn new(schema: &'a Schema) -> Self {
-        Self { schema, limits: None, visible: None }
+        Self { schema, limits: None, visible: None, is_template: false }
     }
 
     /// Sets the limits.

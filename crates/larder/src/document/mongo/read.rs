@@ -92,9 +92,20 @@ impl MongoCollection {
         self.call(async { count.await }).await
     }
 
-    /// Runs a pipeline within memory, and returns at most `limit` documents, and no more bytes than SQLite's may hold.
-    pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
-        self.aggregate_beside(stages, limit, Held::default()).await
+    /// Runs a pipeline over the documents that match, within memory, and returns at most `limit` documents, and no more bytes
+    /// than SQLite's may hold.
+    pub(crate) async fn aggregate(
+        &self,
+        rows: &Filter,
+        stages: &[Document],
+        limit: u32,
+    ) -> Result<Vec<RawDocumentBuf>> {
+        if *rows == Filter::All {
+            return self.aggregate_beside(stages, limit, Held::default()).await;
+        }
+        let mut limited = vec![doc! { "$match": to_query(rows) }];
+        limited.extend_from_slice(stages);
+        self.aggregate_beside(&limited, limit, Held::default()).await
     }
 
     /// The same for a pipeline that holds something already.

@@ -14,13 +14,13 @@ use mongodb::{
     options::ReturnDocument,
 };
 
-use super::{MongoCollection, collection::by_id, error, patch};
+use super::{MongoCollection, collection::by_id, error, filter::to_query, patch};
 use crate::{
     Error, ErrorKind, Result,
     document::{
-        Etag, Expect, Id, MergePatch, StoredDocument, Written, raw,
+        Etag, Expect, Filter, Id, MergePatch, StoredDocument, Written, raw,
         store::Replaced,
-        write::{check_size, with_id},
+        write::{Demand, check_size, taken, with_id},
     },
 };
 
@@ -30,8 +30,9 @@ const ATTEMPTS: usize = 16;
 /// How many documents of one call are put at the same time; the driver's pool has ten connections for each server.
 const PUTS_AT_ONCE: usize = 8;
 
-/// What a condition says about the document that is there.
+/// What a demand says about the document that is there.
 enum Found {
+    /// There is none that the writer may touch.
     Missing,
     Changed,
     Holds(RawDocumentBuf),
@@ -83,7 +84,7 @@ impl MongoCollection {
         }
         let put = |(id, (at, raw)): (&Id, (usize, &RawDocumentBuf))| {
             let (id, raw) = (id.clone(), raw.clone());
-            async move { (at, self.upsert(&id, raw).await) }
+            async move { (at, self.upsert(&id, raw, &Filter::All).await) }
         };
         let mut puts =
             stream::iter(seen.into_iter().map(put).collect::<Vec<_>>()).buffer_unordered(PUTS_AT_ONCE);
@@ -103,40 +104,43 @@ impl MongoCollection {
         &self,
         id: &Id,
         document: Document,
-        expect: &Expect,
+        demand: &Demand,
         upsert: bool,
     ) -> Result<Replaced> {
         let raw = with_id(id, &document)?;
         check(&raw)?;
-        match expect {
-            Expect::Any if upsert => self.upsert(id, raw).await,
-            Expect::Any | Expect::Present => {
-                let written = match self.swap(by_id(id), &raw).await? {
-                    true => done(raw)?,
-                    false => Written::Missing,
-                };
-                Ok(Replaced { written, inserted: false })
-            }
-            Expect::Etag(_) => {
-                let written = self.change(id, expect, |_| Ok(raw.clone())).await?;
-                Ok(Replaced { written, inserted: false })
-            }
-        }
+        let written = match demand.expect {
+            _ if !demand.covers(&raw)? => Written::Outside,
+            Expect::Any if upsert => return self.upsert(id, raw, &demand.rows).await,
+            Expect::Any | Expect::Present => match self.swap(within(id, &demand.rows), &raw).await? {
+                true => done(raw)?,
+                false => Written::Missing,
+            },
+            Expect::Etag(_) => self.change(id, demand, |_| Ok(raw.clone())).await?,
+        };
+        Ok(Replaced { written, inserted: false })
     }
 
-    async fn upsert(&self, id: &Id, raw: RawDocumentBuf) -> Result<Replaced> {
+    async fn upsert(&self, id: &Id, raw: RawDocumentBuf, rows: &Filter) -> Result<Replaced> {
         for _ in 0..ATTEMPTS {
             let upsert = self
                 .driver()
-                .find_one_and_replace(by_id(id), &raw)
+                .find_one_and_replace(within(id, rows), &raw)
                 .upsert(true)
                 .projection(doc! { "_id": 1 })
                 .return_document(ReturnDocument::Before)
                 .max_time(self.server_limit());
             match self.call(async { upsert.await }).await {
                 Ok(before) => return Ok(Replaced { written: done(raw)?, inserted: before.is_none() }),
-                // Somebody inserted the same id in between: now there is something to replace.
-                Err(error) if error.kind() == ErrorKind::Conflict && error.field() == Some("_id") => {}
+                // Somebody inserted the same id in between: now there is something to replace. Or it is one that the writer
+                // may not touch, so that there is nothing to replace and the id is taken.
+                Err(error) if error.kind() == ErrorKind::Conflict && error.field() == Some("_id") => {
+                    let is_outside = *rows != Filter::All
+                        && self.get(id).await?.map_or(Ok(false), |it| rows.matches(&it).map(|mine| !mine))?;
+                    if is_outside {
+                        return Err(taken());
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -154,11 +158,13 @@ impl MongoCollection {
     }
 
     /// One update where MongoDB's operators can say it; else read, merge, and write if nothing changed in between.
-    pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
-        // Where the patch might leave a required field out, the whole document has to be looked at.
-        let direct = patch::to_update(patch).filter(|_| !self.schema().shape().is_missed_by(patch.changes()));
-        if let (Expect::Any | Expect::Present, Some(direct)) = (expect, direct) {
-            let mut condition = by_id(id);
+    pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, demand: &Demand) -> Result<Written> {
+        // Where the patch might leave a required field out, or a document that the writer may not touch, the whole document
+        // has to be looked at.
+        let needs_a_look = self.schema().shape().is_missed_by(patch.changes()) || patch.touches(&demand.rows);
+        let direct = patch::to_update(patch).filter(|_| !needs_a_look);
+        if let (Expect::Any | Expect::Present, Some(direct)) = (&demand.expect, direct) {
+            let mut condition = within(id, &demand.rows);
             condition.extend(direct.condition);
             let update = self
                 .driver()
@@ -169,21 +175,21 @@ impl MongoCollection {
                 return done(after);
             }
         }
-        self.change(id, expect, |current| patch.apply(current, self.schema())).await
+        self.change(id, demand, |current| patch.apply(current, self.schema())).await
     }
 
-    pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
+    pub(crate) async fn delete(&self, id: &Id, demand: &Demand) -> Result<Written> {
         for _ in 0..ATTEMPTS {
-            let condition = match expect {
-                Expect::Any | Expect::Present => by_id(id),
-                Expect::Etag(_) => match self.look(id, expect).await? {
+            let condition = match demand.expect {
+                Expect::Any | Expect::Present => within(id, &demand.rows),
+                Expect::Etag(_) => match self.look(id, demand).await? {
                     Found::Missing => return Ok(Written::Missing),
                     Found::Changed => return Ok(Written::Changed),
                     Found::Holds(current) => exactly(id, &current)?,
                 },
             };
             let delete = self.driver().find_one_and_delete(condition).max_time(self.server_limit());
-            match (self.call(async { delete.await }).await?, expect) {
+            match (self.call(async { delete.await }).await?, &demand.expect) {
                 (Some(deleted), _) => return done(deleted),
                 (None, Expect::Any | Expect::Present) => return Ok(Written::Missing),
                 (None, Expect::Etag(_)) => {}
@@ -196,17 +202,20 @@ impl MongoCollection {
     async fn change(
         &self,
         id: &Id,
-        expect: &Expect,
+        demand: &Demand,
         next: impl Fn(&RawDocumentBuf) -> Result<RawDocumentBuf>,
     ) -> Result<Written> {
         for _ in 0..ATTEMPTS {
-            let current = match self.look(id, expect).await? {
+            let current = match self.look(id, demand).await? {
                 Found::Missing => return Ok(Written::Missing),
                 Found::Changed => return Ok(Written::Changed),
                 Found::Holds(current) => current,
             };
             let next = next(&current)?;
             check(&next)?;
+            if !demand.covers(&next)? {
+                return Ok(Written::Outside);
+            }
             if next == current || self.swap(exactly(id, &current)?, &next).await? {
                 return done(next);
             }
@@ -214,13 +223,23 @@ impl MongoCollection {
         Err(contended())
     }
 
-    async fn look(&self, id: &Id, expect: &Expect) -> Result<Found> {
-        Ok(match (self.get(id).await?, expect) {
+    async fn look(&self, id: &Id, demand: &Demand) -> Result<Found> {
+        Ok(match (self.get(id).await?, &demand.expect) {
             (None, _) => Found::Missing,
+            (Some(current), _) if !demand.covers(&current)? => Found::Missing,
             (Some(current), Expect::Etag(etag)) if *etag != Etag::of(current.as_bytes()) => Found::Changed,
             (Some(current), _) => Found::Holds(current),
         })
     }
+}
+
+/// The condition that a document has this id and matches.
+fn within(id: &Id, rows: &Filter) -> Document {
+    let mut condition = by_id(id);
+    if *rows != Filter::All {
+        condition.insert("$and", [to_query(rows)].to_vec());
+    }
+    condition
 }
 
 /// What a command that inserts several documents refused.

@@ -23,12 +23,13 @@ use tokio::{sync::OnceCell, time::timeout};
 
 use self::{pool::Pool, table::Table, write::OnTaken};
 use super::{
-    Expect, Filter, Find, Id, IndexedFields, Page, Written,
-    aggregate::read_stages,
+    Filter, Find, Id, IndexedFields, Page, Written,
+    aggregate::{Stage, read_stages},
     merge::MergePatch,
     probe::{Capability, DatabaseProbe, IndexReport, Topology},
     schema::Schema,
     store::Replaced,
+    write::Demand,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -227,30 +228,36 @@ impl SqliteCollection {
         &self,
         id: &Id,
         document: Document,
-        expect: &Expect,
+        demand: &Demand,
         upsert: bool,
     ) -> Result<Replaced> {
-        let (id, expect) = (id.clone(), expect.clone());
+        let (id, demand) = (id.clone(), demand.clone());
         self.write(move |connection, table| {
-            write::replace(connection, table, &id, &document, &expect, upsert)
+            write::replace(connection, table, &id, &document, &demand, upsert)
         })
         .await
     }
 
-    pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
-        let (id, patch, expect) = (id.clone(), patch.clone(), expect.clone());
+    pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, demand: &Demand) -> Result<Written> {
+        let (id, patch, demand) = (id.clone(), patch.clone(), demand.clone());
         let schema = self.schema().clone();
-        self.write(move |connection, table| write::patch(connection, table, &id, &patch, &schema, &expect))
+        self.write(move |connection, table| write::patch(connection, table, &id, &patch, &schema, &demand))
             .await
     }
 
-    pub(crate) async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
-        let (id, expect) = (id.clone(), expect.clone());
-        self.write(move |connection, table| write::delete(connection, table, &id, &expect)).await
+    pub(crate) async fn delete(&self, id: &Id, demand: &Demand) -> Result<Written> {
+        let (id, demand) = (id.clone(), demand.clone());
+        self.write(move |connection, table| write::delete(connection, table, &id, &demand)).await
     }
 
-    pub(crate) async fn aggregate(&self, stages: &[Document], limit: u32) -> Result<Vec<RawDocumentBuf>> {
-        let stages = read_stages(stages)?;
+    pub(crate) async fn aggregate(
+        &self,
+        rows: &Filter,
+        stages: &[Document],
+        limit: u32,
+    ) -> Result<Vec<RawDocumentBuf>> {
+        let mut stages = read_stages(stages)?;
+        stages.insert(0, Stage::Match(rows.clone()));
         let deadline = Instant::now() + self.0.deadline;
         self.query(move |connection, table| read::aggregate(connection, table, stages, limit, deadline)).await
     }

@@ -10,9 +10,13 @@ use super::{
     table::{Table, id_value},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Result,
     document::{
-        Etag, Expect, Id, Schema, StoredDocument, Written, merge::MergePatch, raw, store::Replaced, write,
+        Etag, Expect, Id, Schema, StoredDocument, Written,
+        merge::MergePatch,
+        raw,
+        store::Replaced,
+        write::{self, Demand},
     },
 };
 
@@ -44,7 +48,7 @@ pub(super) fn many(
             let outcome = match check(document.as_bytes()) {
                 Err(error) => Err(error),
                 Ok(()) => match statement.execute(params![id_value(id), document.as_bytes()])? {
-                    0 => Err(Error::new(ErrorKind::Conflict, "the id is taken").with_field("_id")),
+                    0 => Err(write::taken()),
                     _ => Ok(()),
                 },
             };
@@ -67,19 +71,24 @@ pub(super) fn replace(
     table: &Table,
     id: &Id,
     document: &Document,
-    expect: &Expect,
+    demand: &Demand,
     upsert: bool,
 ) -> Result<Replaced> {
+    let not_written = |written| Ok(Replaced { written, inserted: false });
     let raw = write::with_id(id, document)?;
     check(raw.as_bytes())?;
+    if !demand.covers(&raw)? {
+        return not_written(Written::Outside);
+    }
+    let makes = upsert && demand.expect == Expect::Any;
     let transaction = connection.begin()?;
-    let inserted = match current(&transaction, table, id)? {
-        None if upsert && *expect == Expect::Any => true,
-        None => return Ok(Replaced { written: Written::Missing, inserted: false }),
-        Some(current) if !holds(expect, &current) => {
-            return Ok(Replaced { written: Written::Changed, inserted: false });
-        }
-        Some(_) => false,
+    let inserted = match look(&transaction, table, id, demand)? {
+        Found::Missing if makes => true,
+        // To whoever may not touch it the id is taken, as it is to one who creates a document.
+        Found::Outside if makes => return Err(write::taken()),
+        Found::Missing | Found::Outside => return not_written(Written::Missing),
+        Found::Changed => return not_written(Written::Changed),
+        Found::Holds(_) => false,
     };
     let sql = if inserted {
         format!("INSERT INTO {} (id, doc) VALUES (?1, ?2)", table.name)
@@ -97,14 +106,17 @@ pub(super) fn patch(
     id: &Id,
     patch: &MergePatch,
     schema: &Schema,
-    expect: &Expect,
+    demand: &Demand,
 ) -> Result<Written> {
-    change(connection, table, id, expect, |transaction, current| {
+    change(connection, table, id, demand, |transaction, current| {
         let raw = patch.apply(&current, schema)?;
         check(raw.as_bytes())?;
+        if !demand.covers(&raw)? {
+            return Ok(None);
+        }
         let sql = format!("UPDATE {} SET doc = ?2 WHERE id = ?1", table.name);
         transaction.prepare_cached(&sql)?.execute(params![id_value(id), raw.as_bytes()])?;
-        Ok(raw)
+        Ok(Some(raw))
     })
 }
 
@@ -112,31 +124,51 @@ pub(super) fn delete(
     connection: &mut Connection,
     table: &Table,
     id: &Id,
-    expect: &Expect,
+    demand: &Demand,
 ) -> Result<Written> {
-    change(connection, table, id, expect, |transaction, current| {
+    change(connection, table, id, demand, |transaction, current| {
         let sql = format!("DELETE FROM {} WHERE id = ?1", table.name);
         transaction.prepare_cached(&sql)?.execute(params![id_value(id)])?;
-        Ok(current)
+        Ok(Some(current))
     })
 }
 
-/// Changes the document that is there if it is as expected. Answers with the document that `change` answers with.
+/// Changes the document that is there if it is as demanded. Answers with the document that `change` answers with; nothing is
+/// changed if that is none, because it would be outside.
 fn change(
     connection: &mut Connection,
     table: &Table,
     id: &Id,
-    expect: &Expect,
-    change: impl FnOnce(&Transaction<'_>, RawDocumentBuf) -> Result<RawDocumentBuf>,
+    demand: &Demand,
+    change: impl FnOnce(&Transaction<'_>, RawDocumentBuf) -> Result<Option<RawDocumentBuf>>,
 ) -> Result<Written> {
     let transaction = connection.begin()?;
-    let Some(current) = current(&transaction, table, id)? else { return Ok(Written::Missing) };
-    if !holds(expect, &current) {
-        return Ok(Written::Changed);
-    }
-    let answer = change(&transaction, current)?;
+    let current = match look(&transaction, table, id, demand)? {
+        Found::Missing | Found::Outside => return Ok(Written::Missing),
+        Found::Changed => return Ok(Written::Changed),
+        Found::Holds(current) => current,
+    };
+    let Some(answer) = change(&transaction, current)? else { return Ok(Written::Outside) };
     transaction.commit()?;
     done(answer)
+}
+
+/// What a demand says about the document that is there.
+enum Found {
+    Missing,
+    /// There is one, which the writer may not touch.
+    Outside,
+    Changed,
+    Holds(RawDocumentBuf),
+}
+
+fn look(transaction: &Transaction<'_>, table: &Table, id: &Id, demand: &Demand) -> Result<Found> {
+    Ok(match current(transaction, table, id)? {
+        None => Found::Missing,
+        Some(current) if !demand.covers(&current)? => Found::Outside,
+        Some(current) if !holds(&demand.expect, &current) => Found::Changed,
+        Some(current) => Found::Holds(current),
+    })
 }
 
 fn current(transaction: &Transaction<'_>, table: &Table, id: &Id) -> Result<Option<RawDocumentBuf>> {

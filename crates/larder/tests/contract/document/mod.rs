@@ -8,5 +8,6 @@ mod partials;
 mod tags;
 mod through;
 mod types;
+mod within;
 mod world;
 mod writes;

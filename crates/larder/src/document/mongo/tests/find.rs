@@ -115,7 +115,7 @@ async fn the_answer_of_a_pipeline_is_bounded_by_its_bytes() {
     let collection = collection(schema()).await;
     fill(&collection, &with_ids(vec![doc! { "n": 1 }, doc! { "n": 2 }])).await;
     let Store::Mongo(collection) = collection else { panic!("it is MongoDB's") };
-    let all = collection.aggregate(&[], 10).await.unwrap();
+    let all = collection.aggregate(&Filter::All, &[], 10).await.unwrap();
     let bytes: usize = all.iter().map(|document| document.as_bytes().len()).sum();
     for (room, is_enough) in [(bytes, true), (bytes - 1, false)] {
         let mut held = Held::default();
