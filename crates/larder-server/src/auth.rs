@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    config::{ANONYMOUS, Auth},
+    config::{ANONYMOUS, ApiKey, Auth},
     jwt::{Tokens, is_token},
     routes::Refusal,
 };
@@ -41,8 +41,8 @@ impl Identity {
 #[derive(Debug)]
 pub(crate) struct Gate {
     auth: Auth,
-    /// The hash and role of each key.
-    keys: Vec<([u8; 32], RoleId)>,
+    /// The hash of each key, and who bears it.
+    keys: Vec<([u8; 32], Identity)>,
     anonymous: RoleId,
     /// Gone where no issuer is declared: every credential is a key then.
     tokens: Option<Tokens>,
@@ -52,7 +52,11 @@ impl Gate {
     pub(crate) fn new(auth: &Auth, tokens: Option<Tokens>) -> Self {
         let find =
             |name: &str| RoleId(auth.roles.iter().position(|role| role.name == name).unwrap_or_default());
-        let keys = auth.keys.iter().map(|key| (key.sha256, find(&key.role))).collect();
+        let identity = |key: &ApiKey| Identity {
+            role: find(&key.role),
+            claims: key.claims.as_ref().map(|claims| claims.0.clone()),
+        };
+        let keys = auth.keys.iter().map(|key| (key.sha256, identity(key))).collect();
         Self { keys, anonymous: find(ANONYMOUS), auth: auth.clone(), tokens }
     }
 
@@ -119,17 +123,16 @@ impl Gate {
                 }
             }
         };
-        let role = self.find(key).ok_or_else(|| Refusal::unauthorized("this key is not known"))?;
-        Ok(Identity::of_role(role))
+        self.find(key).cloned().ok_or_else(|| Refusal::unauthorized("this key is not known"))
     }
 
-    fn find(&self, key: &[u8]) -> Option<RoleId> {
+    fn find(&self, key: &[u8]) -> Option<&Identity> {
         let hash: [u8; 32] = Sha256::digest(key).into();
         // All keys are compared, each in constant time: how long it takes says nothing about which one was near.
         let mut found = None;
-        for (known, role) in &self.keys {
+        for (known, identity) in &self.keys {
             if bool::from(known.ct_eq(&hash)) {
-                found = Some(*role);
+                found = Some(identity);
             }
         }
         found

@@ -20,6 +20,7 @@ mod load;
 mod purge;
 mod resource;
 mod routes;
+mod rows;
 mod sample;
 mod serve;
 mod taken;

@@ -15,6 +15,7 @@ use crate::{
     config::{CollectionConfig, Config, Grant, Verb},
     indexes::Indexes,
     routes::{View, kept},
+    rows::Rows,
 };
 
 /// One collection of the data API.
@@ -49,6 +50,8 @@ pub(crate) struct Access {
     pub view: View,
     /// What it may write.
     pub writes: View,
+    /// The documents that it may touch; `None` for all.
+    pub rows: Option<Box<Rows>>,
 }
 
 impl Resource {
@@ -141,22 +144,35 @@ impl Access {
         if is_open {
             return Some(Self::everything(&config.schema));
         }
-        config.grants.iter().find(|grant| grant.role == role).map(Self::of_grant)
+        let grant = config.grants.iter().find(|grant| grant.role == role);
+        grant.map(|grant| Self::of_grant(grant, &config.schema))
     }
 
     fn everything(schema: &Schema) -> Self {
         let queries = schema.pipelines().iter().map(|query| query.name().to_owned()).collect();
-        Self { verbs: Verb::ALL.to_vec(), queries, view: View::default(), writes: View::default() }
+        Self {
+            verbs: Verb::ALL.to_vec(),
+            queries,
+            view: View::default(),
+            writes: View::default(),
+            rows: None,
+        }
     }
 
-    fn of_grant(grant: &Grant) -> Self {
+    fn of_grant(grant: &Grant, schema: &Schema) -> Self {
         let view = View::new(grant.read.clone(), grant.hide.clone());
         // What a role may not see it may not overwrite either, unless the grant says so.
         let writes = match &grant.write {
             Some(write) => View::new(Some(write.clone()), Vec::new()),
             None => view.clone(),
         };
-        Self { verbs: grant.verbs.clone(), queries: grant.queries.clone(), view, writes }
+        let rows = grant.rows.as_ref().map(|template| Box::new(Rows::new(template, schema)));
+        // What its rows say of a field it may say too, and nothing else.
+        let writes = match &rows {
+            Some(rows) => writes.with(rows.fixed()),
+            None => writes,
+        };
+        Self { verbs: grant.verbs.clone(), queries: grant.queries.clone(), view, writes, rows }
     }
 
     pub(crate) fn allows(&self, verb: Verb) -> bool {

@@ -3,7 +3,9 @@
 
 use std::net::SocketAddr;
 
-use crate::config::{reader::Reader, verb::Verb};
+use larder::document::{FilterTemplate, Schema};
+
+use crate::config::{claims::Claims, reader::Reader, rows, verb::Verb};
 
 /// The role of a request that carries no key.
 pub(crate) const ANONYMOUS: &str = "anonymous";
@@ -37,6 +39,8 @@ pub(crate) struct ApiKey {
     pub sha256: [u8; 32],
     /// The role of its bearer.
     pub role: String,
+    /// What else is known of its bearer.
+    pub claims: Option<Claims>,
     /// The line of its declaration.
     pub line: usize,
 }
@@ -56,6 +60,8 @@ pub(crate) struct Grant {
     pub hide: Vec<String>,
     /// The only fields it may write; `None` for all that it may read.
     pub write: Option<Vec<String>>,
+    /// The only documents it may touch, by the claims of who has the role; `None` for all.
+    pub rows: Option<FilterTemplate>,
     /// The line of its declaration.
     pub line: usize,
 }
@@ -110,23 +116,25 @@ fn read_key(mut table: Reader<'_>) -> Option<ApiKey> {
         }
         decoded
     });
+    let claims = table.find("claims");
     let line = table.line();
     table.finish();
     name?;
-    Some(ApiKey { sha256: sha256?, role: role?, line })
+    Some(ApiKey { sha256: sha256?, role: role?, claims, line })
 }
 
-/// Reads one `[[collection.grant]]`.
-pub(super) fn read_grant(mut table: Reader<'_>) -> Option<Grant> {
+/// Reads one `[[collection.grant]]` of a collection with this schema.
+pub(super) fn read_grant(mut table: Reader<'_>, schema: &Schema) -> Option<Grant> {
     let role = table.require("role");
     let verbs = table.get("verbs", Vec::new());
     let queries = table.get("queries", Vec::new());
     let read = table.find("read");
     let hide = table.get("hide", Vec::new());
     let write = table.find("write");
+    let rows = rows::read(&mut table, schema);
     let line = table.line();
     table.finish();
-    Some(Grant { role: role?, verbs, queries, read, hide, write, line })
+    Some(Grant { role: role?, verbs, queries, read, hide, write, rows, line })
 }
 
 fn decode_hex(text: &str) -> Option<[u8; 32]> {

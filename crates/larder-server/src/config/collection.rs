@@ -108,7 +108,7 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
     }
     let (tags, tag_fields) = tags::read(&mut table, &schema);
     let partials = partial::read(&mut table, &schema, &tag_fields);
-    let grants = table.tables("grant").into_iter().filter_map(read_grant).collect();
+    let grants = table.tables("grant").into_iter().filter_map(|table| read_grant(table, &schema)).collect();
     table.finish();
     Some(CollectionConfig {
         name: name?,

@@ -7,6 +7,7 @@ mod access;
 mod alarms;
 mod audit;
 mod backends;
+mod claims;
 mod collection;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
@@ -16,6 +17,7 @@ mod partial;
 mod policy;
 mod problem;
 mod reader;
+mod rows;
 mod secret;
 mod setting;
 mod tags;
@@ -29,7 +31,7 @@ use toml::de::DeTable;
 
 use self::reader::{Context, Reader};
 pub(crate) use self::{
-    access::{ANONYMOUS, Auth, Grant, is_within},
+    access::{ANONYMOUS, ApiKey, Auth, Grant, is_within},
     backends::{MongoSettings, RedisSettings, WatchSettings},
     collection::CollectionConfig,
     jwt::JwtSettings,

@@ -481,3 +481,78 @@ fn problems_name_the_line_or_the_variable_of_the_value() {
     let variable = [("LARDER_REDIS__DEADLINE", "0s")];
     check_with("redis.deadline = \"1s\"", &variable, &["LARDER_REDIS__DEADLINE: must be longer than zero"]);
 }
+
+/// A collection of orders with one grant, which begins on line 11.
+fn orders(auth: &str, grant: &str) -> String {
+    format!(
+        "{auth}\n[[collection]]\nname = \"orders\"\nid = \"int\"\nfield = [\n  {{ path = \"tenant\", type = \"string\" }},\n  \
+         {{ path = \"org\", type = \"object\" }},\n]\n[[collection.grant]]\n{grant}"
+    )
+}
+
+#[test]
+fn rows_are_conditions_on_declared_fields() {
+    let roles = "[[role]]\nname = \"shop\"";
+    let with = |rows: &str| orders(roles, &format!("role = \"shop\"\nrows = {rows}"));
+    check(&with(r#"["tenant=eq.{tenant}", "or=(_id.gt.7,tenant.in.{all})"]"#), &[]);
+    for (rows, expected) in [
+        ("[]", "must have a condition"),
+        (r#""tenant=eq.{tenant}""#, "must be a list in brackets"),
+        (r#"["tennant=eq.{t}"]"#, "\"tennant\" is not a declared field; did you mean \"tenant\"?"),
+        (r#"["tenant=is.{t}"]"#, "\"tenant\" takes no `{name}` with `is`"),
+        (r#"["tenant=like.a"]"#, "\"tenant\" has no operator `like`"),
+        (r#"["tenant=eq.a-{t}"]"#, "\"tenant\" has a brace"),
+        (r#"["_id=eq.x"]"#, "\"_id\" must be an integer"),
+        (r#"["org=eq.{t}"]"#, "\"org\" cannot be filtered by"),
+        (r#"["tenant"]"#, "\"tenant\" must be a field, an operator and a value"),
+        (r#"["or=tenant.eq.a"]"#, "\"or\" must be a list in parentheses"),
+    ] {
+        check(&with(rows), &[&format!("line 12: collection[0].grant[0].rows: {expected}")]);
+    }
+}
+
+#[test]
+fn rows_are_not_for_those_of_whom_nothing_is_known_or_who_see_everything() {
+    let grant = |role: &str, verbs: &str, rows: &str| {
+        format!("role = \"{role}\"\nverbs = [{verbs}]\nrows = [\"tenant=eq.{rows}\"]")
+    };
+    check(&orders("", &grant("anonymous", "\"list\"", "public")), &[]);
+    check(
+        &orders("", &grant("anonymous", "\"list\"", "{tenant}")),
+        &["collection[0].grant[0].rows: nothing is known of who sends no key, so \"{tenant}\" has no value"],
+    );
+    let roles = "[[role]]\nname = \"shop\"";
+    check(
+        &orders(roles, &grant("shop", "\"list\", \"purge\"", "{tenant}")),
+        &["collection[0].grant[0].verbs: \"purge\" is of documents whoever they belong to"],
+    );
+    check(
+        &orders(&format!("{roles}\nadmin = true"), &grant("shop", "\"list\"", "{tenant}")),
+        &["collection[0].grant[0].rows: a role with admin = true is shown the ids of all documents"],
+    );
+}
+
+#[test]
+fn claims_are_plain_values_and_lists_of_them() {
+    let key = |claims: &str| {
+        format!(
+            "[[role]]\nname = \"shop\"\n[[key]]\nname = \"a\"\nrole = \"shop\"\nsha256 = \"{}\"\nclaims = {claims}",
+            "0".repeat(64)
+        )
+    };
+    let claims = "{ tenant = \"acme\", level = 0x3, ratio = 0.5, live = true, regions = [\"eu\", \"us\"] }";
+    let config = parse("test", &key(claims), &BTreeMap::new()).unwrap();
+    let expected = serde_json::json!({
+        "tenant": "acme", "level": 3, "ratio": 0.5, "live": true, "regions": ["eu", "us"],
+    });
+    assert_eq!(*config.auth.keys[0].claims.as_ref().unwrap().0, *expected.as_object().unwrap());
+    for (claims, expected) in [
+        ("\"acme\"", "must be a table"),
+        ("{ a = { b = 1 } }", "a: must be a table"),
+        ("{ a = [[1]] }", "a: must be a table"),
+        ("{ a = 1979-05-27 }", "a: must be a table"),
+        ("{ a = nan }", "a: must be a table"),
+    ] {
+        check(&key(claims), &[&format!("line 7: key[0].claims: {expected}")]);
+    }
+}

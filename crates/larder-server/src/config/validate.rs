@@ -2,7 +2,9 @@
 
 use larder::document::{Field, Schema};
 
-use crate::config::{CollectionConfig, Config, Grant, Verb, find_nearest, is_within, reader::Context};
+use crate::config::{
+    ANONYMOUS, CollectionConfig, Config, Grant, Verb, find_nearest, is_within, reader::Context,
+};
 
 /// Reports everything that contradicts something else.
 pub(super) fn check(config: &Config, context: &Context<'_>) {
@@ -30,6 +32,7 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
                 context.report(format!("{path}.role"), grant.line, message);
             }
             check_field_lists(grant, collection, &path, context);
+            check_rows(grant, config, &path, context);
             let queries: Vec<&str> = collection.schema.pipelines().iter().map(|query| query.name()).collect();
             for name in grant.queries.iter().filter(|name| !queries.contains(&name.as_str())) {
                 let message = with_nearest(name, &queries, "is not a declared query");
@@ -55,6 +58,29 @@ fn check_field_lists(grant: &Grant, collection: &CollectionConfig, path: &str, c
         let message = "\"replace\" needs a role that reads and writes every field: a whole document without the others \
                        would remove them; use \"patch\"";
         context.report(format!("{path}.verbs"), grant.line, message);
+    }
+}
+
+/// A role that may not touch every document has nothing that concerns all of them.
+fn check_rows(grant: &Grant, config: &Config, path: &str, context: &Context<'_>) {
+    let Some(rows) = &grant.rows else { return };
+    let report = |key: &str, message: String| context.report(format!("{path}.{key}"), grant.line, message);
+    if grant.role == ANONYMOUS
+        && let Some(claim) = rows.places().first()
+    {
+        let message =
+            format!("nothing is known of who sends no key, so \"{{{claim}}}\" has no value; write a literal");
+        report("rows", message);
+    }
+    if grant.verbs.contains(&Verb::Purge) {
+        let message =
+            "\"purge\" is of documents whoever they belong to; grant it to a role without rows".to_owned();
+        report("verbs", message);
+    }
+    if config.auth.roles.iter().any(|role| role.name == grant.role && role.admin) {
+        let message =
+            "a role with admin = true is shown the ids of all documents; give the rows to another".to_owned();
+        report("rows", message);
     }
 }
 

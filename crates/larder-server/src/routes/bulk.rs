@@ -45,7 +45,7 @@ pub(crate) async fn insert(
     let mut outcomes: Vec<Option<Value>> = Vec::with_capacity(texts.len());
     let mut documents: Vec<Document> = Vec::with_capacity(texts.len());
     for text in texts {
-        match input::document(&call, text) {
+        match input::document(&call, None, text) {
             Ok(document) => {
                 documents.push(document);
                 outcomes.push(None);

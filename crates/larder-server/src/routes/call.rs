@@ -8,12 +8,12 @@ use hyper::{
 use larder::{
     ErrorKind,
     cache::{ReadMode, Token},
-    document::{Id, JsonForm},
+    document::{Filter, Id, JsonForm},
 };
 
 use crate::{
     app::App,
-    auth::RoleId,
+    auth::{Identity, RoleId},
     config::{Verb, find_nearest},
     resource::{Access, Resource},
     routes::{Refusal, target::decode},
@@ -23,7 +23,7 @@ static X_LARDER_CACHE: HeaderName = HeaderName::from_static("x-larder-cache");
 static X_LARDER_TOKEN: HeaderName = HeaderName::from_static("x-larder-token");
 
 /// Everything that a handler needs to know of a request besides its body.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Call<'a> {
     pub app: &'a App,
     pub head: &'a Parts,
@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub access: &'a Access,
     /// How its sender wants documents to be written.
     pub form: JsonForm,
+    /// The documents that its sender may touch.
+    pub rows: Filter,
     role: RoleId,
 }
 
@@ -38,15 +40,40 @@ impl<'a> Call<'a> {
     /// Lets a request in.
     ///
     /// # Errors
-    /// 401 without a key, or with one that is not known; 403 if the role may not do this; 404 for a collection that
-    /// does not exist, or of which the role may know nothing.
+    /// 401 without a key, or with one that is not known; 403 if the role may not do this, or if a claim is missing that says
+    /// which documents the sender may touch; 404 for a collection that does not exist, or of which the role may know nothing.
     pub(crate) fn enter(app: &'a App, head: &'a Parts, name: &str, verb: Verb) -> Result<Self, Refusal> {
-        let call = Self::enter_for_query(app, head, name)?;
-        if call.access.allows(verb) {
-            return Ok(call);
+        let (resource, access, sender) = find(app, head, name)?;
+        if access.allows(verb) {
+            return Self::of(app, head, resource, access, &sender);
         }
-        let detail = format!("this role may not {} documents of \"{}\"", verb.name(), call.resource.name);
+        let detail = format!("this role may not {} documents of \"{}\"", verb.name(), resource.name);
         Err(Refusal::forbidden(detail))
+    }
+
+    /// As [`Call::enter`], for what is not granted by a verb but by its name.
+    pub(crate) fn enter_for_query(app: &'a App, head: &'a Parts, name: &str) -> Result<Self, Refusal> {
+        let (resource, access, sender) = find(app, head, name)?;
+        Self::of(app, head, resource, access, &sender)
+    }
+
+    fn of(
+        app: &'a App,
+        head: &'a Parts,
+        resource: &'a Resource,
+        access: &'a Access,
+        sender: &Identity,
+    ) -> Result<Self, Refusal> {
+        let rows = match &access.rows {
+            None => Filter::All,
+            Some(rows) => rows.bind(sender.claims.as_deref())?,
+        };
+        Ok(Self { app, head, resource, access, form: form_of(&head.headers), rows, role: sender.role })
+    }
+
+    /// Whether its sender may touch some documents only.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.access.rows.is_some()
     }
 
     /// Lets a request pass that names its collection in its body only, if its sender may do this with any collection at all:
@@ -65,16 +92,6 @@ impl<'a> Call<'a> {
         } else {
             Refusal::forbidden(format!("this role may not {} documents of any collection", verb.name()))
         })
-    }
-
-    /// As [`Call::enter`], for what is not granted by a verb but by its name.
-    pub(crate) fn enter_for_query(app: &'a App, head: &'a Parts, name: &str) -> Result<Self, Refusal> {
-        let role = app.gate.identify(&head.headers)?.role;
-        let resource = app.resources.get(name);
-        let Some((resource, access)) = resource.and_then(|found| Some((found, found.access(role)?))) else {
-            return Err(refuse_unknown(app, name, app.gate.is_anonymous(role)));
-        };
-        Ok(Self { app, head, resource, access, form: form_of(&head.headers), role })
     }
 
     /// The id in the path.
@@ -103,12 +120,15 @@ impl<'a> Call<'a> {
         Ok(found)
     }
 
-    /// What the library says against a write, without the name of a field that this role does not see.
+    /// What the library says against a write, without the name of a field that this role does not see. Who may touch some
+    /// documents only is not told which value of theirs another document has: that may be one of the others.
     pub(crate) fn refuse(&self, error: larder::Error) -> Refusal {
         let Some(field) = error.field() else { return error.into() };
         let is_seen = self.access.view.sees(field) || self.access.view.sees_some(field);
         match error.kind() {
-            ErrorKind::Conflict if !is_seen => Refusal::conflict("the write meets what is there already"),
+            ErrorKind::Conflict if !is_seen || (self.is_limited() && field != "_id") => {
+                Refusal::conflict("the write meets what is there already")
+            }
             // What is named was found writable before: something is missing.
             ErrorKind::Invalid if !is_seen && !self.access.writes.sees_some(field) => {
                 Refusal::forbidden("such a document must have a field that this role may not write")
@@ -151,6 +171,16 @@ impl<'a> Call<'a> {
     /// Whom a cursor is for: one role's cursor is of no use to another.
     pub(crate) fn audience(&self) -> &'a [u8] {
         self.app.gate.role_name(self.role).as_bytes()
+    }
+}
+
+/// The collection of this name, and what the sender of a request may do there.
+fn find<'a>(app: &'a App, head: &Parts, name: &str) -> Result<(&'a Resource, &'a Access, Identity), Refusal> {
+    let sender = app.gate.identify(&head.headers)?;
+    let found = app.resources.get(name);
+    match found.and_then(|resource| Some((resource, resource.access(sender.role)?))) {
+        Some((resource, access)) => Ok((resource, access, sender)),
+        None => Err(refuse_unknown(app, name, app.gate.is_anonymous(sender.role))),
     }
 }
 

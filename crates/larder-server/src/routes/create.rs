@@ -20,7 +20,7 @@ use crate::{
 pub(crate) async fn one(app: &App, head: &Parts, name: &str, incoming: Incoming) -> Result<Answer, Refusal> {
     let call = Call::enter(app, head, name, Verb::Create)?;
     let body = body::read_one(app, &head.headers, incoming, MediaType::Json).await?;
-    let document = input::document(&call, &body)?;
+    let document = input::document(&call, None, &body)?;
     let inserted = call.resource.collection.insert(document).await.map_err(|error| call.refuse(error))?;
     write::created(&call, &inserted.id, &inserted.document)
 }

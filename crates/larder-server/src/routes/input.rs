@@ -1,21 +1,31 @@
 //! Documents and patches from outside: read by the declared types, and checked against what the sender may write.
 
-use bson::Document;
+use bson::{Bson, Document};
 use hyper::StatusCode;
 use larder::{
     ErrorKind,
     document::{Id, MergePatch},
 };
 
-use crate::routes::{Refusal, call::Call, writable};
+use crate::{
+    routes::{Refusal, call::Call, writable},
+    rows,
+};
 
-/// Reads a whole document.
+/// Reads a whole document: the one with this id, or a new one.
 ///
 /// # Errors
-/// 400 naming the field that is unknown, missing or wrong; 403 naming one that this role may not write.
-pub(crate) fn document(call: &Call<'_>, json: &[u8]) -> Result<Document, Refusal> {
+/// 400 naming the field that is unknown, missing or wrong; 403 naming one that this role may not write, or not with this value.
+pub(crate) fn document(call: &Call<'_>, id: Option<&Id>, json: &[u8]) -> Result<Document, Refusal> {
     writable::check(&call.access.writes, json)?;
-    call.resource.schema().read_document(json).map_err(|error| refuse(call, error, json))
+    let schema = call.access.rows.as_ref().map_or(call.resource.schema(), |rows| rows.reading());
+    let mut document = schema.read_document(json).map_err(|error| refuse(call, error, json))?;
+    if let (Some(id), true) = (id, call.is_limited()) {
+        require_id(call, id, &document)?;
+        document.insert("_id", Bson::from(id));
+    }
+    rows::fill(&call.rows, schema, &mut document)?;
+    Ok(document)
 }
 
 /// Reads a merge patch.

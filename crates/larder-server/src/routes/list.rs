@@ -84,6 +84,8 @@ pub(super) async fn answer(call: &Call<'_>, query: Query) -> Result<(Answer, Opt
 fn open_find(call: &Call<'_>, query: Query) -> Result<Find, Refusal> {
     let cursor = query.after.clone();
     let mut find = query.into_find(None);
+    // Before the cursor is opened, which is of no use then to who may touch other documents.
+    find.filter = find.filter.and(call.rows.clone());
     if let Some(cursor) = cursor {
         find.after = Some(call.app.cursors.open(&call.resource.name, &find, call.audience(), &cursor)?);
     }
@@ -97,6 +99,13 @@ async fn require_index(call: &Call<'_>, find: &Find) -> Result<(), Refusal> {
     let Unindexed { field, keys, is_sort } = lack;
     let what = if is_sort { "sorted" } else { "filtered" };
     let name = &call.resource.name;
+    if !call.access.view.sees(&field) {
+        // It is one of the sender's rows.
+        let detail = format!(
+            "lists of \"{name}\" that would read all of it are refused; add a condition on an indexed field"
+        );
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, "invalid-input", detail));
+    }
     let detail = match keys {
         Some(keys) => format!(
             "lists of \"{name}\" that would read all of it are refused: to be {what} by \"{field}\" it lacks the index {keys}"

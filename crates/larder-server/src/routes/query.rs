@@ -33,7 +33,7 @@ pub(crate) async fn run(
     let query = query.filter(|query| call.access.allows_query(query.name()));
     let query = query.ok_or_else(|| Refusal::not_found("there is no query of this name for this role"))?;
     let variables = read_variables(query, head.uri.query().unwrap_or_default())?;
-    let rows = call.resource.collection.aggregate(&name, &variables).await?;
+    let rows = call.resource.collection.within(&call.rows).aggregate(&name, &variables).await?;
     let mut json = b"{\"items\":[".to_vec();
     for (index, row) in rows.iter().enumerate() {
         if index > 0 {

@@ -32,21 +32,30 @@ pub(crate) async fn one(app: &App, head: &Parts, name: &str, id: &str) -> Result
     let mode = call.read_mode();
     let options = ReadOptions { mode, at_least: call.at_least(&id)?, ..ReadOptions::default() };
     let collection = &call.resource.collection;
-    let partial = asked.as_deref().and_then(|asked| collection.partial_with(asked));
+    // A part may lack what says whose the document is.
+    let partial = asked.as_deref().filter(|_| !call.is_limited());
+    let partial = partial.and_then(|asked| collection.partial_with(asked));
     let read = match partial {
         None => collection.read(&id, &options).await?,
         Some(partial) => collection.read_partial(partial, &id, &options).await?,
     };
 
     let mut answer = match &read.value {
-        Some(document) => represent(&call, document, asked.as_deref())?,
-        None => Refusal::not_found("there is no document with this id").into_answer(),
+        Some(document) if call.rows.matches(document.raw())? => represent(&call, document, asked.as_deref())?,
+        // No header tells a document that is not there from one that is another's.
+        _ if call.is_limited() => return Ok(absent().into_answer()),
+        _ => absent().into_answer(),
     };
     match mode {
         ReadMode::Bypass => cache_status::insert_bypass(answer.headers_mut()),
         ReadMode::Cached | ReadMode::Refresh => cache_status::insert(answer.headers_mut(), &read),
     }
     Ok(answer)
+}
+
+/// 404: there is no such document, or none that the sender may touch.
+pub(super) fn absent() -> Refusal {
+    Refusal::not_found("there is no document with this id")
 }
 
 /// A document as this sender sees it, or 304 if that is what it has already.

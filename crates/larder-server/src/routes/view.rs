@@ -9,11 +9,19 @@ use crate::{config::is_within, routes::Refusal};
 pub(crate) struct View {
     only: Option<Vec<String>>,
     hide: Vec<String>,
+    /// What is in it whatever else is said.
+    also: Vec<String>,
 }
 
 impl View {
     pub(crate) fn new(only: Option<Vec<String>>, hide: Vec<String>) -> Self {
-        Self { only, hide }
+        Self { only, hide, also: Vec::new() }
+    }
+
+    /// This view, for writing, with these paths in it.
+    pub(crate) fn with<'a>(mut self, also: impl Iterator<Item = &'a str>) -> Self {
+        self.also.extend(also.map(ToOwned::to_owned));
+        self
     }
 
     /// Whether every field is seen: the cached text can be sent as it is.
@@ -25,6 +33,7 @@ impl View {
     /// its value without showing it.
     pub(crate) fn sees(&self, path: &str) -> bool {
         path == "_id"
+            || self.also.iter().any(|also| is_within(path, also))
             || (self.only.as_ref().is_none_or(|only| only.iter().any(|seen| is_within(path, seen)))
                 && !self.hide.iter().any(|hidden| is_within(path, hidden) || is_within(hidden, path)))
     }

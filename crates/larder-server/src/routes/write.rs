@@ -27,6 +27,7 @@ use crate::{
         input,
         read::{self, show},
     },
+    rows,
 };
 
 /// Puts a whole document under its id, new or not: 201 or 200, or 204 for a role that may not read it.
@@ -47,8 +48,9 @@ pub(crate) async fn put(
         require_if_match(&call)?;
     }
     let body = body::read_one(app, &head.headers, incoming, MediaType::Json).await?;
-    let mut document = input::document(&call, &body)?;
+    let mut document = input::document(&call, Some(&id), &body)?;
     let collection = &call.resource.collection;
+    let own = collection.within(&call.rows);
     if must_be_new {
         input::require_id(&call, &id, &document)?;
         document.insert("_id", Bson::from(&id));
@@ -60,7 +62,7 @@ pub(crate) async fn put(
     }
     match expect_of(&call, &id).await? {
         Expect::Any => {
-            let put = collection.put(&id, document).await.map_err(|error| call.refuse(error))?;
+            let put = own.put(&id, document).await.map_err(|error| call.refuse(error))?;
             if put.created {
                 created(&call, &id, &put.document)
             } else {
@@ -68,8 +70,7 @@ pub(crate) async fn put(
             }
         }
         expect => {
-            let written =
-                collection.replace(&id, document, &expect).await.map_err(|error| call.refuse(error))?;
+            let written = own.replace(&id, document, &expect).await.map_err(|error| call.refuse(error))?;
             represent(&call, &id, &*done(written, &expect)?)
         }
     }
@@ -92,8 +93,11 @@ pub(crate) async fn patch(
     let body = body::read_one(app, &head.headers, incoming, MediaType::MergePatch).await?;
     let patch = input::patch(&call, &body)?;
     let expect = expect_of(&call, &id).await?;
-    let patched = call.resource.collection.patch(&id, &patch, &expect).await;
-    let written = patched.map_err(|error| call.refuse(error))?;
+    let patched = call.resource.collection.within(&call.rows).patch(&id, &patch, &expect).await;
+    let written = match patched.map_err(|error| call.refuse(error))? {
+        Written::Outside => return Err(rows::refuse_patch(&call.rows, &patch)),
+        written => written,
+    };
     represent(&call, &id, &*done(written, &expect)?)
 }
 
@@ -106,7 +110,7 @@ pub(crate) async fn delete(app: &App, head: &Parts, name: &str, id: &str) -> Res
     let id = call.parse_id(id)?;
     require_if_match(&call)?;
     let expect = expect_of(&call, &id).await?;
-    done(call.resource.collection.delete(&id, &expect).await?, &expect)?;
+    done(call.resource.collection.within(&call.rows).delete(&id, &expect).await?, &expect)?;
     Ok(no_content(&call, &id))
 }
 
@@ -147,10 +151,10 @@ fn encode_segment(id: &str) -> String {
 fn done(written: Written, expect: &Expect) -> Result<Arc<StoredDocument>, Refusal> {
     match written {
         Written::Done(document) => Ok(document),
-        Written::Missing if *expect == Expect::Any => {
-            Err(Refusal::not_found("there is no document with this id"))
-        }
+        Written::Missing if *expect == Expect::Any => Err(read::absent()),
         Written::Missing | Written::Changed => Err(Refusal::precondition()),
+        // Whole documents were looked at before.
+        Written::Outside => Err(Refusal::forbidden("this role may not have such a document")),
     }
 }
 
@@ -202,6 +206,9 @@ async fn expect_of(call: &Call<'_>, id: &Id) -> Result<Expect, Refusal> {
     let Some(current) = call.resource.collection.read(id, &options).await?.value else {
         return Err(Refusal::precondition());
     };
+    if !call.rows.matches(current.raw())? {
+        return Err(Refusal::precondition());
+    }
     if tags.contains_strong(show(call, &current, None)?.etag().as_str()) {
         return Ok(Expect::Etag(current.etag().clone()));
     }

@@ -30,6 +30,7 @@ mod query;
 mod read;
 mod readme;
 mod redis;
+mod rows;
 mod search;
 mod signer;
 mod slow;

@@ -1,7 +1,9 @@
 //! What the database is, what it can do, and whether it has the indexes that the declared fields need.
 
+use std::collections::BTreeSet;
+
 use bson::DateTime;
-use larder::document::{Capability, Database, DatabaseProbe, IndexReport};
+use larder::document::{Capability, Database, DatabaseProbe, Field, FilterTemplate, IndexReport, Schema};
 
 use super::report::{Level, Report};
 use crate::{
@@ -109,7 +111,15 @@ async fn check_indexes(
             report.warn(&what, "could not be created", error.to_string());
         }
     }
-    let wanted = match database.index_report(&declared.schema).await {
+    let schema = match config.mongo.url {
+        Some(_) => with_rows(declared),
+        // The embedded database makes the indexes that it is asked about.
+        None => {
+            report_rows_without_index(declared, report);
+            declared.schema.clone()
+        }
+    };
+    let wanted = match database.index_report(&schema).await {
         Ok(wanted) => wanted,
         Err(error) => {
             report.warn(what, "could not be looked at", error.to_string());
@@ -137,5 +147,32 @@ async fn check_indexes(
     for IndexReport { field, keys, .. } in missing {
         let effect = format!("{effect}; db.{name}.createIndex({keys})");
         report.warn(&what, format!("none for {field}"), effect);
+    }
+}
+
+/// The fields that some role's rows are told apart by: each of its lists compares them.
+fn row_fields(declared: &CollectionConfig) -> BTreeSet<&str> {
+    declared.grants.iter().filter_map(|grant| grant.rows.as_ref()).flat_map(FilterTemplate::fields).collect()
+}
+
+/// The declaration as if all fields of rows could be filtered by.
+fn with_rows(declared: &CollectionConfig) -> Schema {
+    let (schema, rows) = (&declared.schema, row_fields(declared));
+    let filterable = |field: &Field| match rows.contains(field.path()) {
+        true => field.clone().filterable(),
+        false => field.clone(),
+    };
+    let empty = Schema::new(schema.name(), schema.id_type()).strict(schema.is_strict());
+    schema.fields().iter().map(filterable).fold(empty, Schema::field)
+}
+
+fn report_rows_without_index(declared: &CollectionConfig, report: &mut Report) {
+    for path in row_fields(declared) {
+        let is_indexed = |field: &Field| field.is_filterable() || field.is_sortable();
+        if path != "_id" && !declared.schema.find_field(path).is_some_and(is_indexed) {
+            let effect =
+                "a list of a role with rows reads the whole collection; declare the field with filter = true";
+            report.warn(format!("rows of {}", declared.name), format!("no index for {path}"), effect);
+        }
     }
 }

@@ -31,7 +31,16 @@ pub(crate) fn document(app: &App, head: &Parts) -> Result<Answer, Refusal> {
         let validator = resource.validator();
         for side in [Side::Request, Side::Answer] {
             let demands = Demands::new(validator.as_deref());
-            let schema = schemas::of_collection(resource.schema(), &access.view, side, demands);
+            // What rows say of a document need not be sent.
+            let declared = match (side, &access.rows) {
+                (Side::Request, Some(rows)) => rows.reading(),
+                _ => resource.schema(),
+            };
+            let mut schema = schemas::of_collection(declared, &access.view, side, demands);
+            if access.rows.is_some() {
+                schema["description"] =
+                    "One of the documents that the sender may touch; others are as good as absent.".into();
+            }
             components.insert(operations::schema_name(resource, side), schema);
         }
         if access.allows(Verb::List) {
