@@ -451,3 +451,16 @@ async fn the_description_says_that_answers_are_limited() {
     assert!(!tenant.text().contains("acme") && !tenant.text().contains("org"), "{tenant:?}");
     assert_eq!(described(send(&larder, OWNER, "GET", "/openapi.json", "").await.json()), Value::Null);
 }
+
+#[tokio::test]
+async fn a_list_that_no_index_carries_is_refused_without_naming_what_a_role_does_not_see() {
+    let declared = "name = \"orders\"\nid = \"int\"";
+    let config = config().replace(declared, &format!("{declared}\nrequire_index = true"));
+    let larder = Larder::start(&config).await;
+    let body = r#"{"_id":1,"org":{"tenant":"acme"},"region":"eu","n":1}"#;
+    assert_eq!(send(&larder, OWNER, "POST", "/v1/orders", body).await.status, 201);
+    let refused = send(&larder, ACME, "GET", "/v1/orders", "").await;
+    assert_problem(&refused, 400, None);
+    assert!(!refused.text().contains("org") && !refused.text().contains("tenant"), "{refused:?}");
+    assert_eq!(ids(&send(&larder, ACME, "GET", "/v1/orders?n=eq.1", "").await), [1]);
+}
