@@ -98,13 +98,7 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
         schema = schema.pipeline(pipeline);
     }
     if let Some(path) = &poll_updated_at {
-        let declared = schema.find_field(path);
-        if !declared.is_some_and(|field| field.is_sortable() && *field.field_type() == FieldType::Date) {
-            table.report(
-                "poll_updated_at",
-                format!("\"{path}\" must be declared as a field with type = \"date\" and sort = true"),
-            );
-        }
+        check_polled(&table, path, &schema);
     }
     let (tags, tag_fields) = tags::read(&mut table, &schema);
     let partials = partial::read(&mut table, &schema, &tag_fields);
@@ -123,6 +117,15 @@ pub(super) fn read(mut table: Reader<'_>, defaults: &CacheSettings) -> Option<Co
         grants,
         line,
     })
+}
+
+/// Whether a field can be polled by: the order of its dates tells what is new.
+fn check_polled(table: &Reader<'_>, path: &str, schema: &Schema) {
+    let declared = schema.find_field(path);
+    if !declared.is_some_and(|field| field.is_sortable() && *field.field_type() == FieldType::Date) {
+        let message = format!("\"{path}\" must be declared as a field with type = \"date\" and sort = true");
+        table.report("poll_updated_at", message);
+    }
 }
 
 /// Reads a name that stands in addresses, and so needs no escaping there.
