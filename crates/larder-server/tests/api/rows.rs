@@ -193,6 +193,11 @@ async fn lists_counts_and_queries_are_of_ones_own() {
         }
         let asked = send(&larder, ACME, "GET", "/v1/orders?or=(n.eq.1,n.eq.2,n.eq.8)", "").await;
         assert_eq!(ids(&asked), [1]);
+        for (method, path) in [("POST", "/v1/orders/_search"), ("QUERY", "/v1/orders")] {
+            let searched =
+                send(&larder, ACME, method, path, r#"{"filter":{"or":[{"n":1},{"n":2},{"n":8}]}}"#).await;
+            assert_eq!(ids(&searched), [1], "{method}");
+        }
         assert_problem(
             &send(&larder, ACME, "GET", "/v1/orders?org.tenant=eq.bolt", "").await,
             400,
