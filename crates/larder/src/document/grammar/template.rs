@@ -191,7 +191,7 @@ impl Written for Place {
     }
 
     fn text(&self, _path: &str) -> Result<String> {
-        Ok(format!("{{{}}}", self.0))
+        Ok(["{", self.0.as_str(), "}"].concat())
     }
 
     fn truth(&self, path: &str) -> Result<bool> {
