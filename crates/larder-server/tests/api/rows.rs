@@ -7,7 +7,11 @@ use larder_testkit::mongo;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{Larder, assert_problem, client::Answer};
+use crate::{
+    Larder, assert_problem,
+    client::Answer,
+    signer::{Signer, claims},
+};
 
 const OWNER: &str = "owner-key";
 const ACME: &str = "acme-key";
@@ -468,4 +472,34 @@ async fn a_list_that_no_index_carries_is_refused_without_naming_what_a_role_does
     assert_problem(&refused, 400, None);
     assert!(!refused.text().contains("org") && !refused.text().contains("tenant"), "{refused:?}");
     assert_eq!(ids(&send(&larder, ACME, "GET", "/v1/orders?n=eq.1", "").await), [1]);
+}
+
+#[tokio::test]
+async fn a_token_says_whose_documents_are_its_bearers() {
+    const SECRET: &str = "a secret of at least thirty-two bytes";
+    let jwt = format!(
+        "[jwt]\nsecret = \"{SECRET}\"\nalgorithms = [\"HS256\"]\nissuer = \"{}\"\naudience = [\"{}\"]\nrole_claim = \"shop_role\"",
+        claims(&json!({}))["iss"].as_str().expect("an issuer"),
+        claims(&json!({}))["aud"].as_str().expect("an audience"),
+    );
+    let larder = Larder::start(&format!("{}\n{jwt}\n", config())).await;
+    for (id, tenant) in [(1, "acme"), (2, "bolt")] {
+        let body = json!({ "_id": id, "org": { "tenant": tenant }, "region": "eu" }).to_string();
+        assert_eq!(send(&larder, OWNER, "POST", "/v1/orders", &body).await.status, 201);
+    }
+    for (changes, status, seen) in [
+        (json!({ "tenant": "acme", "regions": ["eu"] }), 200, vec![1]),
+        (json!({ "tenant": "bolt", "regions": ["eu", "us"] }), 200, vec![2]),
+        (json!({ "tenant": "acme" }), 403, vec![]),
+    ] {
+        let mut known = claims(&changes);
+        known["shop_role"] = json!("tenant");
+        let bearer =
+            format!("Bearer {}", Signer::secret(SECRET.as_bytes()).token(&json!({ "alg": "HS256" }), &known));
+        let list = larder.get_with("/v1/orders", &[("authorization", &bearer)]).await;
+        assert_eq!(list.status, status, "{list:?}");
+        if status == 200 {
+            assert_eq!(ids(&list), seen);
+        }
+    }
 }
