@@ -157,10 +157,10 @@ impl Rules {
         let accepted = settings.algorithms.iter().flatten();
         let validations = accepted.map(|algorithm| {
             let mut validation = Validation::new(*algorithm);
-            validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+            validation.set_required_spec_claims(&["iss", "aud"]);
             validation.set_issuer(&[&issuer]);
             validation.set_audience(&audience);
-            // Dates are compared in one place, for tokens that are verified and for those that were.
+            // Dates are read and compared in one place, for tokens that are verified and for those that were.
             validation.validate_exp = false;
             validation
         });
