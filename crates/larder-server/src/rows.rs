@@ -95,9 +95,7 @@ fn insert_if_absent(document: &mut Document, path: &str, value: Bson) {
 
 /// 403: a patch would leave a document that its sender may not touch.
 pub(crate) fn refuse_patch(rows: &Filter, patch: &MergePatch) -> Refusal {
-    let is_changed =
-        |path: &&str| path.split('.').next().is_some_and(|first| patch.changes().contains_key(first));
-    outside(rows.fixed().into_iter().map(|(path, _)| path).find(is_changed))
+    outside(rows.fixed().into_iter().map(|(path, _)| path).find(|path| patch.touches(path)))
 }
 
 fn outside(field: Option<&str>) -> Refusal {

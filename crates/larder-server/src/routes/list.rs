@@ -37,13 +37,18 @@ pub(crate) async fn page(app: &App, head: &Parts, name: &str) -> Result<Answer, 
     let pairs = parameters.iter().map(|(name, value)| (name, value));
     let query = with_parser(&call, |parser| parser.parse(pairs))?;
     let (mut answer, next) = answer(&call, query).await?;
-    answer.headers_mut().insert(ACCEPT_QUERY.clone(), HeaderValue::from_static(MediaType::Json.name()));
+    insert_accept_query(answer.headers_mut());
     if let Some(next) = next
         && let Ok(link) = HeaderValue::try_from(link_to(head.uri.path(), &parameters, &next))
     {
         answer.headers_mut().insert(LINK, link);
     }
     Ok(answer)
+}
+
+/// Says that the collection takes queries.
+pub(super) fn insert_accept_query(headers: &mut HeaderMap) {
+    headers.insert(ACCEPT_QUERY.clone(), HeaderValue::from_static(MediaType::Json.name()));
 }
 
 /// Reads a query with what this sender may ask for.

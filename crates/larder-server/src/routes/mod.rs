@@ -169,13 +169,13 @@ fn options(target: Target<'_>) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer.headers_mut().insert(ALLOW, HeaderValue::from_static(target.allow()));
-    let taken = match target {
-        Target::Item { .. } => Some(("accept-patch", MediaType::MergePatch)),
-        Target::Collection(_) => Some(("accept-query", MediaType::Json)),
-        _ => None,
-    };
-    if let Some((name, media_type)) = taken {
-        answer.headers_mut().insert(name, HeaderValue::from_static(media_type.name()));
+    match target {
+        Target::Item { .. } => {
+            let taken = HeaderValue::from_static(MediaType::MergePatch.name());
+            answer.headers_mut().insert("accept-patch", taken);
+        }
+        Target::Collection(_) => list::insert_accept_query(answer.headers_mut()),
+        _ => {}
     }
     answer
 }

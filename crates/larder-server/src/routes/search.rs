@@ -1,11 +1,6 @@
 //! Lists by a body: `QUERY /v1/{collection}` (RFC 10008), and `POST /v1/{collection}/_search` for who cannot send that.
 
-use hyper::{
-    HeaderMap, Method, StatusCode,
-    body::Incoming,
-    header::{CONTENT_TYPE, HeaderValue},
-    http::request::Parts,
-};
+use hyper::{HeaderMap, Method, StatusCode, body::Incoming, header::CONTENT_TYPE, http::request::Parts};
 use larder::document::Query;
 
 use crate::{
@@ -34,9 +29,7 @@ pub(crate) async fn page(app: &App, head: &Parts, name: &str, incoming: Incoming
     let query = read(&call, incoming).await?;
     let (mut answer, _) = list::answer(&call, query).await?;
     if head.method == Method::QUERY {
-        answer
-            .headers_mut()
-            .insert(list::ACCEPT_QUERY.clone(), HeaderValue::from_static(MediaType::Json.name()));
+        list::insert_accept_query(answer.headers_mut());
     }
     Ok(answer)
 }

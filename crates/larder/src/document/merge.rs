@@ -36,13 +36,9 @@ impl MergePatch {
         &self.changes
     }
 
-    /// Whether it may change what a filter says of a document: whether it goes into any field whose name begins one of the
-    /// filter's paths.
-    #[cfg(feature = "mongo")]
-    pub(crate) fn touches(&self, filter: &super::Filter) -> bool {
-        let is_changed =
-            |path: &str| path.split('.').next().is_some_and(|first| self.changes.contains_key(first));
-        filter.paths().into_iter().any(is_changed)
+    /// Whether it may change what stands at this dotted path: whether it goes into the field whose name the path begins with.
+    pub fn touches(&self, path: &str) -> bool {
+        path.split('.').next().is_some_and(|first| self.changes.contains_key(first))
     }
 
     /// The patched document. Fields that stay keep their place; new ones come last.

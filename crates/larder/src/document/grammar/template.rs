@@ -1,6 +1,6 @@
 //! Filters with places that each request fills: `tenant=eq.{tenant}`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bson::Bson;
 use serde_json::{Map, Value};
@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     Error, Result,
-    document::{FieldType, Filter, IdType, Schema, ingest::integer},
+    document::{
+        FieldType, Filter, IdType, Schema,
+        ingest::{id_of, integer},
+    },
 };
 
 /// The longest name of a place: names that are addresses fit.
@@ -36,15 +39,8 @@ const MAX_NAME_BYTES: usize = 256;
 pub struct FilterTemplate {
     /// A place stands there as a value that no field can be declared to have; in a prefix, which is text, in its braces.
     filter: Filter,
-    kinds: BTreeMap<String, Kind>,
+    schema: Schema,
     max_list: usize,
-}
-
-/// What the values of one path are read as.
-#[derive(Clone, Debug)]
-enum Kind {
-    Id(IdType),
-    Field(FieldType),
 }
 
 impl FilterTemplate {
@@ -65,17 +61,12 @@ impl FilterTemplate {
             })?;
             filter = filter.and(reading.parameter(name, value)?);
         }
-        let kind = |path: &str| match Operand::of(schema, path)? {
-            Operand::Id(id_type) => Some((path.to_owned(), Kind::Id(id_type))),
-            Operand::Field(field_type) => Some((path.to_owned(), Kind::Field(field_type.clone()))),
-        };
-        let kinds = filter.paths().into_iter().filter_map(kind).collect();
-        Ok(Self { filter, kinds, max_list: limits.max_list })
+        Ok(Self { filter, schema: schema.clone(), max_list: limits.max_list })
     }
 
     /// The fields that it compares, each once.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        self.kinds.keys().map(String::as_str)
+        self.filter.paths().into_iter()
     }
 
     /// Those of its fields that every document that matches has with one value, see [`Filter::fixed`].
@@ -141,9 +132,9 @@ impl FilterTemplate {
     }
 
     fn read(&self, path: &str, name: &str, value: &Value) -> Result<Bson> {
-        let (read, demand) = match self.kinds.get(path) {
-            Some(Kind::Id(id_type)) => (read_id(*id_type, value), "must be an id of the collection's kind"),
-            Some(Kind::Field(field_type)) => (read_json(field_type, value), element(field_type).demand()),
+        let (read, demand) = match Operand::of(&self.schema, path) {
+            Some(Operand::Id(id_type)) => (read_id(id_type, value), "must be an id of the collection's kind"),
+            Some(Operand::Field(field_type)) => (read_json(field_type, value), element(field_type).demand()),
             None => (None, "cannot be compared"),
         };
         read.ok_or_else(|| Error::invalid(name, demand))
@@ -239,13 +230,10 @@ fn element(field_type: &FieldType) -> &FieldType {
     }
 }
 
+/// An id in plain JSON: an object is no claim that can be compared.
 fn read_id(id_type: IdType, value: &Value) -> Option<Bson> {
-    let value = match value {
-        Value::String(text) => Bson::String(text.clone()),
-        Value::Number(number) => Bson::Int64(number.as_i64()?),
-        _ => return None,
-    };
-    id_type.read(&value).ok().map(|id| Bson::from(&id))
+    let id = if value.is_object() { None } else { id_of(id_type, value).ok() };
+    id.map(|id| Bson::from(&id))
 }
 
 /// A value of the declared type, or of its elements' type, and no other that could be made one.

@@ -23,7 +23,7 @@ use super::{
 use crate::{Error, ErrorKind, Result};
 
 pub(crate) use self::{
-    operand::{read_id, read_operand},
+    operand::{id_of, read_id, read_operand},
     shape::Shape,
 };
 

@@ -44,7 +44,11 @@ pub(crate) fn read_id(id_type: IdType, json: &str) -> Result<Id> {
     id_of(id_type, &serde_json::from_str(json).unwrap_or_default())
 }
 
-pub(super) fn id_of(id_type: IdType, value: &Value) -> Result<Id> {
+/// The id that a JSON value is.
+///
+/// # Errors
+/// As [`read_id`].
+pub(crate) fn id_of(id_type: IdType, value: &Value) -> Result<Id> {
     let typed = match value {
         Value::String(text) => Some(Bson::String(text.clone())),
         Value::Number(number) => number.as_i64().map(Bson::Int64),

@@ -100,12 +100,9 @@ impl MongoCollection {
         stages: &[Document],
         limit: u32,
     ) -> Result<Vec<RawDocumentBuf>> {
-        if *rows == Filter::All {
-            return self.aggregate_beside(stages, limit, Held::default()).await;
-        }
-        let mut limited = vec![doc! { "$match": to_query(rows) }];
-        limited.extend_from_slice(stages);
-        self.aggregate_beside(&limited, limit, Held::default()).await
+        let first = (*rows != Filter::All).then(|| doc! { "$match": to_query(rows) });
+        let stages: Vec<Document> = first.into_iter().chain(stages.iter().cloned()).collect();
+        self.aggregate_beside(&stages, limit, Held::default()).await
     }
 
     /// The same for a pipeline that holds something already.

@@ -161,7 +161,8 @@ impl MongoCollection {
     pub(crate) async fn patch(&self, id: &Id, patch: &MergePatch, demand: &Demand) -> Result<Written> {
         // Where the patch might leave a required field out, or a document that the writer may not touch, the whole document
         // has to be looked at.
-        let needs_a_look = self.schema().shape().is_missed_by(patch.changes()) || patch.touches(&demand.rows);
+        let needs_a_look = self.schema().shape().is_missed_by(patch.changes())
+            || demand.rows.paths().into_iter().any(|path| patch.touches(path));
         let direct = patch::to_update(patch).filter(|_| !needs_a_look);
         if let (Expect::Any | Expect::Present, Some(direct)) = (&demand.expect, direct) {
             let mut condition = within(id, &demand.rows);
