@@ -71,9 +71,9 @@ where
         self.stats.count(Counter::NotModified);
         // What a load of the value costs, this one does not say.
         let load_us = entry.terms.life.load_us;
-        let order = Load { load_us: load_us.into(), ..order };
+        let order = Load { load_us, ..order };
         if let Some(stored) = stored
-            && let Some(life) = self.lifetime(order.policy, Some(&value), load_us.into())
+            && let Some(life) = self.lifetime(order.policy, Some(&value), load_us)
             && let Some(keep) = self.renew_stored(&order, value.clone(), &stored, life).await
         {
             if order.reason == MissReason::Expired {

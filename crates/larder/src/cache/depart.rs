@@ -46,7 +46,7 @@ where
             && let Some(Parts { leader, plan, load }) = departure.parts.take()
         {
             let read = entry.read(Served::Shared, self.clock.monotonic_ms());
-            let ahead_of = self.drawn_ahead(&entry).map(|created_ms| (leader.key().clone(), created_ms));
+            let ahead_of = self.due_ahead(&entry).map(|created_ms| (leader.key().clone(), created_ms));
             leader.land(Ok(read.clone()), |key| self.keep_near(key, Some(entry)));
             if let Some((key, created_ms)) = ahead_of {
                 let order = RefreshOrder::ahead(plan.policy, plan.tags, created_ms);

@@ -481,7 +481,7 @@ where
 
     fn found(&self, entry: NearEntry<V>, load: Option<Loader<V>>) -> Fetched<V> {
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
-        let ahead_of = self.drawn_ahead(&entry);
+        let ahead_of = self.due_ahead(&entry);
         let after = match load {
             Some(load) if read.stale || ahead_of.is_some() => After::Refresh(load, ahead_of),
             _ => After::Nothing,
@@ -503,7 +503,8 @@ where
             (Some(shared), Some(lease)) => while_renewing(shared, &[order.text], lease, loading).await,
             _ => loading.await,
         };
-        order.load_us = self.clock.stopwatch_us().saturating_sub(begun_us);
+        let load_us = self.clock.stopwatch_us().saturating_sub(begun_us);
+        order.load_us = self.load_time_to_keep(order.key, load_us);
         match value {
             Ok(Loaded::Value(value)) => self.store(order, Some(Arc::new(value))).await,
             Ok(Loaded::Absent) => self.store(order, None).await,

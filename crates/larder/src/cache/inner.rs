@@ -91,8 +91,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) ttl_of: Option<TtlOf<V>>,
     /// Set if the keys are of tenants.
     pub(crate) tag_from_key: Option<TagFromKey<K>>,
-    /// Set if hits refresh what is about to expire.
-    pub(crate) ahead: Option<Ahead>,
+    /// Which hits refresh what is about to expire.
+    pub(crate) ahead: Ahead,
     /// Where this cache was built: what it owes to Redis is paid there, wherever it was noticed.
     pub(crate) runtime: Option<Handle>,
 }
@@ -226,7 +226,7 @@ where
             Some(reason) => (reason, None),
             None => match self.look_near(&key) {
                 NearLook::Fresh(entry) => {
-                    if let Some(created_ms) = self.drawn_ahead(&entry) {
+                    if let Some(created_ms) = self.due_ahead(&entry) {
                         let order = RefreshOrder::ahead(policy, options.tag_hashes(), created_ms);
                         self.tasks.spawn(self.clone().refresh(key, order, load));
                     }

@@ -80,7 +80,7 @@ where
             tags_of: part.tags_of,
             tag_from_key: whole.tag_from_key.clone(),
             ttl_of: Some(part.ttl_of),
-            ahead: whole.ahead.as_ref().map(|ahead| ahead.share()),
+            ahead: whole.ahead.clone(),
             runtime: whole.runtime.clone(),
         })
     }

@@ -85,7 +85,8 @@ impl Policy {
     /// that of the entry's own load. A beta of 1 is the optimum where loads always take the same; a greater one refreshes
     /// earlier. One refresh of a key runs at a time, among all nodes. A rule of the whole cache: a call's own policy does
     /// not change it, and [`get_many`](crate::Cache::get_many) does not draw. Costs nothing until the expiry is about 20
-    /// load times away. Default: off.
+    /// load times away. Default: only keys that are [hot](crate::cache::HotKey::is_hot) when they are loaded are refreshed, by the first
+    /// hit within two load times and 100 ms of the expiry, in the last quarter of their lifetime at most.
     ///
     /// ```
     /// use larder::cache::Policy;

@@ -35,8 +35,8 @@ pub(crate) struct Load<'a, K> {
     /// What it may fill under.
     pub(crate) lease: Option<Lease>,
     pub(crate) reason: MissReason,
-    /// How long it took, its turn included.
-    pub(crate) load_us: u64,
+    /// How long it took, its turn included, if hits are to refresh it ahead.
+    pub(crate) load_us: u32,
 }
 
 /// Where a loaded value goes.
@@ -80,12 +80,10 @@ where
         Ok(found)
     }
 
-    /// How long a value lives whose load took so long; `None` if it is not to be cached.
-    pub(crate) fn lifetime(&self, policy: &Policy, value: Option<&V>, load_us: u64) -> Option<Lifetime> {
+    /// How long a value lives whose load took so long, if hits are to refresh it ahead; `None` if it is not to be cached.
+    pub(crate) fn lifetime(&self, policy: &Policy, value: Option<&V>, load_us: u32) -> Option<Lifetime> {
         let own = value.and_then(|value| self.ttl_of.as_ref()?(value));
         let life = policy.lifetime(value.is_some(), own)?;
-        // Stored only where it is used.
-        let load_us = if self.ahead.is_some() { load_us.min(u64::from(u32::MAX)) as u32 } else { 0 };
         Some(Lifetime { load_us, ..life })
     }
 
@@ -297,7 +295,7 @@ where
     ) -> NearEntry<V> {
         let weight = value.as_deref().map_or(1, |value| (self.weigher)(value));
         let near_until_ms = age_ms.saturating_add(self.near_ttl_ms).min(u64::from(u32::MAX)) as u32;
-        let calm_until_ms = self.calm_until_ms(&life);
+        let calm_until_ms = self.ahead.begins_ms(&life);
         NearEntry {
             value,
             terms: Terms {
@@ -312,17 +310,12 @@ where
         }
     }
 
-    /// Until which age a hit has nothing to think about but the near bound.
-    fn calm_until_ms(&self, life: &Lifetime) -> u32 {
-        self.ahead.as_ref().map_or(life.fresh_ms, |ahead| ahead.begins_ms(life))
-    }
-
     /// A near copy that is about to be kept, with more time if its key is hot. One that Redis does not have stays short.
     pub(crate) fn held_longer(&self, key: &K, mut entry: NearEntry<V>) -> NearEntry<V> {
         if let Some(hot_ttl_ms) = self.hot_near_ttl_ms
             && self.heat.is_hot(key, self.clock.monotonic_ms())
         {
-            entry.hold_near(self.near_ttl_ms, hot_ttl_ms, self.calm_until_ms(&entry.terms.life));
+            entry.hold_near(self.near_ttl_ms, hot_ttl_ms, self.ahead.begins_ms(&entry.terms.life));
         }
         entry
     }

@@ -49,10 +49,14 @@ impl Draw {
 
 /// Loads the key in [`LOAD`].
 async fn load_slowly(setup: &Setup, cache: &Cache<String, u64>, number: u64) {
+    load_this_slowly(setup, cache, KEY, number).await;
+}
+
+async fn load_this_slowly(setup: &Setup, cache: &Cache<String, u64>, key: &'static str, number: u64) {
     let origin = Origin::held(number);
     let reader = tokio::spawn({
         let (cache, load) = (cache.clone(), origin.loader());
-        async move { cache.get_with(KEY, load).await }
+        async move { cache.get_with(key, load).await }
     });
     origin.until_reading(1).await;
     setup.clock.advance(LOAD);
@@ -96,6 +100,46 @@ async fn a_hit_refreshes_behind_it_when_the_draw_says_so_and_nobody_waits() {
             setup.clock.advance(secs(15));
             let hit = read(&cache, &next).await;
             assert_eq!((hit.age, hit.stale), (secs(15), false), "{backend:?}: its lifetime began anew");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_was_hot_when_it_was_loaded_is_refreshed_ahead_though_the_policy_does_not_ask_for_it() {
+    for backend in Backend::ALL {
+        for near in [true, false] {
+            if !near && backend == Backend::Memory {
+                continue;
+            }
+            let setup = Setup::new(backend);
+            let policy = Policy::ttl(secs(10)).jitter(0.0).load_deadline(secs(3600));
+            let cache = setup.node(if near { policy } else { policy.near_ttl(Duration::ZERO) }).await;
+            load_slowly(&setup, &cache, 1).await;
+            let next = Origin::open(3);
+            for _ in 0..500 {
+                read(&cache, &next).await;
+            }
+            setup.clock.advance(secs(8));
+            read(&cache, &next).await;
+            assert_eq!(cache.stats().refreshes, 0, "{backend:?}: nobody knew then that it would be hot");
+
+            setup.clock.advance(secs(2));
+            load_slowly(&setup, &cache, 2).await;
+            load_this_slowly(&setup, &cache, "seldom", 2).await;
+            setup.clock.advance(secs(4));
+            read(&cache, &next).await;
+            assert_eq!(cache.stats().refreshes, 0, "{backend:?}: not before its last quarter");
+            setup.clock.advance(secs(1));
+            let hit = read(&cache, &next).await;
+            assert_eq!((hit.value.as_deref(), hit.stale), (Some(&2), false), "{backend:?}: nobody waits");
+            setup.clock.advance(secs(2));
+            let seldom = cache.read_with("seldom", &ReadOptions::default(), next.loader()).await.unwrap();
+            assert_eq!(seldom.value.as_deref(), Some(&2), "{backend:?}");
+            eventually("the refresh has landed", secs(10), || async {
+                read(&cache, &next).await.value.as_deref() == Some(&3)
+            })
+            .await;
+            assert_eq!((next.reads(), cache.stats().refreshes), (1, 1), "{backend:?}: and of that key alone");
         }
     }
 }

@@ -157,6 +157,7 @@ where
     ) -> Arrival<K, V> {
         let value = value.map(Arc::new);
         let key = passenger.leader.key().clone();
+        let load_us = self.load_time_to_keep(&key, load_us);
         let life = self.lifetime(&trip.policy, value.as_deref(), load_us);
         let answer = Ok(loaded(value.clone(), life, passenger.reason));
         let order = Load {

@@ -288,7 +288,7 @@ where
         let near_ttl = self.policy.near_ttl.unwrap_or(self.policy.keep());
         let gone = Arc::new(Gone::default());
         let near = self.near_tier(near_ttl, &gone);
-        let ahead = self.policy.refresh_ahead.map(|beta| Ahead {
+        let ahead = self.policy.refresh_ahead.map_or(Ahead::Hot, |beta| Ahead::Drawn {
             beta,
             draws: self.draws.unwrap_or_else(|| Arc::new(|| dice().random::<f64>())),
         });

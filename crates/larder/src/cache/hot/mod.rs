@@ -30,8 +30,9 @@ pub struct HotKey<K> {
 }
 
 impl<K> HotKey<K> {
-    /// Whether it is hot: at least one read in a hundred, and ten a second. Such a key is held longer, if the policy says so:
-    /// [`Policy::hot_near_ttl`](crate::Policy::hot_near_ttl).
+    /// Whether it is hot: at least one read in a hundred, and ten a second. What is loaded for such a key is refreshed behind its
+    /// readers before it expires ([`Policy::refresh_ahead`](crate::Policy::refresh_ahead)), and held longer, if the policy says so
+    /// ([`Policy::hot_near_ttl`](crate::Policy::hot_near_ttl)).
     #[must_use]
     pub fn is_hot(&self) -> bool {
         is_hot(self.reads_per_second, self.share)
