@@ -91,6 +91,9 @@ pub(crate) struct CheckArgs {
     /// Create the indexes that the declared filters and sorts need.
     #[arg(long)]
     pub create_indexes: bool,
+    /// Judge Redis as write-behind needs it, for the programs that share it.
+    #[arg(long)]
+    pub write_behind: bool,
 }
 
 /// Options of `purge`.

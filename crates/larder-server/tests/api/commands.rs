@@ -108,6 +108,27 @@ fn the_doctor_says_what_a_full_redis_does() {
 }
 
 #[test]
+fn the_doctor_says_what_write_behind_needs_of_redis() {
+    let server = Server::start(&Options::default());
+    let options = ["check", "--write-behind", "--redis", &server.url()];
+    for (policy, append_only, fsync, said, code) in [
+        ("allkeys-lfu", "yes", "always", "evicts by allkeys-lfu, also what is pending", 2),
+        ("noeviction", "no", "always", "keeps no append-only file", 1),
+        ("noeviction", "yes", "no", "appendfsync no", 1),
+        ("volatile-lru", "yes", "everysec", "the last second or two are lost when the machine ends", 0),
+        ("noeviction", "yes", "always", "an append-only file with appendfsync always", 0),
+    ] {
+        server.ask(&["CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", policy]);
+        server.ask(&["CONFIG", "SET", "appendonly", append_only, "appendfsync", fsync]);
+        let output = run_with(crate::ITEMS, &options, &[("LARDER_CURSOR_SECRET", "the same on all nodes")]);
+        let printed = stdout(&output);
+        assert!(printed.contains(said), "{said}: {printed}");
+        assert_eq!(output.status.code(), Some(code), "{said}: {printed}");
+        assert!(!printed.contains("a cache needs none"), "{printed}");
+    }
+}
+
+#[test]
 fn passwords_are_not_shown() {
     let output =
         run_with(crate::ITEMS, &["check"], &[("LARDER_REDIS__URL", "redis://u:hunter2@127.0.0.1:1")]);

@@ -1,5 +1,6 @@
 //! `larder check`: looks at everything the server would use, and says what is missing and what that turns off.
 
+mod behind;
 mod database;
 mod redis;
 mod report;
@@ -26,7 +27,7 @@ pub(crate) async fn run(options: &Options, args: &CheckArgs) -> u8 {
     let mut report = Report::default();
     check_config(&config, is_sample, &mut report);
     database::check(&config, args, &mut report).await;
-    redis::check(&config, &mut report).await;
+    redis::check(&config, args, &mut report).await;
     tokens::check(&config, &mut report).await;
     say(report.to_string());
     report.exit_code()

@@ -2,13 +2,16 @@
 
 use larder::redis::{DeploymentMode, PrimaryProbe, ServerProbe};
 
-use super::report::{Level, Report};
-use crate::{app::open_redis, config::Config};
+use super::{
+    behind::report_keeping,
+    report::{Level, Report},
+};
+use crate::{app::open_redis, cli::CheckArgs, config::Config};
 
 /// Entries carry the wall clock of the node that wrote them; past this, their age is told wrongly.
 const MAX_CLOCK_OFFSET_MS: i64 = 500;
 
-pub(super) async fn check(config: &Config, report: &mut Report) {
+pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report) {
     let Some(url) = &config.redis.url else {
         report.add(Level::Note, "redis", "not used: each node caches in its own memory only");
         return;
@@ -22,7 +25,7 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
         }
     };
     match redis.probe().await {
-        Ok(probe) => report_probe(&place, &probe, report),
+        Ok(probe) => report_probe(&place, &probe, args.write_behind, report),
         Err(error) => {
             let effect = "the server works without it, more slowly, and connects when it comes";
             report.warn("redis", format!("{place} does not answer: {error}"), effect);
@@ -30,7 +33,7 @@ pub(super) async fn check(config: &Config, report: &mut Report) {
     }
 }
 
-fn report_probe(place: &str, probe: &ServerProbe, report: &mut Report) {
+fn report_probe(place: &str, probe: &ServerProbe, write_behind: bool, report: &mut Report) {
     let mode = match probe.mode {
         DeploymentMode::Sentinel => "through Sentinel",
         DeploymentMode::Cluster => "a cluster",
@@ -38,40 +41,48 @@ fn report_probe(place: &str, probe: &ServerProbe, report: &mut Report) {
     };
     report.add(Level::Good, "redis", format!("{place}: {mode}, {} primaries", probe.primaries.len()));
     for primary in &probe.primaries {
-        report_primary(primary, report);
+        report_primary(primary, write_behind, report);
     }
 }
 
-fn report_primary(primary: &PrimaryProbe, report: &mut Report) {
+fn report_primary(primary: &PrimaryProbe, write_behind: bool, report: &mut Report) {
     let what = format!("redis {}", primary.address);
     let version = primary.version.as_deref().unwrap_or("of unknown version");
     report.add(Level::Good, &what, format!("{} {version}", primary.product));
-    match (primary.max_memory_bytes, primary.max_memory_policy.as_deref()) {
-        (_, None) => report.add(Level::Note, &what, "does not say its memory policy to this user"),
-        (Some(_), Some("noeviction")) => report.warn(
-            &what,
-            "maxmemory with noeviction",
-            "a full Redis refuses new entries, and everything new is read from the database; allkeys-lfu suits a cache",
-        ),
-        (Some(_), Some(policy)) if policy.starts_with("volatile") => {
-            report.add(Level::Good, &what, format!("evicts by {policy}; every entry of Larder has an expiry"));
-        }
-        (Some(_), Some(policy)) => report.add(Level::Good, &what, format!("evicts by {policy}")),
-        (None, Some(_)) => report.warn(
-            &what,
-            "maxmemory is not set",
-            "it grows until the machine has no memory left; set maxmemory, and maxmemory-policy allkeys-lfu",
-        ),
-    }
-    if let Some(append_only) = primary.append_only {
-        let kept = if append_only { "keeps an append-only file" } else { "keeps no append-only file" };
-        report.add(Level::Note, &what, format!("{kept}; a cache needs none"));
+    match write_behind {
+        true => report_keeping(primary, &what, report),
+        false => report_caching(primary, &what, report),
     }
     if let Some(offset_ms) = primary.clock_offset_ms
         && offset_ms.abs() > MAX_CLOCK_OFFSET_MS
     {
         let found = format!("its clock is {offset_ms} ms from this machine's");
         report.warn(&what, found, "the age of entries is told wrongly; run a time service on both");
+    }
+}
+
+/// One primary's memory and files, as a cache needs them.
+fn report_caching(primary: &PrimaryProbe, what: &str, report: &mut Report) {
+    match (primary.max_memory_bytes, primary.max_memory_policy.as_deref()) {
+        (_, None) => report.add(Level::Note, what, "does not say its memory policy to this user"),
+        (Some(_), Some("noeviction")) => report.warn(
+            what,
+            "maxmemory with noeviction",
+            "a full Redis refuses new entries, and everything new is read from the database; allkeys-lfu suits a cache",
+        ),
+        (Some(_), Some(policy)) if policy.starts_with("volatile") => {
+            report.add(Level::Good, what, format!("evicts by {policy}; every entry of Larder has an expiry"));
+        }
+        (Some(_), Some(policy)) => report.add(Level::Good, what, format!("evicts by {policy}")),
+        (None, Some(_)) => report.warn(
+            what,
+            "maxmemory is not set",
+            "it grows until the machine has no memory left; set maxmemory, and maxmemory-policy allkeys-lfu",
+        ),
+    }
+    if let Some(append_only) = primary.append_only {
+        let kept = if append_only { "keeps an append-only file" } else { "keeps no append-only file" };
+        report.add(Level::Note, what, format!("{kept}; a cache needs none"));
     }
 }
 
@@ -83,7 +94,7 @@ mod tests {
         let mut primary = PrimaryProbe::default();
         primary.clock_offset_ms = Some(clock_offset_ms);
         let mut report = Report::default();
-        report_primary(&primary, &mut report);
+        report_primary(&primary, false, &mut report);
         report.to_string()
     }
 
