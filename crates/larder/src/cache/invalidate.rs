@@ -62,7 +62,7 @@ where
 
     /// Purges everything: one short script for each shard.
     pub(crate) async fn clear(self: &Arc<Self>) -> Result<Vec<Token>> {
-        self.pay(self.everywhere(&What::Clear)).await
+        self.pay(self.debts_of_all()).await
     }
 
     /// What is owed of these keys until Redis has acknowledged that they are invalidated: to each shard where they may stand.
@@ -76,6 +76,11 @@ where
             shared.shards_of(&text).map(|shard| Debt::key(shard, &text)).collect::<Vec<_>>()
         };
         keys.iter().flat_map(debts).collect()
+    }
+
+    /// What is owed until every shard has acknowledged that all of it is purged.
+    pub(crate) fn debts_of_all(&self) -> Vec<Debt> {
+        self.everywhere(&What::Clear)
     }
 
     fn everywhere(&self, what: &What) -> Vec<Debt> {
@@ -269,8 +274,11 @@ where
         });
     }
 
-    /// Keeps what was not acknowledged, and sees to it that it is sent.
+    /// Keeps what was not acknowledged, and sees to it that it is sent. Where nobody else has any copies it is done at once.
     fn owe(self: &Arc<Self>, debts: &[Debt]) {
+        if self.shared.is_none() {
+            return self.pay_alone(debts);
+        }
         self.stats.count_many(Counter::InvalidationsDeferred, debts.len());
         self.owe_silently(debts);
     }

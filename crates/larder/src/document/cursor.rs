@@ -8,7 +8,10 @@ use hmac::{Hmac, Mac};
 use rand::RngCore;
 use sha2::Sha256;
 
-use super::{Direction, Find, Position, find::order_of};
+use super::{
+    Find, Position,
+    find::{order_of, write_order},
+};
 use crate::{Error, ErrorKind, Result};
 
 const SEAL_BYTES: usize = 16;
@@ -107,11 +110,7 @@ impl CursorKey {
         let mut filter = Vec::new();
         find.filter.write_canonical(&mut filter)?;
         let mut order = Vec::new();
-        for key in order_of(&find.sort) {
-            order.push(u8::from(key.direction == Direction::Descending));
-            order.extend_from_slice(key.path.as_bytes());
-            order.push(0);
-        }
+        write_order(&find.sort, &mut order);
         let mut mac = self.0.clone();
         // Every part with its length, so that no two queries run together into the same bytes.
         for part in [b"larder cursor 1", collection.as_bytes(), &filter, &order, audience, values] {

@@ -87,6 +87,15 @@ pub(crate) fn order_of(sort: &[SortKey]) -> Vec<SortKey> {
     keys
 }
 
+/// The full order of a find, so that two that are the same give the same bytes.
+pub(crate) fn write_order(sort: &[SortKey], out: &mut Vec<u8>) {
+    for key in order_of(sort) {
+        out.push(u8::from(key.direction == Direction::Descending));
+        out.extend_from_slice(key.path.as_bytes());
+        out.push(0);
+    }
+}
+
 /// Where `document` stands in the full order of `sort`: one value for each key of [`order_of`].
 pub(crate) fn position_of(sort: &[SortKey], document: &RawDocument) -> Result<Position> {
     let value_of = |key: &SortKey| {

@@ -69,6 +69,8 @@ mod id;
 mod indexed;
 mod ingest;
 mod json;
+#[cfg(any(feature = "mongo", feature = "sqlite"))]
+mod lists;
 mod matches;
 mod merge;
 #[cfg(feature = "mongo")]
@@ -112,6 +114,7 @@ pub(crate) use self::store::Store;
 pub use self::{
     collection::{Collection, CollectionBuilder, Inserted, MAX_AGGREGATED, MAX_IDS, Put},
     database::Database,
+    lists::Listing,
     partial::MAX_PARTIALS,
     tag::MAX_DOCUMENT_TAGS,
     watch::{Change, ChangeKind, Changes, Told, Watch, WatchBuilder, WatchRole, WatchStats},

@@ -36,8 +36,8 @@ use crate::{Error, ErrorKind, Result};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Within<'a> {
-    collection: &'a Collection,
-    rows: &'a Filter,
+    pub(super) collection: &'a Collection,
+    pub(super) rows: &'a Filter,
 }
 
 impl Collection {
@@ -116,12 +116,20 @@ impl Within<'_> {
         name: &str,
         values: &BTreeMap<String, Bson>,
     ) -> Result<Vec<RawDocumentBuf>> {
+        self.run(&self.stages(name, values)?).await
+    }
+
+    /// The stages of a declared pipeline, with these values for its variables.
+    pub(super) fn stages(&self, name: &str, values: &BTreeMap<String, Bson>) -> Result<Vec<Document>> {
         let mut pipelines = self.collection.schema().pipelines().iter();
         let pipeline = pipelines
             .find(|pipeline| pipeline.name() == name)
             .ok_or_else(|| Error::invalid(excerpt(name), "is not a query of this collection"))?;
-        let stages = pipeline.bind(values)?;
-        let documents = self.collection.store().aggregate(self.rows, &stages, MAX_AGGREGATED + 1).await?;
+        pipeline.bind(values)
+    }
+
+    pub(super) async fn run(&self, stages: &[Document]) -> Result<Vec<RawDocumentBuf>> {
+        let documents = self.collection.store().aggregate(self.rows, stages, MAX_AGGREGATED + 1).await?;
         if documents.len() > MAX_AGGREGATED as usize {
             let message = format!("the answer has more than {MAX_AGGREGATED} documents; match or limit more");
             return Err(Error::new(ErrorKind::TooLarge, message));

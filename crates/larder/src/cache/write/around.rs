@@ -27,6 +27,20 @@ where
     ) -> Result<(T, Result<Vec<Token>>)> {
         self.inner.write_around(keys, write).await
     }
+
+    /// The same for a write that touches, or may touch, all that is cached: clears the cache.
+    ///
+    /// # Errors
+    /// What `write` returned.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, `write` is dropped where it stands, and the cache is cleared behind.
+    pub(crate) async fn clear_around<T>(
+        &self,
+        write: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Result<Vec<Token>>)> {
+        self.inner.clear_around(write).await
+    }
 }
 
 impl<K, V> Inner<K, V>
@@ -60,6 +74,21 @@ where
         }
         let invalidated = self.invalidate(keys).await;
         Ok((written?, invalidated))
+    }
+
+    async fn clear_around<T>(
+        self: &Arc<Self>,
+        write: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Result<Vec<Token>>)> {
+        let mut owed = Owed { inner: self, debts: self.debts_of_all() };
+        let written = write.await;
+        owed.debts.clear();
+        drop(owed);
+        if !may_be_done(&written) {
+            return Ok((written?, Ok(Vec::new())));
+        }
+        let cleared = self.clear().await;
+        Ok((written?, cleared))
     }
 }
 

@@ -310,7 +310,12 @@ impl Watcher {
             [] => Ok(()),
             ids => self.collection.cache().invalidate_many(ids).await.map(drop),
         };
-        let told = cleared.and(forgotten);
+        // Also for documents that cannot be cached by their id.
+        let lists = match batch.changes.is_empty() {
+            true => Ok(()),
+            false => self.collection.forget_lists().await.map(drop),
+        };
+        let told = cleared.and(forgotten).and(lists);
         let is_acknowledged = told.is_ok();
         if let Err(error) = told {
             self.go_on_without(term, error).await?;
@@ -321,7 +326,7 @@ impl Watcher {
 
     /// The feed can go on for the shards that answer, as long as this node leads, and knows that it does.
     async fn go_on_without(&self, term: &Term, error: Error) -> Result<(), Trouble> {
-        if !self.collection.cache().shared().is_some_and(|shared| shared.owes()) {
+        if !self.collection.owes() {
             return Err(error.into());
         }
         match self.seat.keep(term, None).await {
@@ -334,8 +339,9 @@ impl Watcher {
 
     /// Whether all that was applied is acknowledged, by the histories that the term stands on: it goes well then.
     fn settled(&self, term: &Term) -> bool {
-        let is_settled =
-            term.histories.is_some() && self.collection.cache().settled_histories() == term.histories;
+        let is_settled = term.histories.is_some()
+            && self.collection.cache().settled_histories() == term.histories
+            && !self.collection.owes();
         if is_settled {
             self.figures.went_well();
         }

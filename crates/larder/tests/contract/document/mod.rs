@@ -4,6 +4,7 @@ mod aggregates;
 mod backend;
 mod finds;
 mod inserts;
+mod lists;
 mod partials;
 mod tags;
 mod through;

@@ -1,0 +1,318 @@
+//! Cached lists: pages, counts and the answers of named queries. Every write to the collection forgets all of them.
+//!
+//! They stand in a cache of their own with one shard, so that one number tells whether anything was written since a list was
+//! loaded: forgetting all of them is one short script, however many there are.
+
+use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use bson::{Bson, RawDocumentBuf, doc};
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::{Collection, Filter, Find, Page, Position, Within, find::write_order, raw};
+use crate::{
+    Cache, Error, ErrorKind, Result,
+    cache::{CacheBuilder, CacheStats, Codec, Read, ReadMode, ReadOptions, Served, Token},
+};
+
+/// What a near copy weighs beside its documents.
+const NEAR_OVERHEAD_BYTES: usize = 256;
+const TYPICAL_BYTES: u64 = 16 << 10;
+
+/// What a list came to. Which fields are filled is a matter of what was asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// The documents, in order: of a page, or of a named query.
+    pub items: Vec<RawDocumentBuf>,
+    /// Where the next page begins; `None` on the last page.
+    pub next: Option<Position>,
+    /// How many documents match, of a count.
+    pub count: Option<u64>,
+}
+
+impl From<Page> for Listing {
+    fn from(Page { items, next }: Page) -> Self {
+        Self { items, next, count: None }
+    }
+}
+
+/// The cache of a collection's lists.
+#[derive(Clone, Debug)]
+pub(super) struct Lists(Cache<String, Listing>);
+
+impl Lists {
+    /// Of a builder that knows already what lists share with documents.
+    pub(super) fn new(builder: CacheBuilder<String, Listing>, near_bytes: u64) -> Result<Self> {
+        builder
+            .codec(Listings)
+            .shards(NonZeroU16::MIN)
+            .near_bytes(near_bytes, TYPICAL_BYTES, near_weight)
+            .build_with_codec()
+            .map(Self)
+    }
+
+    /// The name of their cache, beside that of the documents.
+    pub(super) fn name(collection: &str) -> String {
+        format!("{collection}:lists")
+    }
+
+    fn owes(&self) -> bool {
+        self.0.shared().is_some_and(|shared| shared.owes())
+    }
+
+    pub(super) async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+impl Collection {
+    /// Whether lists are cached: [`CollectionBuilder::cache_lists`](super::CollectionBuilder::cache_lists).
+    pub fn caches_lists(&self) -> bool {
+        self.lists.is_some()
+    }
+
+    /// As [`find`](Self::find), from the nearest place that has the page, if [lists are cached](super::CollectionBuilder::cache_lists).
+    /// The value is always there.
+    ///
+    /// Cost: as a read of one document; what is loaded is one find.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find); `ErrorKind::Timeout` if the options' deadline passed first.
+    pub async fn read_page(&self, find: &Find, options: &ReadOptions) -> Result<Read<Listing>> {
+        let load = || {
+            let (store, find) = (self.store().clone(), find.clone());
+            async move { Ok(store.find(&find).await?.into()) }
+        };
+        self.read_list(|| page_key(find), options, load).await
+    }
+
+    /// As [`count`](Self::count), from the nearest place that has the number, if [lists are
+    /// cached](super::CollectionBuilder::cache_lists). The value is always there, and has a [`count`](Listing::count).
+    ///
+    /// # Errors
+    /// As [`read_page`](Self::read_page).
+    pub async fn read_count(&self, filter: &Filter, options: &ReadOptions) -> Result<Read<Listing>> {
+        let load = || {
+            let (store, filter) = (self.store().clone(), filter.clone());
+            async move { Ok(Listing { count: Some(store.count(&filter).await?), ..Listing::default() }) }
+        };
+        self.read_list(|| count_key(filter), options, load).await
+    }
+
+    pub(super) async fn read_list<L>(
+        &self,
+        key: impl FnOnce() -> Result<String>,
+        options: &ReadOptions,
+        load: impl FnOnce() -> L,
+    ) -> Result<Read<Listing>>
+    where
+        L: Future<Output = Result<Listing>> + Send + 'static,
+    {
+        let Some(Lists(cache)) = &self.lists else { return Ok(uncached(load().await?)) };
+        let key = key()?;
+        if options.mode == ReadMode::Cached
+            && options.at_least.is_none()
+            && let Some(read) = cache.near(&key)
+        {
+            return Ok(read);
+        }
+        let loading = load();
+        cache.read_with(&key, options, move || async move { loading.await.map(Some) }).await
+    }
+
+    /// Makes every tier forget every list of the collection, on all nodes; documents stay. What is written through this
+    /// collection does that by itself. Cost: one round trip; nothing if lists are not cached.
+    ///
+    /// # Errors
+    /// As [`Cache::clear`](crate::Cache::clear).
+    pub async fn forget_lists(&self) -> Result<Vec<Token>> {
+        match &self.lists {
+            Some(Lists(cache)) => cache.clear().await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// A token for reading, on any node, lists as they are after what this node has written last, or later.
+    pub fn lists_token(&self) -> Option<Token> {
+        // They are all in one shard.
+        self.lists.as_ref()?.0.token(&String::new())
+    }
+
+    /// Whether a read of a list would look at the token.
+    pub fn concerns_lists(&self, token: &Token) -> bool {
+        self.lists.as_ref().is_some_and(|Lists(cache)| cache.concerns(&String::new(), token))
+    }
+
+    /// What the cache of the lists has counted, beside [`stats`](Self::stats).
+    pub fn list_stats(&self) -> Option<CacheStats> {
+        self.lists.as_ref().map(|Lists(cache)| cache.stats())
+    }
+
+    /// Whether there is something, a document or the lists, of which Redis has not acknowledged yet that it is forgotten.
+    pub(super) fn owes(&self) -> bool {
+        let documents = self.cache().shared().is_some_and(|shared| shared.owes());
+        documents || self.lists.as_ref().is_some_and(Lists::owes)
+    }
+
+    /// Carries a write or a purge out, and then forgets the lists, unless the database refused it; also if its caller goes
+    /// away. Returns what came of it, and of forgetting.
+    pub(super) async fn then_forget_lists<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<(T, Result<Vec<Token>>)> {
+        // Boxed: else each layer around a write would have room for all of it.
+        let work = Box::pin(work);
+        match &self.lists {
+            Some(Lists(cache)) => Box::pin(cache.clear_around(work)).await,
+            None => Ok((work.await?, Ok(Vec::new()))),
+        }
+    }
+}
+
+impl Within<'_> {
+    /// As [`aggregate`](Self::aggregate), from the nearest place that has the answer, if [lists are
+    /// cached](super::CollectionBuilder::cache_lists). The value is always there.
+    ///
+    /// # Errors
+    /// As [`aggregate`](Self::aggregate); `ErrorKind::Timeout` if the options' deadline passed first.
+    pub async fn read_aggregate(
+        &self,
+        name: &str,
+        values: &BTreeMap<String, Bson>,
+        options: &ReadOptions,
+    ) -> Result<Read<Listing>> {
+        let stages = self.stages(name, values)?;
+        let key = || query_key(self.rows, name, values);
+        let load = || {
+            let (collection, rows, stages) = (self.collection.clone(), self.rows.clone(), stages);
+            async move {
+                let items = collection.within(&rows).run(&stages).await?;
+                Ok(Listing { items, ..Listing::default() })
+            }
+        };
+        self.collection.read_list(key, options, load).await
+    }
+}
+
+/// What came straight from the database.
+fn uncached(listing: Listing) -> Read<Listing> {
+    Read {
+        value: Some(Arc::new(listing)),
+        served: Served::Source,
+        reason: None,
+        age: Duration::ZERO,
+        ttl: Duration::ZERO,
+        stale: false,
+    }
+}
+
+fn page_key(find: &Find) -> Result<String> {
+    let Find { filter, sort, after, offset, limit, fields } = find;
+    let (mut conditions, mut order, mut shown) = (Vec::new(), Vec::new(), Vec::new());
+    filter.write_canonical(&mut conditions)?;
+    write_order(sort, &mut order);
+    for path in fields.iter().flatten() {
+        shown.extend_from_slice(&(path.len() as u64).to_be_bytes());
+        shown.extend_from_slice(path.as_bytes());
+    }
+    let begins = [u8::from(after.is_some()), u8::from(fields.is_some())];
+    let after = after.as_ref().map(write_position).transpose()?.unwrap_or_default();
+    let room = [offset.to_be_bytes(), u64::from(*limit).to_be_bytes()].concat();
+    Ok(key_of(b"page", &[&conditions, &order, &begins, &after, &room, &shown]))
+}
+
+fn count_key(filter: &Filter) -> Result<String> {
+    let mut conditions = Vec::new();
+    filter.write_canonical(&mut conditions)?;
+    Ok(key_of(b"count", &[&conditions]))
+}
+
+fn query_key(rows: &Filter, name: &str, values: &BTreeMap<String, Bson>) -> Result<String> {
+    let mut conditions = Vec::new();
+    rows.write_canonical(&mut conditions)?;
+    let values: bson::Document = values.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let values = write_bson(&values)?;
+    Ok(key_of(b"query", &[&conditions, name.as_bytes(), &values]))
+}
+
+/// The key of a list: a digest of all that decides what it holds, whose documents the sender may touch among it. A digest that
+/// nobody finds two lists for, or one sender could be shown another's.
+fn key_of(kind: &[u8], parts: &[&[u8]]) -> String {
+    let mut digest = Sha256::new();
+    // Each with its length, so that no two lists run together into the same bytes.
+    for part in std::iter::once(&kind).chain(parts) {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(digest.finalize())
+}
+
+fn near_weight(listing: &Listing) -> u32 {
+    let bytes = listing.items.iter().map(|item| item.as_bytes().len()).sum::<usize>() + NEAR_OVERHEAD_BYTES;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+fn write_position(Position(values): &Position) -> Result<Vec<u8>> {
+    write_bson(&doc! { "p": values.clone() })
+}
+
+fn write_bson(document: &bson::Document) -> Result<Vec<u8>> {
+    bson::serialize_to_vec(document).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "a value cannot be written as BSON").with_source(error)
+    })
+}
+
+/// Lists in Redis: `has count 1 | count 8 | bytes of the position 4 | position | documents`, little-endian. The position is a
+/// BSON document with the values under `p`, and no bytes on the last page; the documents are BSON, which says its own length.
+struct Listings;
+
+impl Codec<Listing> for Listings {
+    fn id(&self) -> u8 {
+        5
+    }
+
+    fn encode(&self, Listing { items, next, count }: &Listing) -> Result<Bytes> {
+        let mut bytes = vec![u8::from(count.is_some())];
+        bytes.extend_from_slice(&count.unwrap_or_default().to_le_bytes());
+        let position = next.as_ref().map(write_position).transpose()?.unwrap_or_default();
+        bytes.extend_from_slice(&(position.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&position);
+        items.iter().for_each(|item| bytes.extend_from_slice(item.as_bytes()));
+        Ok(bytes.into())
+    }
+
+    fn decode(&self, bytes: &Bytes) -> Result<Listing> {
+        read_listing(bytes).ok_or_else(|| Error::new(ErrorKind::Corrupt, "the stored list is damaged"))
+    }
+}
+
+fn read_listing(bytes: &[u8]) -> Option<Listing> {
+    let (&[has_count], rest) = bytes.split_first_chunk()?;
+    let (count, rest) = rest.split_first_chunk()?;
+    let (position_bytes, rest) = rest.split_first_chunk()?;
+    let (position, mut rest) = rest.split_at_checked(u32::from_le_bytes(*position_bytes) as usize)?;
+    let next = if position.is_empty() { None } else { Some(read_position(position)?) };
+    let mut items = Vec::new();
+    while let Some(length) = rest.first_chunk() {
+        let (item, behind) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        raw::validate(item).ok()?;
+        items.push(RawDocumentBuf::from_bytes(item.to_vec()).ok()?);
+        rest = behind;
+    }
+    let count = match has_count {
+        0 => None,
+        1 => Some(u64::from_le_bytes(*count)),
+        _ => return None,
+    };
+    rest.is_empty().then_some(Listing { items, next, count })
+}
+
+fn read_position(bytes: &[u8]) -> Option<Position> {
+    raw::validate(bytes).ok()?;
+    let mut document: bson::Document = bson::deserialize_from_slice(bytes).ok()?;
+    match document.remove("p") {
+        Some(Bson::Array(values)) => Some(Position(values)),
+        _ => None,
+    }
+}
