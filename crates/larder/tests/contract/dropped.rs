@@ -10,9 +10,11 @@ use std::{
     time::Duration,
 };
 
+use bson::doc;
 use larder::{
     Cache,
     cache::{ReadOptions, Served, WriteBehind},
+    document::{Collection, Database, Filter, Find, Id, IdType, Schema},
 };
 use larder_testkit::eventually;
 use tokio::time::timeout;
@@ -167,6 +169,40 @@ async fn a_write_behind_dropped_at_any_poll_is_done_everywhere_or_nowhere() {
             for node in [&a, &b] {
                 eventually("all read what the database has", SOON, || async {
                     node.get(KEY).await.unwrap().as_deref().copied() == table.row(KEY)
+                })
+                .await;
+            }
+            done.is_some()
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_write_of_a_document_dropped_at_any_poll_leaves_no_old_list() {
+    for backend in Backend::ALL {
+        at_any_wake_up(async |wakes| {
+            let name = Setup::new(backend).name;
+            let database = Database::sqlite_in_memory().await.unwrap();
+            let redis = backend.connect().await;
+            let things = || {
+                let schema = Schema::new(&*name, IdType::Int).strict(false);
+                let things = database.collection(schema).cache_lists(lasting());
+                redis.iter().fold(things, |things, redis| things.redis(redis)).build().unwrap()
+            };
+            let (node, other) = (things(), things());
+            let find = Find::new(Filter::All, 10);
+            let listed = async |node: &Collection| {
+                let read = node.read_page(&find, &ReadOptions::default()).await.unwrap();
+                read.value.unwrap().items.len()
+            };
+            assert_eq!((listed(&node).await, listed(&other).await), (0, 0));
+            let done = until_woken(node.put(&Id::Int(7), doc! { "n": 1 }), wakes).await;
+            // What was given up goes on where the database is asked, and may still come.
+            let nodes = if backend == Backend::Memory { vec![&node] } else { vec![&node, &other] };
+            for node in nodes {
+                eventually("lists are as the database has it", SOON, || async {
+                    listed(node).await == things().find(&find).await.unwrap().items.len()
                 })
                 .await;
             }

@@ -3,12 +3,12 @@
 use bson::doc;
 use larder::{
     cache::ReadOptions,
-    document::{ChangeKind, Id, WatchRole},
+    document::{ChangeKind, Filter, Find, Id, Listing, WatchRole},
 };
 use larder_testkit::{eventually, mongo};
 
 use super::place::{Place, SOON, n, sees, stats, until, until_led, watch};
-use crate::setup::Backend;
+use crate::setup::{Backend, lasting};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_past_larder_is_seen_by_the_cached_reads_of_every_node() {
@@ -30,6 +30,46 @@ async fn a_write_past_larder_is_seen_by_the_cached_reads_of_every_node() {
         }
         let hits: u64 = nodes.iter().map(|node| node.stats().near_hits).sum();
         assert!(hits > 0, "{backend:?}: it is cached in between");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_change_past_larder_is_seen_by_the_cached_lists_of_every_node() {
+    for backend in Backend::ALL {
+        let place = Place::new().await;
+        let mut nodes = Vec::new();
+        for _ in 0..if backend == Backend::Memory { 1 } else { 2 } {
+            let builder = place.builder(&place.url, backend.connect().await.as_ref()).await;
+            nodes.push(builder.cache_lists(lasting()).build().unwrap());
+        }
+        let watches: Vec<_> = nodes.iter().map(|node| watch(node).start().unwrap()).collect();
+        until_led(&watches.iter().collect::<Vec<_>>()).await;
+        let find = Find::new(Filter::All, 10);
+        for step in 0..5 {
+            for node in &nodes {
+                node.read_page(&find, &ReadOptions::default()).await.unwrap();
+            }
+            let id = doc! { "_id": 1 };
+            match step {
+                0 => drop(place.things.insert_one(doc! { "_id": 1, "n": 1_i64 }).await.expect("an insert")),
+                1 => drop(place.things.update_one(id, doc! { "$inc": { "n": 1 } }).await.expect("an update")),
+                2 => drop(place.things.replace_one(id, doc! { "n": 3_i64 }).await.expect("a replace")),
+                3 => drop(place.things.delete_one(id).await.expect("a delete")),
+                // Of an id that cannot be cached by itself.
+                _ => drop(place.things.insert_one(doc! { "_id": "a text" }).await.expect("an insert")),
+            }
+            let expected = Listing::from(nodes[0].find(&find).await.unwrap());
+            for node in &nodes {
+                eventually("the list is as the database has it", SOON, || async {
+                    let read = node.read_page(&find, &ReadOptions::default()).await.unwrap();
+                    read.value.as_deref() == Some(&expected)
+                })
+                .await;
+            }
+        }
+        for node in &nodes {
+            assert!(node.list_stats().unwrap().loads < 40, "{backend:?}: they are cached in between");
+        }
     }
 }
 
