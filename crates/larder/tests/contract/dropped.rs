@@ -181,7 +181,8 @@ async fn a_write_behind_dropped_at_any_poll_is_done_everywhere_or_nowhere() {
 #[tokio::test]
 async fn a_write_of_a_document_dropped_at_any_poll_leaves_no_old_list() {
     for backend in Backend::ALL {
-        at_any_wake_up(async |wakes| {
+        // More than a write takes; how many that are is a matter of the database's threads.
+        for wakes in 0..12 {
             let name = Setup::new(backend).name;
             let database = Database::sqlite_in_memory().await.unwrap();
             let redis = backend.connect().await;
@@ -197,7 +198,7 @@ async fn a_write_of_a_document_dropped_at_any_poll_leaves_no_old_list() {
                 read.value.unwrap().items.len()
             };
             assert_eq!((listed(&node).await, listed(&other).await), (0, 0));
-            let done = until_woken(node.put(&Id::Int(7), doc! { "n": 1 }), wakes).await;
+            until_woken(node.put(&Id::Int(7), doc! { "n": 1 }), wakes).await;
             // What was given up goes on where the database is asked, and may still come.
             let nodes = if backend == Backend::Memory { vec![&node] } else { vec![&node, &other] };
             for node in nodes {
@@ -206,8 +207,6 @@ async fn a_write_of_a_document_dropped_at_any_poll_leaves_no_old_list() {
                 })
                 .await;
             }
-            done.is_some()
-        })
-        .await;
+        }
     }
 }
