@@ -198,6 +198,9 @@ pub(crate) fn open_collection(
     if config.cache.write == WriteMode::Through {
         builder = builder.write_through();
     }
+    if let Some(policy) = config.cache.list_policy() {
+        builder = builder.cache_lists(policy);
+    }
     if let Some(redis) = redis {
         builder = builder.redis(redis);
     }

@@ -14,6 +14,8 @@ const MOST_REPLICAS: u32 = 16;
 pub(crate) struct CacheSettings {
     /// How long a document is fresh.
     pub ttl: Duration,
+    /// How long a list is fresh; zero if lists are not cached.
+    pub lists_ttl: Duration,
     /// The part of the lifetime by which it is shortened at random.
     pub jitter: f64,
     /// How long "there is no such document" is remembered.
@@ -54,6 +56,7 @@ impl Default for CacheSettings {
     fn default() -> Self {
         Self {
             ttl: Duration::from_secs(60),
+            lists_ttl: Duration::ZERO,
             jitter: 0.1,
             negative_ttl: Duration::from_secs(5),
             stale_while_revalidate: Duration::ZERO,
@@ -100,9 +103,23 @@ impl CacheSettings {
         }
     }
 
-    /// The library's policy for these settings.
+    /// The library's policy for documents.
     pub(crate) fn policy(&self) -> Policy {
-        let policy = Policy::ttl(self.ttl)
+        let policy = self.policy_of(self.ttl, self.near_ttl);
+        match self.hot_near_ttl {
+            Some(hot_near_ttl) => policy.hot_near_ttl(hot_near_ttl),
+            None => policy,
+        }
+    }
+
+    /// The library's policy for lists, if they are cached.
+    pub(crate) fn list_policy(&self) -> Option<Policy> {
+        let near_ttl = self.near_ttl.map(|near_ttl| near_ttl.min(self.lists_ttl));
+        (!self.lists_ttl.is_zero()).then(|| self.policy_of(self.lists_ttl, near_ttl))
+    }
+
+    fn policy_of(&self, ttl: Duration, near_ttl: Option<Duration>) -> Policy {
+        let policy = Policy::ttl(ttl)
             .jitter(self.jitter)
             .negative_ttl(self.negative_ttl)
             .stale_while_revalidate(self.stale_while_revalidate)
@@ -110,12 +127,8 @@ impl CacheSettings {
             .max_entry_bytes(self.max_entry_bytes as usize)
             .compress_above_bytes(Some(self.compress_above_bytes as usize))
             .load_deadline(self.load_deadline);
-        let policy = match self.near_ttl {
+        let policy = match near_ttl {
             Some(near_ttl) => policy.near_ttl(near_ttl),
-            None => policy,
-        };
-        let policy = match self.hot_near_ttl {
-            Some(hot_near_ttl) => policy.hot_near_ttl(hot_near_ttl),
             None => policy,
         };
         let policy = match self.soft_deadline {
@@ -140,6 +153,7 @@ pub(super) fn read_defaults(mut table: Reader<'_>) -> CacheSettings {
 pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSettings {
     let settings = CacheSettings {
         ttl: table.get("ttl", base.ttl),
+        lists_ttl: table.get("lists_ttl", base.lists_ttl),
         jitter: table.get("jitter", base.jitter),
         negative_ttl: table.get("negative_ttl", base.negative_ttl),
         stale_while_revalidate: table.get("stale_while_revalidate", base.stale_while_revalidate),
@@ -168,10 +182,16 @@ pub(super) fn read_onto(table: &mut Reader<'_>, base: &CacheSettings) -> CacheSe
         table.report("hot_near_ttl", "needs bounded or strict consistency");
     }
     // What a collection takes over has been checked where it stands.
-    if settings != *base
-        && let Err(error) = settings.policy().check()
-    {
-        table.report(error.field().unwrap_or("ttl"), error.message());
+    if settings != *base {
+        check_policies(&settings, table);
     }
     settings
+}
+
+fn check_policies(settings: &CacheSettings, table: &mut Reader<'_>) {
+    if let Err(error) = settings.policy().check() {
+        table.report(error.field().unwrap_or("ttl"), error.message());
+    } else if let Some(Err(error)) = settings.list_policy().map(|policy| policy.check()) {
+        table.report("lists_ttl", error.message());
+    }
 }

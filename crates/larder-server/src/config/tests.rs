@@ -151,6 +151,11 @@ fn a_typing_error_is_answered_with_the_nearest_key_and_its_line() {
         "[[collection]]\nname = \"a\"\nid = \"int\"\nrequire_index = 1",
         &["line 4: collection[0].require_index: "],
     );
+    check("[cache]\nlists_ttl = \"soon\"", &["line 2: cache.lists_ttl: "]);
+    check(
+        "[cache]\nlists_ttl = \"31d\"",
+        &["line 2: cache.lists_ttl: with its stale windows must be at most 30 days"],
+    );
     check("[redsi]\n", &["line 1: redsi: unknown key; did you mean \"redis\"?"]);
     check(
         "[[collection]]\nname = \"a\"\nid = \"int\"\ntll = \"1s\"",

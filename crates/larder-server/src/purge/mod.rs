@@ -59,7 +59,11 @@ impl Purge {
     /// As the collection's; what comes after it is not done then. `ErrorKind::Invalid` at `policy` for a soft purge of a
     /// collection that keeps nothing past its time.
     pub(crate) async fn carry_out(&self, collection: &Collection) -> Result<Purged> {
-        if self.soft { self.soften(collection).await } else { self.destroy(collection).await }
+        let mut purged =
+            if self.soft { self.soften(collection).await } else { self.destroy(collection).await }?;
+        // Whatever was purged, the lists were forgotten with it.
+        purged.tokens.extend(collection.lists_token());
+        Ok(purged)
     }
 
     async fn soften(&self, collection: &Collection) -> Result<Purged> {

@@ -7,7 +7,7 @@ use hyper::{
 };
 use larder::{
     ErrorKind,
-    cache::{ReadMode, Token},
+    cache::{ReadMode, ReadOptions, Token},
     document::{Filter, Id, JsonForm},
 };
 
@@ -108,12 +108,25 @@ impl<'a> Call<'a> {
     /// # Errors
     /// 400 for a text that is no token.
     pub(crate) fn at_least(&self, id: &Id) -> Result<Option<Token>, Refusal> {
+        self.token_that(|token| self.resource.collection.concerns(id, token))
+    }
+
+    /// How this request wants a list to be read.
+    ///
+    /// # Errors
+    /// As [`Call::at_least`].
+    pub(crate) fn list_options(&self) -> Result<ReadOptions, Refusal> {
+        let at_least = self.token_that(|token| self.resource.collection.concerns_lists(token))?;
+        Ok(ReadOptions { mode: self.read_mode(), at_least, ..ReadOptions::default() })
+    }
+
+    fn token_that(&self, concerns: impl Fn(&Token) -> bool) -> Result<Option<Token>, Refusal> {
         let Some(text) = self.head.headers.get(&X_LARDER_TOKEN) else { return Ok(None) };
         let wrong = || Refusal::invalid("X-Larder-Token", "is not a token that a write has returned");
         let mut found = None;
         for token in text.to_str().map_err(|_| wrong())?.split(',') {
             let token = token.trim().parse().map_err(|_| wrong())?;
-            if self.resource.collection.concerns(id, &token) {
+            if concerns(&token) {
                 found = Some(token);
             }
         }
@@ -142,9 +155,11 @@ impl<'a> Call<'a> {
         self.insert_token_of_all(std::slice::from_ref(id), headers);
     }
 
-    /// Adds a token that stands for this node's last writes to all of these documents.
+    /// Adds a token that stands for this node's last writes to all of these documents, and for the lists after them.
     pub(crate) fn insert_token_of_all(&self, ids: &[Id], headers: &mut HeaderMap) {
-        let tokens: Vec<Token> = ids.iter().filter_map(|id| self.resource.collection.token(id)).collect();
+        let collection = &self.resource.collection;
+        let tokens = ids.iter().filter_map(|id| collection.token(id)).chain(collection.lists_token());
+        let tokens: Vec<Token> = tokens.collect();
         insert_tokens(&tokens, headers);
     }
 

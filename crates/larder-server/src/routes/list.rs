@@ -9,7 +9,10 @@ use hyper::{
     header::{ETAG, HeaderName, HeaderValue, LINK},
     http::request::Parts,
 };
-use larder::document::{Etag, Filter, Find, Page, Query, QueryParser, Unindexed, write_json};
+use larder::{
+    cache::{Read, ReadMode},
+    document::{Etag, Filter, Find, Listing, Query, QueryParser, Unindexed, write_json},
+};
 use serde_json::json;
 
 use crate::{
@@ -26,7 +29,7 @@ pub(super) static PREFER: HeaderName = HeaderName::from_static("prefer");
 pub(super) static ACCEPT_QUERY: HeaderName = HeaderName::from_static("accept-query");
 static PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// Answers with one page: `items`, and `next` where it continues. Always asks the database.
+/// Answers with one page: `items`, and `next` where it continues. Asks the database, unless lists are cached.
 ///
 /// # Errors
 /// 400 naming a parameter that is unknown or wrong, a field that cannot be filtered or sorted by (or that this role
@@ -65,25 +68,35 @@ pub(super) async fn answer(call: &Call<'_>, query: Query) -> Result<(Answer, Opt
     let find = open_find(call, query)?;
     require_index(call, &find).await?;
     let count = wanted_count(&call.head.headers)?;
-    let collection = &call.resource.collection;
+    let (collection, options) = (&call.resource.collection, call.list_options()?);
     let counted = match (count, &find.filter) {
         (None, _) => None,
         (Some(Count::Estimated), Filter::All) => Some(collection.estimated_count().await?),
         // An estimate of a filter would be a count all the same.
-        (Some(_), filter) => Some(collection.count(filter).await?),
+        (Some(_), filter) => list_of(&collection.read_count(filter, &options).await?)?.count,
     };
-    let page = collection.find(&find).await?;
+    let read = collection.read_page(&find, &options).await?;
+    let page = list_of(&read)?;
     let next = match &page.next {
         Some(position) => {
             Some(call.app.cursors.seal(&call.resource.name, &find, call.audience(), position)?)
         }
         None => None,
     };
-    let mut answer = send(call, write_page(call, &page, next.as_deref(), counted)?);
+    let mut answer = send(call, &read, write_page(call, page, next.as_deref(), counted)?);
     if let Some(count) = count {
         answer.headers_mut().insert(PREFERENCE_APPLIED.clone(), HeaderValue::from_static(count.name()));
     }
     Ok((answer, next))
+}
+
+/// What a read of a list came to.
+///
+/// # Errors
+/// 500 if there is nothing, which the library rules out.
+pub(super) fn list_of(read: &Read<Listing>) -> Result<&Listing, Refusal> {
+    let none = || larder::Error::new(larder::ErrorKind::Corrupt, "a list came without its documents");
+    read.value.as_deref().ok_or_else(|| none().into())
 }
 
 fn open_find(call: &Call<'_>, query: Query) -> Result<Find, Refusal> {
@@ -125,7 +138,7 @@ async fn require_index(call: &Call<'_>, find: &Find) -> Result<(), Refusal> {
 
 fn write_page(
     call: &Call<'_>,
-    page: &Page,
+    page: &Listing,
     next: Option<&str>,
     count: Option<u64>,
 ) -> Result<Vec<u8>, Refusal> {
@@ -205,8 +218,8 @@ pub(super) fn wanted_count(headers: &HeaderMap) -> Result<Option<Count>, Refusal
     Ok(None)
 }
 
-/// Sends what was put together for this request alone: with a tag, or as 304, which a POST knows nothing of.
-pub(super) fn send(call: &Call<'_>, json: Vec<u8>) -> Answer {
+/// Sends what a list came to for this sender: with a tag, or as 304, which a POST knows nothing of.
+pub(super) fn send(call: &Call<'_>, read: &Read<Listing>, json: Vec<u8>) -> Answer {
     let json = Bytes::from(json);
     let etag = Etag::of(&json);
     let is_unchanged =
@@ -216,7 +229,11 @@ pub(super) fn send(call: &Call<'_>, json: Vec<u8>) -> Answer {
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
     }
     insert_common(call, answer.headers_mut());
-    cache_status::insert_bypass(answer.headers_mut());
+    if call.resource.collection.caches_lists() && call.read_mode() != ReadMode::Bypass {
+        cache_status::insert(answer.headers_mut(), read);
+    } else {
+        cache_status::insert_bypass(answer.headers_mut());
+    }
     let etag = HeaderValue::from_str(etag.as_str()).expect("a tag is a quoted hexadecimal number");
     answer.headers_mut().insert(ETAG, etag);
     answer

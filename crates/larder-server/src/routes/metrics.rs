@@ -33,6 +33,7 @@ fn write_page(app: &App, page: &mut String) -> fmt::Result {
     write_requests(app, page)?;
     write_caches(app, page)?;
     write_parts(app, page)?;
+    write_lists(app, page)?;
     write_redis(app, page)?;
     alarms::write(app, page)?;
     audited::write(app, page)?;
@@ -163,6 +164,32 @@ fn write_parts(app: &App, page: &mut String) -> fmt::Result {
         heading(page, figure, kind, help)?;
         for (name, part, stats) in &parts {
             writeln!(page, "{figure}{{collection=\"{name}\",part=\"{part}\"}} {}", read(stats))?;
+        }
+    }
+    Ok(())
+}
+
+/// What was counted of lists, where they are cached: series of their own as well.
+const LIST_FIGURES: [Figure; 6] = [
+    ("larder_list_near_hits_total", "counter", "Lists answered by this node's own copy.", |s| s.near_hits),
+    ("larder_list_shared_hits_total", "counter", "Lists answered by Redis.", |s| s.shared_hits),
+    ("larder_list_misses_total", "counter", "Lists answered by the database.", |s| s.source_reads),
+    ("larder_list_loads_total", "counter", "Calls for lists that were not cached.", |s| s.loads),
+    ("larder_list_near_entries", "gauge", "Lists in this node's own memory.", |s| s.near_entries),
+    ("larder_list_near_bytes", "gauge", "Their size.", |s| s.near_weight),
+];
+
+fn write_lists(app: &App, page: &mut String) -> fmt::Result {
+    let resources = app.resources.values();
+    let lists: Vec<_> =
+        resources.filter_map(|it| it.collection.list_stats().map(|stats| (&it.name, stats))).collect();
+    if lists.is_empty() {
+        return Ok(());
+    }
+    for (figure, kind, help, read) in LIST_FIGURES {
+        heading(page, figure, kind, help)?;
+        for (name, stats) in &lists {
+            writeln!(page, "{figure}{{collection=\"{name}\"}} {}", read(stats))?;
         }
     }
     Ok(())

@@ -33,7 +33,9 @@ pub(crate) async fn run(
     let query = query.filter(|query| call.access.allows_query(query.name()));
     let query = query.ok_or_else(|| Refusal::not_found("there is no query of this name for this role"))?;
     let variables = read_variables(query, head.uri.query().unwrap_or_default())?;
-    let rows = call.resource.collection.within(&call.rows).aggregate(&name, &variables).await?;
+    let within = call.resource.collection.within(&call.rows);
+    let read = within.read_aggregate(&name, &variables, &call.list_options()?).await?;
+    let rows = &list::list_of(&read)?.items;
     let mut json = b"{\"items\":[".to_vec();
     for (index, row) in rows.iter().enumerate() {
         if index > 0 {
@@ -49,7 +51,7 @@ pub(crate) async fn run(
         }
     }
     json.extend_from_slice(b"]}");
-    Ok(list::send(&call, json))
+    Ok(list::send(&call, &read, json))
 }
 
 /// The one collection that has a query of this name.

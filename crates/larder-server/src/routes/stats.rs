@@ -70,6 +70,7 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
                 "near_entries": stats.near_entries,
                 "near_bytes": stats.near_weight,
                 "parts": parts(resource),
+                "lists": resource.collection.list_stats().map(|stats| Value::Object(beside(&stats))),
                 "hit_rate": alarms::json(resource),
                 "audit": audited::json(resource),
                 "watch": watched::json(app, resource),
@@ -83,17 +84,24 @@ pub(crate) fn json(app: &App, head: &Parts) -> Result<Answer, Refusal> {
 fn parts(resource: &Resource) -> Vec<Value> {
     let stats = resource.collection.partial_stats();
     let part = |(name, stats): (&str, CacheStats)| {
-        json!({
-            "name": name,
-            "hits_near": stats.near_hits,
-            "hits_shared": stats.shared_hits,
-            "misses": stats.source_reads,
-            "source_loads": stats.loads,
-            "near_entries": stats.near_entries,
-            "near_bytes": stats.near_weight,
-        })
+        let mut part = beside(&stats);
+        part.insert("name".to_owned(), name.into());
+        part.into()
     };
     stats.into_iter().map(part).collect()
+}
+
+/// What was counted of a cache beside that of the documents.
+fn beside(stats: &CacheStats) -> Map<String, Value> {
+    let figures = [
+        ("hits_near", stats.near_hits),
+        ("hits_shared", stats.shared_hits),
+        ("misses", stats.source_reads),
+        ("source_loads", stats.loads),
+        ("near_entries", stats.near_entries),
+        ("near_bytes", stats.near_weight),
+    ];
+    figures.into_iter().map(|(name, figure)| (name.to_owned(), figure.into())).collect()
 }
 
 /// Lets only administrators pass.

@@ -21,6 +21,7 @@ mod jwt;
 mod larder;
 mod limits;
 mod list;
+mod lists;
 mod mongo;
 mod openapi;
 mod own;

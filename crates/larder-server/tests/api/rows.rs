@@ -13,15 +13,15 @@ use crate::{
     signer::{Signer, claims},
 };
 
-const OWNER: &str = "owner-key";
-const ACME: &str = "acme-key";
-const BOLT: &str = "bolt-key";
+pub(crate) const OWNER: &str = "owner-key";
+pub(crate) const ACME: &str = "acme-key";
+pub(crate) const BOLT: &str = "bolt-key";
 const NOBODY: &str = "nobody-key";
 const EVERYWHERE: &str = "everywhere-key";
 const WRONG: &str = "wrong-key";
 
 /// Orders of tenants, and notes of members. The role "tenant" sees neither field that says whose an order is.
-fn config() -> String {
+pub(crate) fn config() -> String {
     let keys = [
         (OWNER, "owner", ""),
         (ACME, "tenant", r#"claims = { tenant = "acme", regions = ["eu", "us"], user = 1 }"#),
@@ -98,11 +98,11 @@ async fn shops() -> [Larder; 2] {
     shops
 }
 
-async fn send(larder: &Larder, key: &str, method: &str, path: &str, body: &str) -> Answer {
+pub(crate) async fn send(larder: &Larder, key: &str, method: &str, path: &str, body: &str) -> Answer {
     send_with(larder, key, method, path, &[], body).await
 }
 
-async fn send_with(
+pub(crate) async fn send_with(
     larder: &Larder,
     key: &str,
     method: &str,

@@ -73,7 +73,7 @@ impl Collection {
     }
 
     /// As [`find`](Self::find), from the nearest place that has the page, if [lists are cached](super::CollectionBuilder::cache_lists).
-    /// The value is always there.
+    /// The value is always there. Without a reason it came from the database because lists are not cached.
     ///
     /// Cost: as a read of one document; what is loaded is one find.
     ///
@@ -104,7 +104,7 @@ impl Collection {
         &self,
         key: impl FnOnce() -> Result<String>,
         options: &ReadOptions,
-        load: impl FnOnce() -> L,
+        load: impl Fn() -> L,
     ) -> Result<Read<Listing>>
     where
         L: Future<Output = Result<Listing>> + Send + 'static,
@@ -118,7 +118,9 @@ impl Collection {
             return Ok(read);
         }
         let loading = load();
-        cache.read_with(&key, options, move || async move { loading.await.map(Some) }).await
+        let read = cache.read_with(&key, options, move || async move { loading.await.map(Some) }).await?;
+        // Lists are never stored as absent. What says that is no list of ours.
+        if read.value.is_some() { Ok(read) } else { Ok(uncached(load().await?)) }
     }
 
     /// Makes every tier forget every list of the collection, on all nodes; documents stay. What is written through this
@@ -185,7 +187,7 @@ impl Within<'_> {
         let stages = self.stages(name, values)?;
         let key = || query_key(self.rows, name, values);
         let load = || {
-            let (collection, rows, stages) = (self.collection.clone(), self.rows.clone(), stages);
+            let (collection, rows, stages) = (self.collection.clone(), self.rows.clone(), stages.clone());
             async move {
                 let items = collection.within(&rows).run(&stages).await?;
                 Ok(Listing { items, ..Listing::default() })

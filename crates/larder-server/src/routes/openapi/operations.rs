@@ -97,11 +97,13 @@ impl Offer<'_> {
     }
 
     fn list(&self) -> Value {
-        let headers = ["ETag", "Cache-Status", "Link", "Preference-Applied", "Accept-Query"];
+        let headers = self.of_list(&["ETag", "Cache-Status", "Link", "Preference-Applied", "Accept-Query"]);
         let (page, canonical) = (page(&self.document), page(&canonical()));
+        let mut parameters = parameters::of_list(self.resource, self.access, self.limits);
+        parameters.extend(self.of_cached_list());
         json!({
             "operationId": format!("list.{}", self.name()), "summary": "List documents", "tags": [self.name()],
-            "parameters": parameters::of_list(self.resource, self.access, self.limits),
+            "parameters": parameters,
             "responses": with_errors(&[
                 ("200", documents("A page of documents.", &page, &canonical, &headers)),
                 ("304", empty("Not modified.", &headers)),
@@ -109,16 +111,31 @@ impl Offer<'_> {
         })
     }
 
+    /// The headers of an answer with a list: with an age, if lists are cached.
+    fn of_list<'h>(&self, headers: &[&'h str]) -> Vec<&'h str> {
+        let age = self.resource.collection.caches_lists().then_some("Age");
+        headers.iter().copied().chain(age).collect()
+    }
+
+    fn of_cached_list(&self) -> Vec<Value> {
+        match self.resource.collection.caches_lists() {
+            true => parameters::of_cached(self.may_bypass),
+            false => Vec::new(),
+        }
+    }
+
     fn search(&self) -> Value {
         let description = format!(
             "What QUERY /v1/{} answers to the same body (RFC 10008), which OpenAPI 3.1 has no words for; without 304.",
             self.name()
         );
-        let headers = ["ETag", "Cache-Status", "Preference-Applied"];
+        let headers = self.of_list(&["ETag", "Cache-Status", "Preference-Applied"]);
+        let mut parameters = vec![parameters::prefer()];
+        parameters.extend(self.of_cached_list());
         let (page, canonical) = (page(&self.document), page(&canonical()));
         json!({
             "operationId": format!("search.{}", self.name()), "summary": "List documents, by a filter in the body",
-            "description": description, "tags": [self.name()], "parameters": [parameters::prefer()],
+            "description": description, "tags": [self.name()], "parameters": parameters,
             "requestBody": body("application/json", &search::body(self.resource, self.access, self.limits)),
             "responses": with_errors(&[("200", documents("A page of documents.", &page, &canonical, &headers))]),
         })
@@ -186,7 +203,8 @@ impl Offer<'_> {
         };
         let mut parameters: Vec<_> = query.variables().iter().map(of_variable).collect();
         parameters.push(header("If-None-Match", "304 if the answer still has this ETag."));
-        let headers = ["ETag", "Cache-Status"];
+        parameters.extend(self.of_cached_list());
+        let headers = self.of_list(&["ETag", "Cache-Status"]);
         let rows = json!({
             "type": "object", "required": ["items"],
             "properties": { "items": { "type": "array", "items": { "type": "object" } } },

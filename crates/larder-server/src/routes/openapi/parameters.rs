@@ -16,10 +16,14 @@ const CONDITION: &str = "An operator and a value: eq. ne. gt. gte. lt. lte. in.(
 /// The parameters of a read of one document, but for its id.
 pub(super) fn of_read(may_bypass: bool) -> Vec<Value> {
     let mut parameters = vec![fields(), header("If-None-Match", "304 if the document still has this ETag.")];
-    parameters.push(header(
-        "X-Larder-Token",
-        "What an earlier write answered with: read that write, or a later one.",
-    ));
+    parameters.extend(of_cached(may_bypass));
+    parameters
+}
+
+/// How the cache is to be treated, where there is one.
+pub(super) fn of_cached(may_bypass: bool) -> Vec<Value> {
+    let token = "What an earlier write answered with: read that write, or a later one.";
+    let mut parameters = vec![header("X-Larder-Token", token)];
     if may_bypass {
         parameters.push(json!({
             "name": "X-Larder-Cache", "in": "header", "schema": { "enum": ["bypass"] },
