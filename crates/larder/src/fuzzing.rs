@@ -7,7 +7,7 @@
 pub use crate::{
     cache::fuzzing::{behind_reply, dead_letter, entry, glob, log_event, script_reply, tenant_key, token},
     document::fuzzing::{
-        bson, change_event, cursor, decimal, filter, ingest, instant, patch, pipeline, query_body,
+        bson, change_event, cursor, decimal, filter, ingest, instant, listing, patch, pipeline, query_body,
         watch_point,
     },
     redis::fuzzing::{redis_key, redis_reply, redis_stream, redis_url},
@@ -17,7 +17,7 @@ pub use crate::{
 mod tests {
     use larder_testkit::seeds::{self, Property};
 
-    const TARGETS: [(&str, Property); 23] = [
+    const TARGETS: [(&str, Property); 24] = [
         ("behind_reply", super::behind_reply),
         ("bson", super::bson),
         ("change_event", super::change_event),
@@ -29,6 +29,7 @@ mod tests {
         ("glob", super::glob),
         ("ingest", super::ingest),
         ("instant", super::instant),
+        ("listing", super::listing),
         ("log_event", super::log_event),
         ("patch", super::patch),
         ("pipeline", super::pipeline),

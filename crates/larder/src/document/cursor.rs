@@ -130,7 +130,7 @@ impl fmt::Debug for CursorKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{CompareOp, Filter, SortKey};
+    use crate::document::{CompareOp, Direction, Filter, SortKey};
     use proptest::prelude::*;
 
     fn find(sort: &[(&str, Direction)], value: impl Into<Bson>) -> Find {

@@ -274,14 +274,8 @@ impl Codec<Listing> for Listings {
         5
     }
 
-    fn encode(&self, Listing { items, next, count }: &Listing) -> Result<Bytes> {
-        let mut bytes = vec![u8::from(count.is_some())];
-        bytes.extend_from_slice(&count.unwrap_or_default().to_le_bytes());
-        let position = next.as_ref().map(write_position).transpose()?.unwrap_or_default();
-        bytes.extend_from_slice(&(position.len() as u32).to_le_bytes());
-        bytes.extend_from_slice(&position);
-        items.iter().for_each(|item| bytes.extend_from_slice(item.as_bytes()));
-        Ok(bytes.into())
+    fn encode(&self, listing: &Listing) -> Result<Bytes> {
+        write_listing(listing).map(Bytes::from)
     }
 
     fn decode(&self, bytes: &Bytes) -> Result<Listing> {
@@ -289,7 +283,17 @@ impl Codec<Listing> for Listings {
     }
 }
 
-fn read_listing(bytes: &[u8]) -> Option<Listing> {
+pub(super) fn write_listing(Listing { items, next, count }: &Listing) -> Result<Vec<u8>> {
+    let mut bytes = vec![u8::from(count.is_some())];
+    bytes.extend_from_slice(&count.unwrap_or_default().to_le_bytes());
+    let position = next.as_ref().map(write_position).transpose()?.unwrap_or_default();
+    bytes.extend_from_slice(&(position.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&position);
+    items.iter().for_each(|item| bytes.extend_from_slice(item.as_bytes()));
+    Ok(bytes)
+}
+
+pub(super) fn read_listing(bytes: &[u8]) -> Option<Listing> {
     let (&[has_count], rest) = bytes.split_first_chunk()?;
     let (count, rest) = rest.split_first_chunk()?;
     let (position_bytes, rest) = rest.split_first_chunk()?;

@@ -5,7 +5,11 @@ use bson::{Document, RawDocument, RawDocumentBuf, doc};
 use super::{open_schema, schema};
 use crate::{
     ErrorKind,
-    document::{JsonForm, MAX_DOCUMENT_BYTES, Schema, raw, to_json},
+    document::{
+        JsonForm, MAX_DOCUMENT_BYTES, Schema,
+        lists::{read_listing, write_listing},
+        raw, to_json,
+    },
 };
 
 /// BSON that is called sound is sound for every later reader, and its JSON reads back as what was written.
@@ -42,6 +46,18 @@ pub fn ingest(data: &[u8]) {
             assert_eq!(to_json(&again, JsonForm::Relaxed).expect("what was read can be written"), relaxed);
         }
     }
+}
+
+/// A list that is read from what Redis has is sound, and is read again as it was when it is stored once more.
+pub fn listing(data: &[u8]) {
+    let Some(listing) = read_listing(data) else { return };
+    for item in &listing.items {
+        assert_eq!(raw::validate(item.as_bytes()), Ok(()));
+    }
+    let stored = write_listing(&listing).expect("what was read can be stored");
+    let again = read_listing(&stored).expect("what was stored can be read");
+    // By its bytes: not every number is equal to itself.
+    assert_eq!(write_listing(&again).expect("it can be stored again"), stored);
 }
 
 fn check(schema: &Schema, raw: &RawDocumentBuf) {

@@ -6,7 +6,7 @@ mod queries;
 pub(in crate::document) mod written;
 
 pub use self::{
-    documents::{bson, ingest, patch},
+    documents::{bson, ingest, listing, patch},
     numbers::{decimal, instant},
     queries::{cursor, filter, pipeline, query_body},
 };
