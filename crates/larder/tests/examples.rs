@@ -14,12 +14,13 @@ use parking_lot::Mutex;
 
 const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 /// Those that need no server; with `REDIS_URL` they share their cache.
-const IN_PROCESS: [&str; 12] = [
+const IN_PROCESS: [&str; 13] = [
     "cache_aside",
     "conditional",
     "documents",
     "invalidation",
     "lifetimes",
+    "lists",
     "partial",
     "read_through",
     "refresh_ahead",
