@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use larder_bench::{
-    modes::{Lab, absent, adaptive, conditional, failing, hot, keys, partial, purge},
+    modes::{Lab, absent, adaptive, conditional, failing, hot, keys, lists, partial, purge},
     rounds::{Rounds, is_full, redis_url},
 };
 
@@ -20,6 +20,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         absent::run(&lab, &mut measured).await?;
         adaptive::run(&lab, &mut measured).await?;
         conditional::run(&lab, &mut measured).await?;
+        lists::run(&lab, &mut measured).await?;
         partial::run(&lab, &mut measured).await?;
         keys::run(&lab, &mut measured).await?;
         purge::run(&lab, &mut measured).await?;

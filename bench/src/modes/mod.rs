@@ -6,6 +6,7 @@ pub mod conditional;
 pub mod failing;
 pub mod hot;
 pub mod keys;
+pub mod lists;
 pub mod partial;
 pub mod purge;
 pub mod reader;

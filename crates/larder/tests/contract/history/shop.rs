@@ -6,10 +6,13 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use larder::document::{Change, Changes, Collection, Id, Told};
+use larder::{
+    cache::ReadOptions,
+    document::{Change, Changes, Collection, CompareOp, Filter, Find, Id, Told},
+};
 use larder_testkit::{
     eventually,
     history::{History, Verdict},
@@ -36,6 +39,7 @@ pub(super) struct Shop {
     history: History,
     /// Where trouble is to come, what the feed has still to tell.
     marks: Option<Mutex<Marks>>,
+    begun: Instant,
     is_over: AtomicBool,
 }
 
@@ -63,7 +67,7 @@ impl Shop {
         }
         let numbers = (0..KEYS).map(|_| tokio::sync::Mutex::new(1)).collect();
         let (history, is_over) = (History::new(KEYS), AtomicBool::new(false));
-        Arc::new(Self { place, nodes, numbers, history, marks, is_over })
+        Arc::new(Self { place, nodes, numbers, history, marks, begun: Instant::now(), is_over })
     }
 
     /// Runs readers and writers until `meanwhile` ends, and says what was read. In the end all nodes read what was written last.
@@ -92,6 +96,13 @@ impl Shop {
             self.nodes.iter().all(|node| node.stats().invalidations_owed == 0)
         })
         .await;
+        for node in &self.nodes {
+            let lists = node.list_stats().expect("lists are cached");
+            assert!(
+                lists.near_hits + lists.shared_hits > 20,
+                "what the database answers shows nothing: {lists:?}"
+            );
+        }
         let verdict = self.history.verdict();
         assert!(verdict.reads > 200 && verdict.writes > 50, "something must have happened: {verdict:?}");
         verdict
@@ -121,22 +132,44 @@ impl Shop {
 
     async fn read_on_and_on(self: Arc<Self>, node: usize, mut dice: StdRng) {
         while !self.is_over.load(Relaxed) {
-            let key = dice.random_range(0..KEYS);
-            let floor = self.history.floor(key, node);
-            match read(&self.nodes[node], key as i64).await {
-                Ok(number) => {
-                    self.history.has_read(floor, number.expect("nothing is deleted") as u64);
-                }
-                Err(error) => assert!(self.marks.is_some(), "a read: {error}"),
+            let read = match dice.random_bool(0.3) {
+                true => self.read_list(node).await,
+                false => self.read_one(node, dice.random_range(0..KEYS)).await,
+            };
+            if let Err(error) = read {
+                assert!(self.marks.is_some(), "a read: {error}");
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    async fn read_one(&self, node: usize, key: usize) -> larder::Result<()> {
+        let floor = self.history.floor(key, node);
+        let number = read(&self.nodes[node], key as i64).await?;
+        self.history.has_read(floor, number.expect("nothing is deleted") as u64);
+        Ok(())
+    }
+
+    /// All documents at once, in a list that is forgotten with every write.
+    async fn read_list(&self, node: usize) -> larder::Result<()> {
+        let floors: Vec<_> = (0..KEYS).map(|key| self.history.floor(key, node)).collect();
+        let keys = Filter::Compare { path: "_id".into(), op: CompareOp::Lt, value: (KEYS as i64).into() };
+        let read = self.nodes[node].read_page(&Find::new(keys, KEYS as u32), &ReadOptions::default()).await?;
+        let listing = read.value.expect("a list is always there");
+        assert_eq!(listing.items.len(), KEYS, "nothing is deleted");
+        for (floor, item) in floors.into_iter().zip(&listing.items) {
+            self.history.has_read(floor, item.get_i64("n").expect("each has its number") as u64);
+        }
+        Ok(())
     }
 
     /// Every other write goes past the cache; the rest through one of the nodes, which keeps what was written.
     async fn write_on_and_on(self: Arc<Self>, mut dice: StdRng) {
         while !self.is_over.load(Relaxed) {
             lasting(Duration::from_millis(dice.random_range(2..20))).await;
+            if self.is_quiet() {
+                continue;
+            }
             let key = dice.random_range(0..KEYS);
             let mut number = self.numbers[key].lock().await;
             let next = *number + 1;
@@ -151,6 +184,11 @@ impl Shop {
             *number = next;
             self.has_written(key, next as u64, writer).await;
         }
+    }
+
+    /// Half of the time nobody writes: what every write forgets would never be cached.
+    fn is_quiet(&self) -> bool {
+        self.begun.elapsed().as_millis() / 150 % 2 == 1
     }
 
     /// Writes through a node, and says which one if that was done. If not, perhaps it was.

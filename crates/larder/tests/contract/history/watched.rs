@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{BOUND, MODES, NODES, SLACK, check, shop::Shop};
 use crate::{
-    setup::Backend,
+    setup::{Backend, lasting as lasting_policy},
     watch::{
         place::{Place, until_led, watch},
         process::Process,
@@ -35,6 +35,7 @@ async fn what_another_program_wrote_is_read_once_the_feed_has_told_it_and_the_bo
         for _ in 0..NODES {
             let redis = Backend::Redis.connect().await;
             let builder = place.builder(&place.url, redis.as_ref()).await;
+            let builder = builder.cache_lists(lasting_policy());
             nodes.push(builder.consistency(consistency).write_through().build().unwrap());
         }
         let shop = Shop::calm(place, nodes.clone()).await;
@@ -95,7 +96,7 @@ impl Side {
 async fn node(place: &Place, url: &str, consistency: Consistency) -> Collection {
     let redis = Redis::connect(url).await.unwrap();
     let builder = place.builder(&place.url, Some(&redis)).await;
-    builder.consistency(consistency).write_through().build().unwrap()
+    builder.cache_lists(lasting_policy()).consistency(consistency).write_through().build().unwrap()
 }
 
 /// How late the feed is has no bound while the database, Redis or the leading node is away. What it has told is read as
