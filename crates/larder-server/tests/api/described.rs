@@ -132,7 +132,8 @@ async fn every_description_passes_the_validators() {
     let roles = "[[role]]\nname = \"clerk\"\n[[role]]\nname = \"anonymous\"\n[[collection]]\nname = \"items\"\nid = \"objectId\"\n\
         require_if_match = true\ngrant = [{ role = \"anonymous\", verbs = [\"read\", \"list\", \"patch\", \"purge\"], hide = [\"b\"] }]\n\
         field = [{ path = \"a\", type = \"any\" }, { path = \"b\", type = \"int\" }, { path = \"c.d\", type = \"array<date>\" }]";
-    for config in [ITEMS, roles, "[auth]\nopen = true"] {
+    let lists = &format!("{ITEMS}\n[cache]\nlists_ttl = \"1m\"");
+    for config in [ITEMS, roles, lists, "[auth]\nopen = true"] {
         check_document(Larder::start(config).await.get("/openapi.json").await.text());
     }
 }

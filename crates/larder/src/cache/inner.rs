@@ -220,7 +220,10 @@ where
     async fn answer(self: &Arc<Self>, key: K, options: &ReadOptions, load: Loader<V>) -> Result<Read<V>> {
         let policy = self.policy_of(options)?;
         if options.mode == ReadMode::Bypass {
-            return Box::pin(self.bypass(&key, &policy, load)).await;
+            return Box::pin(self.bypass(&key, &policy, load, MissReason::Asked)).await;
+        }
+        if self.catch_up(options).await.is_err() {
+            return Box::pin(self.bypass(&key, &policy, load, MissReason::Error)).await;
         }
         let miss = match self.reason_to_ask(&key, options) {
             Some(reason) => (reason, None),
@@ -265,13 +268,30 @@ where
         }
     }
 
-    async fn bypass(&self, key: &K, policy: &Policy, load: Loader<V>) -> Result<Read<V>> {
+    /// Brings this node up to what the token of a read stands for, if it has not heard of that: what a purge makes worthless stays
+    /// in Redis, and is told by its number alone.
+    ///
+    /// # Errors
+    /// If Redis cannot be asked. What it has must not be believed then.
+    pub(crate) async fn catch_up(&self, options: &ReadOptions) -> Result<()> {
+        let (Some(token), Some(follower)) = (&options.at_least, &self.follower) else { return Ok(()) };
+        let is_ours = token.name_hash() == self.name_hash() && token.shard() < self.coherence.shards();
+        if !is_ours
+            || options.mode != ReadMode::Cached
+            || self.coherence.has_applied(token.shard(), token.position())
+        {
+            return Ok(());
+        }
+        Box::pin(follower.sync(token.shard())).await
+    }
+
+    async fn bypass(&self, key: &K, policy: &Policy, load: Loader<V>, reason: MissReason) -> Result<Read<V>> {
         let value = match self.load(policy, || self.begin_load(load, key, None)).await? {
             Loaded::Value(value) => Some(Arc::new(value)),
             Loaded::Absent => None,
             Loaded::NotModified => return Err(not_asked()),
         };
-        Ok(loaded(value, None, MissReason::Asked))
+        Ok(loaded(value, None, reason))
     }
 
     /// Whether this node has applied everything that the reader wants to see.

@@ -33,7 +33,8 @@ pub struct ReadOptions {
     pub policy: Option<Policy>,
     /// Tags of what this call stores, beside those that the cache finds by itself. At most 64 in all.
     pub tags: Vec<String>,
-    /// Read at least what this token stands for: everything invalidated up to it, by whatever node.
+    /// Read at least what this token stands for: everything invalidated or purged up to it, by whatever node. Costs one round trip
+    /// more on a node that has not heard of it yet; if Redis cannot say, the source is asked.
     pub at_least: Option<Token>,
 }
 

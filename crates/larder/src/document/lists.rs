@@ -128,7 +128,7 @@ impl Collection {
     ///
     /// # Errors
     /// As [`Cache::clear`](crate::Cache::clear).
-    pub async fn forget_lists(&self) -> Result<Vec<Token>> {
+    pub async fn clear_lists(&self) -> Result<Vec<Token>> {
         match &self.lists {
             Some(Lists(cache)) => cache.clear().await,
             None => Ok(Vec::new()),
@@ -159,7 +159,7 @@ impl Collection {
 
     /// Carries a write or a purge out, and then forgets the lists, unless the database refused it; also if its caller goes
     /// away. Returns what came of it, and of forgetting.
-    pub(super) async fn then_forget_lists<T>(
+    pub(super) async fn then_clear_lists<T>(
         &self,
         work: impl Future<Output = Result<T>>,
     ) -> Result<(T, Result<Vec<Token>>)> {

@@ -226,9 +226,9 @@ impl Collection {
         Ok(written)
     }
 
-    /// Writes, and forgets the lists.
+    /// Writes, and clears the lists.
     async fn noting_lists<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
-        let (written, forgotten) = self.then_forget_lists(write).await?;
+        let (written, forgotten) = self.then_clear_lists(write).await?;
         self.noted(forgotten.map(drop));
         Ok(written)
     }

@@ -52,7 +52,10 @@ where
         let policy = self.policy_of(options)?;
         let until = options.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
         if options.mode == ReadMode::Bypass {
-            return self.bypass_many(keys, &policy, load, until).await;
+            return self.bypass_many(keys, &policy, load, until, MissReason::Asked).await;
+        }
+        if in_time(until, self.catch_up(options)).await.is_err() {
+            return self.bypass_many(keys, &policy, load, until, MissReason::Error).await;
         }
         let mut reads = Vec::with_capacity(keys.len());
         for answer in self.board_many(keys, options, &policy, load) {
@@ -75,6 +78,7 @@ where
         policy: &Policy,
         load: BatchLoader<K, V>,
         until: Option<Instant>,
+        reason: MissReason,
     ) -> Result<Vec<Read<V>>> {
         let asked = keys.to_vec();
         let values = match keys {
@@ -83,7 +87,7 @@ where
         };
         let reads: Vec<_> = match values.and_then(|values| for_each_key(values, keys.len())) {
             Ok(values) => {
-                let read = |value: Option<V>| Ok(loaded(value.map(Arc::new), None, MissReason::Asked));
+                let read = |value: Option<V>| Ok(loaded(value.map(Arc::new), None, reason));
                 values.into_iter().map(read).collect()
             }
             Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),

@@ -313,7 +313,7 @@ impl Watcher {
         // Also for documents that cannot be cached by their id.
         let lists = match batch.changes.is_empty() {
             true => Ok(()),
-            false => self.collection.forget_lists().await.map(drop),
+            false => self.collection.clear_lists().await.map(drop),
         };
         let told = cleared.and(forgotten).and(lists);
         let is_acknowledged = told.is_ok();

@@ -121,7 +121,7 @@ async fn a_list_is_asked_of_the_database_once_until_anything_is_written() {
         let tier = world.tier;
         let ((writer, _), (other, _)) = (node(&world).await, node(&world).await);
         for step in 0..7 {
-            writer.forget_lists().await.unwrap();
+            writer.clear_lists().await.unwrap();
             assert_eq!(served(&writer).await, [Served::Source; 3], "{tier:?}, step {step}");
             assert_eq!(served(&writer).await, [Served::Near; 3], "{tier:?}, step {step}");
             if tier != Tier::Memory {
@@ -244,7 +244,7 @@ async fn a_write_costs_one_more_round_trip_and_a_list_as_many_as_a_document() {
         };
         page(ReadMode::Cached, 3).await;
         node.put(&Id::Int(7), doc! { "n": 7_i64 }).await.unwrap();
-        quiet(&redis, async || drop(node.forget_lists().await.unwrap())).await;
+        quiet(&redis, async || drop(node.clear_lists().await.unwrap())).await;
         let trips = || redis.stats().round_trips;
         let before = trips();
         assert_eq!((page(ReadMode::Cached, 4).await, trips() - before), (Served::Source, 2));
