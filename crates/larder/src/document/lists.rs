@@ -6,14 +6,14 @@
 use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bson::{Bson, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{Collection, Filter, Find, Page, Position, Within, find::write_order, raw};
 use crate::{
     Cache, Error, ErrorKind, Result,
-    cache::{CacheBuilder, CacheStats, Codec, Read, ReadMode, ReadOptions, Served, Token},
+    cache::{CacheBuilder, CacheStats, Codec, Read, ReadOptions, Served, Token},
 };
 
 /// What a near copy weighs beside its documents.
@@ -111,8 +111,7 @@ impl Collection {
     {
         let Some(Lists(cache)) = &self.lists else { return Ok(uncached(load().await?)) };
         let key = key()?;
-        if options.mode == ReadMode::Cached
-            && options.at_least.is_none()
+        if options.may_be_near()
             && let Some(read) = cache.near(&key)
         {
             return Ok(read);
@@ -185,7 +184,7 @@ impl Within<'_> {
         options: &ReadOptions,
     ) -> Result<Read<Listing>> {
         let stages = self.stages(name, values)?;
-        let key = || query_key(self.rows, name, values);
+        let key = || query_key(self.rows, &stages);
         let load = || {
             let (collection, rows, stages) = (self.collection.clone(), self.rows.clone(), stages.clone());
             async move {
@@ -230,12 +229,12 @@ fn count_key(filter: &Filter) -> Result<String> {
     Ok(key_of(b"count", &[&conditions]))
 }
 
-fn query_key(rows: &Filter, name: &str, values: &BTreeMap<String, Bson>) -> Result<String> {
+/// By what it does, not by its name: a deploy may declare another query of the same name.
+fn query_key(rows: &Filter, stages: &[Document]) -> Result<String> {
     let mut conditions = Vec::new();
     rows.write_canonical(&mut conditions)?;
-    let values: bson::Document = values.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let values = write_bson(&values)?;
-    Ok(key_of(b"query", &[&conditions, name.as_bytes(), &values]))
+    let stages: Vec<Bson> = stages.iter().cloned().map(Bson::from).collect();
+    Ok(key_of(b"query", &[&conditions, &write_bson(&doc! { "s": stages })?]))
 }
 
 /// The key of a list: a digest of all that decides what it holds, whose documents the sender may touch among it. A digest that
@@ -259,7 +258,7 @@ fn write_position(Position(values): &Position) -> Result<Vec<u8>> {
     write_bson(&doc! { "p": values.clone() })
 }
 
-fn write_bson(document: &bson::Document) -> Result<Vec<u8>> {
+fn write_bson(document: &Document) -> Result<Vec<u8>> {
     bson::serialize_to_vec(document).map_err(|error| {
         Error::new(ErrorKind::Invalid, "a value cannot be written as BSON").with_source(error)
     })
@@ -316,7 +315,7 @@ pub(super) fn read_listing(bytes: &[u8]) -> Option<Listing> {
 
 fn read_position(bytes: &[u8]) -> Option<Position> {
     raw::validate(bytes).ok()?;
-    let mut document: bson::Document = bson::deserialize_from_slice(bytes).ok()?;
+    let mut document: Document = bson::deserialize_from_slice(bytes).ok()?;
     match document.remove("p") {
         Some(Bson::Array(values)) => Some(Position(values)),
         _ => None,
