@@ -10,7 +10,7 @@ use std::{
 
 use larder::{
     Cache, Error, ErrorKind,
-    cache::{Consistency, MissReason, ReadOptions, Served, TierState, Token},
+    cache::{Consistency, MissReason, ReadOptions, Served, TierState},
     redis::Redis,
 };
 use larder_testkit::{
@@ -47,61 +47,6 @@ async fn near_copies_of_other_nodes_go_within_moments() {
                 .await;
         }
         assert!(b.stats().near_hits + b.stats().shared_hits > 0);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_with_a_token_sees_the_write_on_any_node() {
-    for backend in Backend::SHARED {
-        let setup = Setup::new(backend);
-        let (a, b) = (setup.node(lasting()).await, setup.node(lasting()).await);
-        let origin = Origin::open(0);
-        for round in 1..50 {
-            value(&b, &origin).await;
-            origin.write(round);
-            let token = a.invalidate(KEY).await.unwrap().expect("there is a Redis");
-            // As it travels: in a header.
-            let token: Token = token.to_string().parse().unwrap();
-            let options = ReadOptions { at_least: Some(token), ..ReadOptions::default() };
-            let read = b.read_with(KEY, &options, origin.loader()).await.unwrap();
-            assert_eq!(read.value.as_deref(), Some(&round), "{backend:?}: no wait, no luck needed");
-        }
-    }
-}
-
-/// What is purged by a number stays in Redis: a node that has not heard of the number would believe it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_read_with_the_token_of_a_purge_sees_it_on_a_node_that_has_not_heard_of_it() {
-    for deployment in Deployment::each(&Options::default()) {
-        // One that hears nothing, and looks twice a minute.
-        deployment.ask_all(&["ACL", "SETUSER", "deaf", "on", ">secret", "~*", "&*", "+@all", "-ssubscribe"]);
-        let deaf = deployment.url().replace("://", "://deaf:secret@");
-        let mut nodes = Vec::new();
-        for url in [deployment.url(), deaf] {
-            let redis = Redis::connect(&*url).await.unwrap();
-            let builder = Cache::<String, u64>::builder("tokens").redis(&redis).policy(lasting());
-            nodes.push(builder.consistency(Consistency::Bounded(Duration::from_secs(60))).build().unwrap());
-        }
-        let [a, b] = &nodes[..] else { unreachable!("there are two") };
-        let origin = Origin::open(0);
-        for round in 1..10 {
-            b.read_with(KEY, &tagged(&["red"]), origin.loader()).await.unwrap();
-            origin.write(round);
-            let tokens = if round % 2 == 0 { a.clear().await } else { a.invalidate_tag("red").await };
-            let token = tokens.unwrap().into_iter().find(|token| b.concerns(&KEY.to_owned(), token));
-            let options = ReadOptions { at_least: token, ..tagged(&["red"]) };
-            let read = if round % 3 == 0 {
-                let origin = origin.clone();
-                let load = move |_| {
-                    let origin = origin.clone();
-                    async move { Ok(vec![origin.read().await?]) }
-                };
-                b.read_many_with(&[KEY.to_owned()], &options, load).await.unwrap().remove(0)
-            } else {
-                b.read_with(KEY, &options, origin.loader()).await.unwrap()
-            };
-            assert_eq!(read.value.as_deref(), Some(&round), "{}: round {round}", deployment.kind());
-        }
     }
 }
 

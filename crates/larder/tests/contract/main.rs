@@ -36,5 +36,6 @@ mod stale_set;
 mod strict;
 mod tenants;
 mod through;
+mod tokens;
 mod watch;
 mod way;
