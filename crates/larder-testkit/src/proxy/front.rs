@@ -1,6 +1,8 @@
 //! A proxy before each server of a deployment.
 
-use super::{Fault, Proxy, ports::Ports};
+use std::sync::Arc;
+
+use super::{Fault, Proxy, ports::Ports, steps::Steps};
 use crate::redis::{Deployment, Server};
 
 /// Stands between its clients and all servers of a [`Deployment`]. What the servers of a cluster say of each other's addresses
@@ -18,9 +20,9 @@ impl Front {
     /// If no loopback port is free.
     pub async fn start(deployment: &Deployment) -> Self {
         let ports: Vec<u16> = deployment.servers().iter().map(Server::port).collect();
-        let mut proxies = Vec::new();
+        let (mut proxies, steps) = (Vec::new(), Arc::<Steps>::default());
         for &port in &ports {
-            proxies.push(Proxy::start(port).await);
+            proxies.push(Proxy::start_counting(port, Arc::clone(&steps)).await);
         }
         let pairs: Vec<_> = ports.into_iter().zip(proxies.iter().map(Proxy::port)).collect();
         for proxy in &proxies {
@@ -48,6 +50,13 @@ impl Front {
     /// All behave like `fault` from now on, as [`Proxy::set`] says.
     pub fn set(&self, fault: Fault) {
         self.proxies.iter().for_each(|proxy| proxy.set(fault));
+    }
+
+    /// Returns when a script has come as far as [`Fault::StopAt`] lets it, counted over all servers.
+    pub async fn stopped(&self) {
+        if let Some(proxy) = self.proxies.first() {
+            proxy.stopped().await;
+        }
     }
 
     /// Closes every connection there is, as [`Proxy::cut`] does.

@@ -3,6 +3,7 @@
 mod front;
 mod ports;
 mod pump;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use self::front::Front;
 use self::{
     ports::Ports,
     pump::{Direction, pump},
+    steps::{Calls, Steps},
 };
 
 /// What the proxy does to connections, old and new, from the moment it is [set](Proxy::set).
@@ -43,6 +45,18 @@ pub enum Fault {
     DropReplies,
     /// Each connection is closed after this many further bytes of replies, in the middle of one if need be.
     CutAfter(u64),
+    /// The nth script (`EVAL`, `EVALSHA`) that Redis clients call, counted from zero over all connections, goes no further than
+    /// to this moment, and its connection with it; [`Proxy::stopped`] tells of it. For connections that are opened from now on.
+    StopAt(Moment, u64),
+}
+
+/// How far a call comes that is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The server has not seen it, nor what was sent behind it.
+    Before,
+    /// The server has carried it out, and its client hears neither of that nor of what comes after it.
+    After,
 }
 
 /// A proxy in front of one server. Dropping it closes all its connections.
@@ -61,6 +75,7 @@ pub(crate) struct Shared {
     cuts: watch::Sender<u64>,
     /// What servers say of where others are, if they do.
     pub(crate) ports: OnceLock<Ports>,
+    steps: Arc<Steps>,
     connections: AtomicU64,
     pub(crate) bytes_to_server: AtomicU64,
     pub(crate) bytes_to_client: AtomicU64,
@@ -72,6 +87,11 @@ impl Proxy {
     /// # Panics
     /// If no loopback port is free.
     pub async fn start(upstream_port: u16) -> Self {
+        Self::start_counting(upstream_port, Arc::default()).await
+    }
+
+    /// The same, and what clients call through it is counted there.
+    async fn start_counting(upstream_port: u16, steps: Arc<Steps>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a loopback port is free");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let shared = Arc::new(Shared {
@@ -79,6 +99,7 @@ impl Proxy {
             fault: watch::Sender::new(Fault::Pass),
             cuts: watch::Sender::new(0),
             ports: OnceLock::new(),
+            steps,
             connections: AtomicU64::new(0),
             bytes_to_server: AtomicU64::new(0),
             bytes_to_client: AtomicU64::new(0),
@@ -94,6 +115,7 @@ impl Proxy {
 
     /// Behaves like `fault` from now on.
     pub fn set(&self, fault: Fault) {
+        self.shared.steps.reset();
         self.shared.fault.send_replace(fault);
     }
 
@@ -112,6 +134,12 @@ impl Proxy {
     /// Leads new connections to another server of this machine from now on; those that there are go on.
     pub fn lead_new_to(&self, upstream_port: u16) {
         self.shared.upstream_port.store(upstream_port, Ordering::Relaxed);
+    }
+
+    /// Returns when a script has come as far as [`Fault::StopAt`] lets it.
+    pub async fn stopped(&self) {
+        let mut stopped = self.shared.steps.stopped.subscribe();
+        let _ = stopped.wait_for(|stopped| *stopped).await.expect("what we hold is not dropped");
     }
 
     /// How many connections were accepted so far.
@@ -177,11 +205,12 @@ async fn serve(shared: Arc<Shared>, client: TcpStream) {
         let port = shared.upstream_port.load(Ordering::Relaxed);
         let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
+        let calls = Calls::counted(&shared.steps, *fault.borrow());
         let (mut from_client, mut to_client) = client.into_split();
         let (mut from_server, mut to_server) = server.into_split();
         tokio::select! {
-            () = pump(&shared, Direction::ToServer, &mut from_client, &mut to_server) => {}
-            () = pump(&shared, Direction::ToClient, &mut from_server, &mut to_client) => {}
+            () = pump(&shared, Direction::ToServer, calls.as_ref(), &mut from_client, &mut to_server) => {}
+            () = pump(&shared, Direction::ToClient, calls.as_ref(), &mut from_server, &mut to_client) => {}
         }
     };
     tokio::select! {

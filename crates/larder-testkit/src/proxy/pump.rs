@@ -1,6 +1,6 @@
 //! One direction of one connection.
 
-use std::{pin::pin, sync::atomic::Ordering, time::Duration};
+use std::{future::pending, pin::pin, sync::atomic::Ordering, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -10,7 +10,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Fault, Shared};
+use super::{
+    Fault, Shared,
+    steps::{Calls, Passed},
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -22,43 +25,53 @@ pub(crate) enum Direction {
 const CHUNKS: usize = 256;
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Forwards until one side closes or the fault says so. When it returns, the connection is closed.
+/// Forwards until one side closes or the fault says so. When it returns, the connection is closed; it does not return when a call
+/// has come as far as it may.
 pub(crate) async fn pump(
     shared: &Shared,
     direction: Direction,
+    calls: Option<&Calls>,
     from: &mut OwnedReadHalf,
     to: &mut OwnedWriteHalf,
 ) {
     let (queue, due) = mpsc::channel(CHUNKS);
     let fault = shared.fault.subscribe();
-    let mut read = pin!(read(shared, fault.clone(), direction, from, queue));
+    let mut read = pin!(read(shared, fault.clone(), direction, calls, from, queue));
     let mut write = pin!(write(shared, fault, direction, to, due));
     tokio::select! {
-        // The queue is closed now, and the writer ends when it has sent what is left in it.
-        () = &mut read => write.await,
+        stopped = &mut read => {
+            // The queue is closed now, and the writer ends when it has sent what is left in it.
+            write.await;
+            if let (Some(calls), true) = (calls, stopped) {
+                calls.tell(direction);
+                pending::<()>().await;
+            }
+        }
         () = &mut write => {}
     }
 }
 
+/// Returns whether a call has come as far as it may; otherwise there is nothing more to be forwarded.
 async fn read(
     shared: &Shared,
     mut fault: watch::Receiver<Fault>,
     direction: Direction,
+    calls: Option<&Calls>,
     from: &mut OwnedReadHalf,
     queue: mpsc::Sender<(Instant, BytesMut)>,
-) {
+) -> bool {
     let mut lost_a_reply = false;
-    let mut kept = BytesMut::new();
+    let (mut kept, mut kept_of_calls) = (BytesMut::new(), BytesMut::new());
     loop {
         let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
         tokio::select! {
             received = from.read_buf(&mut chunk) => match received {
-                Ok(0) | Err(_) => return,
+                Ok(0) | Err(_) => return false,
                 Ok(_) => {}
             },
             changed = fault.changed() => {
                 if changed.is_err() || (lost_a_reply && *fault.borrow() != Fault::DropReplies) {
-                    return;
+                    return false;
                 }
                 continue;
             }
@@ -75,8 +88,12 @@ async fn read(
             (Direction::ToClient, Some(ports)) => ports.translate(&mut kept, &chunk),
             _ => chunk,
         };
-        if queue.send((Instant::now() + delay, chunk)).await.is_err() {
-            return;
+        let Passed { chunk, is_last } = match calls {
+            Some(calls) => calls.pass(direction, &mut kept_of_calls, &chunk),
+            None => Passed { chunk, is_last: false },
+        };
+        if queue.send((Instant::now() + delay, chunk)).await.is_err() || is_last {
+            return is_last;
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Fault, Proxy};
+use super::{Fault, Moment, Proxy};
 use crate::eventually;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -138,4 +138,24 @@ async fn refusal_is_for_new_connections_and_a_cut_for_the_old() {
         TcpStream::connect(("127.0.0.1", proxy.port())).await.is_ok()
     })
     .await;
+}
+
+/// The server sends back what it receives: what comes back has reached it.
+#[tokio::test]
+async fn a_script_is_stopped_before_the_server_has_it_or_on_its_way_back() {
+    const CALL: &[u8] = b"*2\r\n$4\r\nEVAL\r\n$1\r\n1\r\n";
+    for (moment, reached) in [(Moment::Before, 0), (Moment::After, 1)] {
+        let (_server, proxy) = echo().await;
+        proxy.set(Fault::StopAt(moment, 1));
+        let (mut first, mut second) = (dial(&proxy).await, dial(&proxy).await);
+        first.write_all(CALL).await.unwrap();
+        assert_eq!(hear(&mut first, CALL.len()).await, CALL);
+        assert!(timeout(NOTHING, proxy.stopped()).await.is_err());
+        second.write_all(&[CALL, CALL].concat()).await.unwrap();
+        timeout(SOON, proxy.stopped()).await.expect("it is stopped");
+        assert!(timeout(NOTHING, second.read_u8()).await.is_err(), "{moment:?}");
+        assert_eq!(proxy.bytes().0, (1 + reached) * CALL.len() as u64, "{moment:?}");
+        first.write_all(CALL).await.unwrap();
+        assert_eq!(hear(&mut first, CALL.len()).await, CALL, "others go on");
+    }
 }

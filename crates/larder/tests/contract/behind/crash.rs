@@ -34,12 +34,12 @@ const KEYS: u64 = 5;
 const CHOOSY: &str = "choosy";
 
 /// A hash in Redis, and beside each row its version, removed rows included. Kills its own process when it is told to.
-struct Rows {
+pub(super) struct Rows {
     url: String,
     name: String,
     dies: Option<(Step, u64)>,
     /// Whether it takes everything, or refuses some values for good.
-    choosy: bool,
+    pub(super) choosy: bool,
     applied: AtomicU64,
     /// Rung when a process that is to freeze has written all it will write.
     written: Arc<Notify>,
@@ -115,7 +115,7 @@ impl Sink<String, u64> for Rows {
 }
 
 /// The rows of one test, which never end a process.
-fn lasting_rows(url: &str, name: &str) -> Rows {
+pub(super) fn lasting_rows(url: &str, name: &str) -> Rows {
     let (applied, written) = (AtomicU64::new(0), Arc::default());
     Rows { url: url.into(), name: name.into(), dies: None, choosy: false, applied, written }
 }
@@ -124,7 +124,7 @@ async fn writer(url: &str, name: &str) -> Cache<String, u64> {
     writer_to(lasting_rows(url, name)).await
 }
 
-async fn writer_to(rows: Rows) -> Cache<String, u64> {
+pub(super) async fn writer_to(rows: Rows) -> Cache<String, u64> {
     let redis = Redis::connect(&*rows.url).await.unwrap();
     let name = rows.name.clone();
     let settings =
@@ -163,11 +163,7 @@ async fn a_writer_for_the_crash_tests() {
         Some(_) => u64::MAX,
     };
     for n in first..end {
-        let key = (n % KEYS).to_string();
-        say(&format!("tries {n}"));
-        let put = if is_removal(n) { cache.remove(&key).await } else { cache.put(&key, &n).await };
-        put.unwrap();
-        say(&format!("acked {n}"));
+        write(&cache, n).await;
         if choosy {
             // Otherwise the next write to the key would take the place of most that are refused.
             cache.behind().unwrap().flush().await.unwrap();
@@ -180,6 +176,15 @@ async fn a_writer_for_the_crash_tests() {
         cache.behind().unwrap().flush().await.is_ok()
     })
     .await;
+}
+
+/// The nth write, and what [`History`] is told of it.
+pub(super) async fn write(cache: &Cache<String, u64>, n: u64) {
+    let key = (n % KEYS).to_string();
+    say(&format!("tries {n}"));
+    let put = if is_removal(n) { cache.remove(&key).await } else { cache.put(&key, &n).await };
+    put.unwrap();
+    say(&format!("acked {n}"));
 }
 
 fn is_removal(n: u64) -> bool {
@@ -212,27 +217,32 @@ fn row(url: &str, name: &str, key: u64) -> Option<u64> {
 
 /// What was tried, and what of it was acknowledged.
 #[derive(Default)]
-struct History {
+pub(super) struct History {
     next: u64,
-    acked: u64,
+    pub(super) acked: u64,
     /// For each key what its row may be: the last acknowledged write, and those after it of which nothing is known.
     possible: BTreeMap<u64, Vec<Option<u64>>>,
     /// Whether the processes' rows refuse some values.
     choosy: bool,
     /// How many dead letters were found.
-    letters: usize,
+    pub(super) letters: usize,
 }
 
 impl History {
+    /// Of processes whose rows refuse some values.
+    pub(super) fn choosy() -> Self {
+        Self { choosy: true, ..Self::default() }
+    }
+
     /// Lets a process write until it has had `most` acknowledgements, and kills it.
     fn run_until_killed(&mut self, url: &str, name: &str, most: u64) {
-        let ended = self.follow(url, name, ("-", 0), Some(most));
+        let ended = self.run(url, name, ("-", 0), Some(most));
         assert_eq!(ended.signal(), Some(SIGKILL), "{ended}");
     }
 
     /// Lets a process write until it ends itself at a step.
     fn run_until_it_dies(&mut self, url: &str, name: &str, step: &str, nth: u64) {
-        let ended = self.follow(url, name, (step, nth), None);
+        let ended = self.run(url, name, (step, nth), None);
         assert_eq!(
             ended.signal(),
             Some(SIGABRT),
@@ -240,12 +250,18 @@ impl History {
         );
     }
 
+    fn run(&mut self, url: &str, name: &str, (step, nth): (&str, u64), most: Option<u64>) -> ExitStatus {
+        let (sink, first) = (if self.choosy { CHOOSY } else { "-" }, self.next);
+        let ended = self.follow(child(url, name, first, step, nth, sink), most);
+        // It may have died before it heard of the first acknowledgement.
+        assert!(self.next > first, "the process wrote nothing");
+        ended
+    }
+
     /// Notes what a process says until its end, or until it has had `most` acknowledgements and is killed.
-    fn follow(&mut self, url: &str, name: &str, (step, nth): (&str, u64), most: Option<u64>) -> ExitStatus {
-        let sink = if self.choosy { CHOOSY } else { "-" };
-        let mut child = child(url, name, self.next, step, nth, sink);
+    pub(super) fn follow(&mut self, mut child: Killed, most: Option<u64>) -> ExitStatus {
         let output = child.0.stdout.take().unwrap();
-        let (first, mut acked) = (self.next, 0);
+        let mut acked = 0;
         for line in BufReader::new(output).lines().map_while(std::io::Result::ok) {
             let Some((what, n)) = line.split_once(' ') else { continue };
             let Ok(n) = n.parse::<u64>() else { continue };
@@ -266,12 +282,10 @@ impl History {
                 child.0.kill().unwrap();
             }
         }
-        // It may have died before it heard of the first acknowledgement.
-        assert!(self.next > first, "the process wrote nothing");
         child.0.wait().unwrap()
     }
 
-    async fn check(&mut self, url: &str, name: &str) {
+    pub(super) async fn check(&mut self, url: &str, name: &str) {
         let survivor = writer(url, name).await;
         let behind = survivor.behind().unwrap();
         behind.flush().await.unwrap();
@@ -359,7 +373,7 @@ async fn a_process_that_dies_at_any_step_of_a_batch_loses_nothing_that_was_ackno
 async fn a_process_that_dies_around_a_dead_letter_leaves_a_row_or_a_letter_with_what_was_acknowledged_last() {
     for url in urls() {
         let name = Setup::new(Backend::Redis).name;
-        let mut history = History { choosy: true, ..History::default() };
+        let mut history = History::choosy();
         for step in ["before", "after"] {
             for nth in [1, 2, 3, 5, 8] {
                 history.run_until_it_dies(&url, &name, step, nth);
