@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
 };
 
@@ -32,6 +32,17 @@ if [ "$order" != keep ]; then rm -rf "$folder"; fi
 impl Guarded {
     /// Starts `program`. `missing` is what the panic says if it is not installed.
     pub(crate) fn start(program: &str, args: &[String], folder: &Path, missing: &str) -> Self {
+        Self::start_in(&[], program, args, folder, missing)
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn start_in(
+        environment: &[(&str, PathBuf)],
+        program: &str,
+        args: &[String],
+        folder: &Path,
+        missing: &str,
+    ) -> Self {
         let found = Command::new("sh")
             .args(["-c", "command -v \"$0\"", program])
             .stdout(Stdio::null())
@@ -43,6 +54,7 @@ impl Guarded {
             .arg(folder)
             .arg(program)
             .args(args)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

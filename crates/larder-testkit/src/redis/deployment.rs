@@ -99,6 +99,31 @@ impl Deployment {
         self.servers().iter().for_each(Server::kill);
     }
 
+    /// Kills every server as the death of its machine does, as [`Server::lose_power`] says; returns how many bytes were lost.
+    ///
+    /// # Panics
+    /// If they were not started for that.
+    pub fn lose_power(&self) -> u64 {
+        self.servers().iter().for_each(Server::kill);
+        self.servers().iter().map(Server::lose_power).sum()
+    }
+
+    /// How many bytes would be lost now.
+    ///
+    /// # Panics
+    /// As [`lose_power`](Self::lose_power).
+    pub fn unsynced(&self) -> u64 {
+        self.servers().iter().map(Server::unsynced).sum()
+    }
+
+    /// While their disks are busy no sync comes to its end.
+    ///
+    /// # Panics
+    /// As [`lose_power`](Self::lose_power).
+    pub fn set_disks_busy(&self, busy: bool) {
+        self.servers().iter().for_each(|server| server.set_disk_busy(busy));
+    }
+
     /// Starts every server again, as [`Server::restart`] does, and returns when they are well.
     ///
     /// # Panics

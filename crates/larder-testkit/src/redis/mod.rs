@@ -2,6 +2,7 @@
 
 mod cluster;
 mod deployment;
+mod disk;
 mod monitor;
 mod pair;
 mod resharding;

@@ -5,7 +5,10 @@ use std::{net::TcpStream, time::Duration};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::resp::{Reply, ask};
+use super::{
+    disk::Disk,
+    resp::{Reply, ask},
+};
 use crate::{
     process::{Guarded, free_port},
     tls::Identity,
@@ -22,6 +25,8 @@ pub struct Options {
     pub append_only: bool,
     /// When that file is synced to the disk. Default: with every write, so that a restart loses nothing.
     pub fsync: Fsync,
+    /// Whether its machine may die ([`Server::lose_power`]). Default: no, which spares a C compiler its work.
+    pub may_lose_power: bool,
     /// Further settings, such as `["--maxmemory", "5mb"]`.
     pub config: Vec<String>,
     /// Whether it listens for TLS as well, on a port of its own.
@@ -104,6 +109,9 @@ impl Server {
     fn start_as(role: &Role, options: &Options) -> Self {
         for _attempt in 0..5 {
             let folder = TempDir::with_prefix("larder-redis-").expect("the temporary folder is writable");
+            if options.may_lose_power {
+                Disk(folder.path()).make();
+            }
             let server = Self {
                 port: free_port(),
                 tls_port: if options.tls.is_some() { free_port() } else { 0 },
@@ -152,6 +160,37 @@ impl Server {
         }
     }
 
+    /// Kills the server as the death of its machine does: of its append-only file only what was synced is left. Returns how many
+    /// bytes were lost.
+    ///
+    /// # Panics
+    /// If it was not started for that.
+    pub fn lose_power(&self) -> u64 {
+        self.kill();
+        self.disk().lose()
+    }
+
+    /// How many bytes of its append-only file would be lost now.
+    ///
+    /// # Panics
+    /// If it was not started for that.
+    pub fn unsynced(&self) -> u64 {
+        self.disk().unsynced()
+    }
+
+    /// While the disk is busy no sync comes to its end.
+    ///
+    /// # Panics
+    /// If it was not started with a machine that may die.
+    pub fn set_disk_busy(&self, busy: bool) {
+        self.disk().set_busy(busy);
+    }
+
+    fn disk(&self) -> Disk<'_> {
+        assert!(self.options.may_lose_power, "it was not started for that");
+        Disk(self.folder.path())
+    }
+
     /// Starts it again on the same port, with what its append-only file holds if it has one.
     ///
     /// # Panics
@@ -180,7 +219,15 @@ impl Server {
     }
 
     fn launch(&self) -> Result<(), String> {
-        let process = Guarded::start("redis-server", &self.args(), self.folder.path(), MISSING);
+        let folder = self.folder.path();
+        let environment = self.options.may_lose_power.then(|| Disk(folder).environment());
+        let process = Guarded::start_in(
+            environment.as_slice().as_flattened(),
+            "redis-server",
+            &self.args(),
+            folder,
+            MISSING,
+        );
         *self.process.lock() = Some(process);
         let answers = || {
             TcpStream::connect(("127.0.0.1", self.port)).is_ok()

@@ -81,10 +81,11 @@ pub trait Sink<K, V>: Send + Sync + 'static {
     /// another; a sink that writes many at once makes write-behind as cheap as it can be.
     ///
     /// A write may come **more than once**, after a crash or a time-out, but only until a later one of its key is carried out,
-    /// with one exception: a process that is frozen in the middle of this call for longer than its lease, and then goes on,
-    /// sends a write that may be older than one that another node has carried out meanwhile. A sink that stores the
-    /// [version](Write::version) beside the value, and leaves alone what has a later one, is safe from that too; after a
-    /// removal it must keep the version for as long as a process can be frozen.
+    /// with two exceptions: a process that is frozen in the middle of this call for longer than its lease, and then goes on,
+    /// sends a write that may be older than one that another node has carried out meanwhile; and a Redis that has lost what it
+    /// acknowledged last, because its machine died or a replica took over that was behind, may bring writes again that are older than
+    /// what it lost. A sink that stores the [version](Write::version) beside the value, and leaves alone what has a later one, is safe
+    /// from that too; after a removal it must keep the version for as long as a process can be frozen.
     ///
     /// Errors of the kinds `Unavailable`, `Timeout` and `Full` say that the sink is away: the write is tried until it
     /// succeeds. After a few of any other kind it becomes a dead letter.

@@ -6,11 +6,16 @@ use bytes::Bytes;
 
 use crate::{Error, ErrorKind, Result};
 
+/// In which an operation was acknowledged if it does not say: none.
+pub(crate) const NO_EPOCH: u64 = 0;
+
 /// One acknowledged write, as it stands in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Op {
     /// Grows with every operation of the shard.
     pub(crate) version: u64,
+    /// The epoch of its shard's sequence in which it was acknowledged. In another one Redis may have lost what came after it.
+    pub(crate) epoch: u64,
     /// The key's text form.
     pub(crate) key: String,
     /// What was put into the key's slot.
@@ -104,6 +109,7 @@ mod tests {
         proptest::collection::vec((0_u8..6, any::<u8>()), 0..60).prop_map(|writes| {
             let op = |(version, (key, byte)): (usize, (u8, u8))| Op {
                 version: version as u64,
+                epoch: NO_EPOCH,
                 key: key.to_string(),
                 slot: Bytes::from(vec![byte]),
             };

@@ -18,10 +18,17 @@ if backlog >= tonumber(ARGV[6]) then
   return {}
 end
 
+local epoch = call('GET', epoch_key)
+-- One of the two was lost, and with it the meaning of all numbers before.
+local begins = not epoch or call('EXISTS', seq_key) == 0
+if begins then
+  epoch = ARGV[1]
+end
+
 -- Microseconds. First what can fail.
 local time = call('TIME')
 local version = time[1] .. string.format('%06d', time[2])
-local added = redis.pcall('XADD', stream, version .. '-0', 'k', key, 'e', bytes)
+local added = redis.pcall('XADD', stream, version .. '-0', 'p', epoch, 'k', key, 'e', bytes)
 if type(added) == 'table' then
   -- Versions always grow, and the stream remembers its last one though it be empty: the clock was set back.
   if not string.find(added.err, 'equal or smaller', 1, true) then
@@ -33,16 +40,13 @@ if type(added) == 'table' then
       version = string.format('%.0f', tonumber(string.match(about[i + 1], '^%d+')) + 1)
     end
   end
-  call('XADD', stream, version .. '-0', 'k', key, 'e', bytes)
+  call('XADD', stream, version .. '-0', 'p', epoch, 'k', key, 'e', bytes)
 end
 call('HSET', pending, key, version)
 call('SET', KEYS[5], bytes)
 call('UNLINK', KEYS[6])
 
-local epoch = call('GET', epoch_key)
-if not epoch or call('EXISTS', seq_key) == 0 then
-  -- One of the two was lost, and with it the meaning of all numbers before.
-  epoch = ARGV[1]
+if begins then
   call('SET', epoch_key, epoch)
   call('SET', seq_key, 0)
   call('UNLINK', log_key)

@@ -6,10 +6,10 @@
 -- KEYS[5] sequence  KEYS[6] epoch  KEYS[7] log  KEYS[8] channel  KEYS[9..] for each key its slot and the refresh lease
 --         beside it; all with one hash tag
 -- ARGV[1] node  ARGV[2] fence  ARGV[3] an epoch for the case that there is none  ARGV[4] an event that names all these keys
--- ARGV[5] number of keys, then for each: text, version, header for the slot, hard expiry in milliseconds; then the versions
---         of all operations that are done
+-- ARGV[5] number of keys, then for each: text, version, the epoch in which it was acknowledged, header for the slot, hard expiry
+--         in milliseconds; then the versions of all operations that are done
 -- Returns 1, or 0 if somebody else owns the shard: nothing was changed
--- Cost    O(operations), seven calls of Redis for each key        Clock  none
+-- Cost    O(operations), three calls of Redis and up to seven for each key        Clock  none
 -- Retry   safe: what is struck off already stays so
 local owner, stream, pending, dead = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local seq_key, epoch_key, log_key, channel = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -22,32 +22,32 @@ if held[1] ~= ARGV[1] or held[2] ~= ARGV[2] then
 end
 redis.call('HSET', owner, 'steps', string.format('%.0f', tonumber(held[3] or 0) + 1))
 
-local lost = false
+local lost, epoch = false, redis.call('GET', epoch_key)
 for i = 0, count - 1 do
-  local key, version, header, expiry = unpack(ARGV, 6 + i * 4, 9 + i * 4)
+  local key, version, acked_in, header, expiry = unpack(ARGV, 6 + i * 5, 10 + i * 5)
   local slot, lease = KEYS[9 + i * 2], KEYS[10 + i * 2]
   local last = redis.call('HGET', pending, key)
   if not last or last == version then
     redis.call('HDEL', pending, key)
     redis.call('HDEL', dead, key)
-    if last and redis.pcall('GETRANGE', slot, 36, 43) == PENDING then
+    if last and acked_in == epoch and redis.pcall('GETRANGE', slot, 36, 43) == PENDING then
       redis.call('SETRANGE', slot, 0, header)
       redis.call('PEXPIRE', slot, expiry)
       -- A load that was leased while this was pending may have asked the sink's system before it had this.
       redis.call('UNLINK', lease)
     else
-      -- The acknowledged value was destroyed by somebody who knew nothing of it. What was loaded since may be older.
+      -- The acknowledged value was destroyed by somebody who knew nothing of it, and what was loaded since may be older. Or Redis
+      -- has lost something since, perhaps later operations of the key, which the sink has.
       redis.call('UNLINK', slot, lease)
       lost = true
     end
   end
 end
-for i = 6 + count * 4, #ARGV do
+for i = 6 + count * 5, #ARGV do
   redis.call('XDEL', stream, ARGV[i] .. '-0')
 end
 
 if lost then
-  local epoch = redis.call('GET', epoch_key)
   if not epoch or redis.call('EXISTS', seq_key) == 0 then
     epoch = ARGV[3]
     redis.call('SET', epoch_key, epoch)

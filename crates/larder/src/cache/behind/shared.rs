@@ -10,10 +10,11 @@ use crate::{
     Result,
     cache::{
         behind::{
-            op::{Letter, Op},
+            op::{Letter, NO_EPOCH, Op},
             sweep::Place,
         },
         coherence::Position,
+        event::{epoch_of, epoch_text},
         shared::{Shared, new_epoch, node_text, number_of, position_of, text_of, unexpected},
     },
     redis::Script,
@@ -68,6 +69,7 @@ pub(crate) struct Acked {
 pub(crate) struct Settled<'a> {
     pub(crate) key: &'a str,
     pub(crate) version: u64,
+    pub(crate) epoch: u64,
     pub(crate) header: Vec<u8>,
     pub(crate) keep_ms: u64,
 }
@@ -197,6 +199,7 @@ impl Ledger {
             names.extend(self.slot_and_lease(settled.key)?);
             args.push(settled.key.into());
             args.push(settled.version.to_string().into());
+            args.push(epoch_text(settled.epoch).into());
             args.push(settled.header.clone());
             args.push(settled.keep_ms.to_string().into());
         }
@@ -305,8 +308,10 @@ impl Ledger {
 
     /// Hands a letter in again.
     pub(crate) async fn replay(&self, key: &str, bytes: &[u8], letter: &Letter) -> Result<Touched> {
-        let mut keys = self.keys(self.shared.shard_of(key), ["wb:dlq", "wb", "wb:p"]);
+        let shard = self.shared.shard_of(key);
+        let mut keys = self.keys(shard, ["wb:dlq", "wb", "wb:p"]);
         keys.push(self.shared.space().entry(key.as_bytes())?);
+        keys.push(self.key(shard, "ep"));
         let version = letter.version.to_string();
         touched(&self.eval(&REPLAY, &keys, &[key.as_bytes(), bytes, version.as_bytes(), &letter.slot]).await?)
     }
@@ -366,7 +371,7 @@ pub(crate) fn batch_of(parts: Vec<Value>) -> Result<Batch> {
     })
 }
 
-/// `["<version>-0", ["k", key, "e", slot]]`
+/// `["<version>-0", ["p", epoch, "k", key, "e", slot]]`; without the first two if an older version has written it.
 fn op_of(entry: Value) -> Result<Op> {
     let Value::Array(mut parts) = entry else { return Err(unexpected()) };
     let (Some(Value::Array(mut fields)), Some(id)) = (parts.pop(), parts.pop()) else {
@@ -378,6 +383,7 @@ fn op_of(entry: Value) -> Result<Op> {
     else {
         return Err(unexpected());
     };
-    let key = text_of(&key).ok_or_else(unexpected)?;
-    Ok(Op { version, key: String::from_utf8_lossy(key).into_owned(), slot: slot.into() })
+    let key = String::from_utf8_lossy(text_of(&key).ok_or_else(unexpected)?).into_owned();
+    let epoch = fields.get(1).and_then(text_of).and_then(epoch_of).unwrap_or(NO_EPOCH);
+    Ok(Op { version, epoch, key, slot: slot.into() })
 }

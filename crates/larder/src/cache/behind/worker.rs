@@ -362,8 +362,9 @@ where
             else {
                 return Err(Error::new(ErrorKind::Corrupt, "an operation has no value"));
             };
-            let (key, version) = (work.last.key.as_str(), work.last.version);
-            keys.push(Settled { key, version, header, keep_ms: envelope.life.keep_ms().max(1) });
+            let (key, keep_ms) = (work.last.key.as_str(), envelope.life.keep_ms().max(1));
+            let (version, epoch) = (work.last.version, work.last.epoch);
+            keys.push(Settled { key, version, epoch, header, keep_ms });
             texts.push(work.last.key.clone());
         }
         let versions: Vec<u64> = done.iter().flat_map(|work| work.versions.iter().copied()).collect();

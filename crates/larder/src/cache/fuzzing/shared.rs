@@ -49,8 +49,10 @@ pub fn behind_reply(data: &[u8]) {
     assert_eq!(batch.ops.len(), entries);
     assert_ne!(batch.all, Some(0));
     let ops = batch.ops.iter().map(|op| {
+        let epoch = [text("p"), text(&epoch_text(op.epoch))];
         let fields = [text("k"), text(&op.key), text("e"), Value::BulkString(op.slot.to_vec())];
-        Value::Array(vec![text(&format!("{}-0", op.version)), Value::Array(fields.into())])
+        let fields = epoch.into_iter().chain(fields).collect();
+        Value::Array(vec![text(&format!("{}-0", op.version)), Value::Array(fields)])
     });
     let (steps, all) = (text(&batch.steps.to_string()), Value::Int(batch.all.unwrap_or(0) as i64));
     let again = batch_of(vec![Value::Int(2), text("fence"), Value::Array(ops.collect()), steps, all]);

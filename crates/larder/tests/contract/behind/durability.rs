@@ -1,5 +1,5 @@
-//! What an acknowledgement is worth by the settings of Redis, when its process is killed. What a machine loses that ends
-//! itself cannot be tested here: the kernel keeps what a killed process has handed it.
+//! What an acknowledgement is worth by the settings of Redis, when its process is killed: the kernel keeps what that has handed it.
+//! What a machine loses that dies is in `power.rs`.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -7,6 +7,7 @@ mod durability;
 mod faults;
 mod limits;
 mod mongo;
+mod power;
 mod steps;
 mod table;
 mod waiting;
