@@ -15,7 +15,6 @@ use std::{
 use larder::{
     Cache, Error, ErrorKind, Result,
     cache::{Replayed, WriteBehind},
-    redis::Redis,
     source::{Sink, Write},
 };
 use larder_testkit::{
@@ -25,12 +24,15 @@ use larder_testkit::{
 };
 use tokio::sync::Notify;
 
+use super::faults::connected;
 use crate::{
     child::{self, Killed, SIGABRT, SIGKILL, say},
     setup::{Backend, Setup, lasting},
 };
 
 const KEYS: u64 = 5;
+/// Many processes at once may make the machine slow; those that die have no need to hear of it.
+const PATIENCE: Duration = Duration::from_secs(5);
 const CHOOSY: &str = "choosy";
 
 /// A hash in Redis, and beside each row its version, removed rows included. Kills its own process when it is told to.
@@ -125,7 +127,7 @@ async fn writer(url: &str, name: &str) -> Cache<String, u64> {
 }
 
 pub(super) async fn writer_to(rows: Rows) -> Cache<String, u64> {
-    let redis = Redis::connect(&*rows.url).await.unwrap();
+    let redis = connected(&rows.url, PATIENCE).await;
     let name = rows.name.clone();
     let settings =
         WriteBehind::default().max_delay(Duration::from_millis(3)).lease(Duration::from_millis(400));

@@ -42,7 +42,7 @@ async fn flushed(cache: &Cache<String, u64>) {
 }
 
 /// Redis may hold a write back from its file while the file is being synced, for two seconds at most.
-async fn handed_to_the_kernel(deployment: &Deployment) {
+pub(super) async fn handed_to_the_kernel(deployment: &Deployment) {
     let has_it =
         |info: &Reply| info.text().is_some_and(|info| info.lines().any(|line| line == "aof_buffer_length:0"));
     eventually("the files have it", SOON, || async {
