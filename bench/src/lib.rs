@@ -11,4 +11,5 @@ pub mod patterns;
 pub mod process;
 pub mod report;
 pub mod rounds;
+pub mod staleness;
 pub mod zipf;

@@ -120,13 +120,33 @@ pub fn summary(samples: &[Sample], figures: &[Figure]) -> String {
     let mut part = "";
     for figure in figures {
         if figure.part != part {
-            let _ = write!(text, "\n## {}\n\n| what | figure | |\n|---|--:|---|\n", figure.part);
             part = &figure.part;
+            let note = note(part).map(|note| format!("{note}\n\n")).unwrap_or_default();
+            let _ = write!(text, "\n## {part}\n\n{note}| what | figure | |\n|---|--:|---|\n");
         }
         let digits = if figure.value >= 1_000.0 || figure.value.fract() == 0.0 { 0 } else { 2 };
         let _ = writeln!(text, "| {} | {:.*} | {} |", figure.name, digits, figure.value, figure.unit);
     }
     text
+}
+
+/// What a reader must know to judge the figures of a part.
+fn note(part: &str) -> Option<&'static str> {
+    match part {
+        "staleness" => {
+            Some("Whoever writes invalidates; a read is stale if it began after that was acknowledged.")
+        }
+        "staleness under faults" => Some(
+            "The same while each node's way to Redis fails by one plan: cut, silent, refused, replies lost or delayed, for up to\n\
+             1.4 s. The rivals connect again as their libraries do by themselves; a call of Redis that fails is a miss.",
+        ),
+        "staleness past the cache" => Some(
+            "Another program writes to the database and tells no cache; a read is stale if it began after the write was done.\n\
+             The rivals do not promise to notice: what is cached expires after 5 s, for all alike. Larder is told by the\n\
+             database's change feed, or by a query each second for what was updated.",
+        ),
+        _ => None,
+    }
 }
 
 impl Target {

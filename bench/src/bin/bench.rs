@@ -187,7 +187,10 @@ fn load(server: &Process, requests: usize) -> io::Result<[f64; 3]> {
 }
 
 fn install_peers() -> Result<(), Box<dyn Error>> {
-    if contender::peers().join("node_modules").exists() {
+    let written = |file| fs::metadata(contender::peers().join(file)).and_then(|file| file.modified());
+    let installed = written("node_modules/.package-lock.json");
+    // Older than the list of what there is to be, something in it may be missing.
+    if installed.is_ok_and(|installed| written("package-lock.json").is_ok_and(|listed| listed <= installed)) {
         return Ok(());
     }
     let mut npm = Command::new("npm");

@@ -115,19 +115,7 @@ impl History {
     /// The read that began at `floor` returned `version`. Returns whether that was fresh.
     pub fn has_read(&self, floor: Floor, version: u64) -> bool {
         self.reads.fetch_add(1, Relaxed);
-        let missed = |of_this_node: bool| {
-            let acknowledged = self.keys[floor.key].lock();
-            let missed = acknowledged.iter().filter(|ack| {
-                let concerns = if of_this_node {
-                    ack.node == floor.node
-                } else {
-                    ack.node != floor.node && ack.everywhere
-                };
-                concerns && ack.version > version && ack.at <= floor.begun
-            });
-            missed.map(|ack| floor.begun - ack.at).max()
-        };
-        let (here, elsewhere) = (missed(true), missed(false));
+        let (here, elsewhere) = (self.missed(floor, version, true), self.missed(floor, version, false));
         if let Some(age) = here {
             self.stale_here.fetch_add(1, Relaxed);
             let mut worst = self.worst.lock();
@@ -138,6 +126,25 @@ impl History {
             worst.elsewhere = worst.elsewhere.max(age);
         }
         here.is_none() && elsewhere.is_none()
+    }
+
+    /// How long before the read that began at `floor` and returned `version` the first acknowledgement came that it lay behind.
+    /// Counts nothing.
+    pub fn behind(&self, floor: Floor, version: u64) -> Option<Duration> {
+        self.missed(floor, version, true).max(self.missed(floor, version, false))
+    }
+
+    fn missed(&self, floor: Floor, version: u64, of_this_node: bool) -> Option<Duration> {
+        let acknowledged = self.keys[floor.key].lock();
+        let missed = acknowledged.iter().filter(|ack| {
+            let concerns = if of_this_node {
+                ack.node == floor.node
+            } else {
+                ack.node != floor.node && ack.everywhere
+            };
+            concerns && ack.version > version && ack.at <= floor.begun
+        });
+        missed.map(|ack| floor.begun - ack.at).max()
     }
 
     /// What the reads came to so far.
@@ -165,9 +172,11 @@ mod tests {
         history.acknowledged(0, 2, 0);
         let after = history.floor(0, 0);
         assert!(history.has_read(before, 1), "it overlapped the write");
+        assert_eq!(history.behind(before, 1), None);
         assert!(history.has_read(after, 2));
         assert!(history.has_read(after, 3), "a later write may be seen early");
         assert!(!history.has_read(after, 1));
+        assert!(history.behind(after, 1).is_some() && history.behind(after, 2).is_none());
         let verdict = history.verdict();
         assert_eq!((verdict.reads, verdict.stale_here, verdict.stale_elsewhere), (4, 1, 0));
     }
