@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, ToSocketAddrs},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -83,12 +83,7 @@ impl Process {
     /// # Errors
     /// When the connection fails.
     pub fn get(&self, path: &str) -> io::Result<(bool, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        Ok((head.starts_with("HTTP/1.1 200"), body.to_owned()))
+        get(("127.0.0.1", self.port), path)
     }
 }
 
@@ -107,12 +102,37 @@ pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
+/// The body of a GET, and whether the status was 200.
+///
+/// # Errors
+/// When the connection fails.
+pub fn get(address: impl ToSocketAddrs, path: &str) -> io::Result<(bool, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    Ok((head.starts_with("HTTP/1.1 200"), body.to_owned()))
+}
+
 /// Bytes of memory the process `pid` holds; `self` is this one.
 ///
 /// # Errors
 /// When the process is gone.
 pub fn resident_bytes(pid: &str) -> io::Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most bytes of memory the process `pid` has held so far.
+///
+/// # Errors
+/// When the process is gone.
+pub fn peak_bytes(pid: &str) -> io::Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: &str, field: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap_or_default();
     Ok(line.split_whitespace().nth(1).and_then(|kilobytes| kilobytes.parse::<u64>().ok()).unwrap_or(0) * 1024)
 }

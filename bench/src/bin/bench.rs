@@ -23,7 +23,8 @@ const CONNECTIONS: usize = 32;
 /// After how many rounds the servers of `http` are started anew.
 const ROUNDS_A_START: usize = 3;
 /// Those that are programs of their own, in their order.
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 13] = [
+    "start",
     "micro",
     "tags",
     "stampede",
