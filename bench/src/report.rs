@@ -138,7 +138,9 @@ fn note(part: &str) -> Option<&'static str> {
         }
         "staleness under faults" => Some(
             "The same while each node's way to Redis fails by one plan: cut, silent, refused, replies lost or delayed, for up to\n\
-             1.4 s. The rivals connect again as their libraries do by themselves; a call of Redis that fails is a miss.",
+             1.4 s. The rivals connect again as their libraries do by themselves; a call of Redis that fails is a miss. A bounded\n\
+             node that is cut off goes on with its copies for its bound of a second, and asks the database then; with `Strict`\n\
+             whoever writes waits for that instead.",
         ),
         "staleness past the cache" => Some(
             "Another program writes to the database and tells no cache; a read is stale if it began after the write was done.\n\

@@ -14,7 +14,7 @@ use larder_bench::{
 async fn main() -> Result<(), Failure> {
     let url = redis_url()?;
     let [calm, faults, past] =
-        if is_full() { [10_000, 14_000, 12_000] } else { [1_000, 2_500, 1_500] }.map(Duration::from_millis);
+        if is_full() { [10_000, 14_000, 12_000] } else { [1_000, 2_200, 1_400] }.map(Duration::from_millis);
     scenes::calm(&url, calm).await?;
     scenes::faults(&url, faults).await?;
     scenes::past(&url, past).await

@@ -35,7 +35,7 @@ struct World {
     is_over: AtomicBool,
 }
 
-/// Runs the load until `meanwhile` ends.
+/// Runs the load until `meanwhile` ends, which is first polled when the load begins.
 ///
 /// # Errors
 /// When the database fails.
@@ -45,6 +45,9 @@ pub async fn judge(
     writers: Writers,
     meanwhile: impl Future<Output = ()>,
 ) -> Result<Outcome, Failure> {
+    if writers == Writers::OnNodes {
+        warm_up(nodes, database).await?;
+    }
     let world = Arc::new(World {
         database: database.clone(),
         history: History::new(KEYS),
@@ -76,6 +79,24 @@ pub async fn judge(
     }
     let [failed, late] = [&world.failed, &world.late].map(|count| count.load(Relaxed));
     Ok(Outcome::new(world.history.verdict(), failed, late))
+}
+
+/// Some connect at their first call. And in an empty Redis the first strict writes wait for nodes that it may have forgotten.
+async fn warm_up(nodes: &[Node], database: &Arc<Database>) -> Result<(), Failure> {
+    let mut tasks = JoinSet::new();
+    for node in nodes {
+        for key in 0..KEYS {
+            let (mut node, database) = (node.clone(), database.clone());
+            tasks.spawn(async move {
+                node.read(&database, key, Duration::ZERO).await;
+                node.invalidate(key).await
+            });
+        }
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended?;
+    }
+    Ok(())
 }
 
 async fn read_on_and_on(

@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use larder::cache::Consistency;
-use larder_testkit::mongo::{self, Server};
+use larder_testkit::{
+    lasting,
+    mongo::{self, Server},
+};
 use redis::Client;
-use tokio::{join, time::sleep};
+use tokio::join;
 
 use super::{
     BOUND, Failure, KEYS, NODES, TTL, TTL_PAST, cacheable,
@@ -76,11 +79,11 @@ pub async fn calm(url: &str, lasts: Duration) -> Result<(), Failure> {
     for contender in all() {
         empty(url).await?;
         let (nodes, database) = (contender.nodes(part, &urls, TTL).await?, Arc::new(Database::memory()));
-        let outcome = load::judge(&nodes, &database, Writers::OnNodes, sleep(lasts)).await?;
+        let outcome = load::judge(&nodes, &database, Writers::OnNodes, lasting(lasts)).await?;
         outcome.print(part, contender.name(), contender.promise());
     }
     empty(url).await?;
-    let outcome = cacheable::judge(&urls, lasts, TTL, None, sleep(lasts)).await?;
+    let outcome = cacheable::judge(&urls, lasts, TTL, None, lasting(lasts)).await?;
     outcome.print(part, cacheable::NAME, Promise::Expiry);
     Ok(())
 }
@@ -122,13 +125,13 @@ pub async fn past(url: &str, lasts: Duration) -> Result<(), Failure> {
         empty(url).await?;
         let database = Database::mongo(&server.url(&mongo::database_name()), KEYS).await?;
         let (nodes, database) = (contender.nodes(part, &urls, TTL_PAST).await?, Arc::new(database));
-        let outcome = load::judge(&nodes, &database, Writers::Past, sleep(lasts)).await?;
+        let outcome = load::judge(&nodes, &database, Writers::Past, lasting(lasts)).await?;
         outcome.print_past(part, contender.name(), "");
     }
     empty(url).await?;
     let database = server.url(&mongo::database_name());
     Database::mongo(&database, KEYS).await?;
-    let outcome = cacheable::judge(&urls, lasts, TTL_PAST, Some(&database), sleep(lasts)).await?;
+    let outcome = cacheable::judge(&urls, lasts, TTL_PAST, Some(&database), lasting(lasts)).await?;
     outcome.print_past(part, cacheable::NAME, "");
     Ok(())
 }
@@ -143,7 +146,7 @@ async fn watched(part: &str, url: &str, server: &Server, by: By, lasts: Duration
         By::Poll => ("Larder with a poll each second", ""),
     };
     let (outcome, took) = join!(
-        load::judge(&watched.nodes, &database, Writers::Past, sleep(lasts)),
+        load::judge(&watched.nodes, &database, Writers::Past, lasting(lasts)),
         past::follow(&watched.nodes, &database, lasts),
     );
     outcome?.print_past(part, contender, target);

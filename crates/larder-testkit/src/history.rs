@@ -137,11 +137,8 @@ impl History {
     fn missed(&self, floor: Floor, version: u64, of_this_node: bool) -> Option<Duration> {
         let acknowledged = self.keys[floor.key].lock();
         let missed = acknowledged.iter().filter(|ack| {
-            let concerns = if of_this_node {
-                ack.node == floor.node
-            } else {
-                ack.node != floor.node && ack.everywhere
-            };
+            let concerns =
+                if of_this_node { ack.node == floor.node } else { ack.node != floor.node && ack.everywhere };
             concerns && ack.version > version && ack.at <= floor.begun
         });
         missed.map(|ack| floor.begun - ack.at).max()
