@@ -5,19 +5,20 @@
 --         slots and the leases beside them; all with one hash tag
 -- ARGV[1] 'U' unlink KEYS[5..], 'M' set the mark KEYS[5] to the new number, 'B' put a writer's token into the block in each slot
 --         KEYS[5], [7], … and unlink the lease behind each, 'E' give the values in these slots another header, if they begin as they did
---         when they were read, leave those that have it already, and unlink what is another value by now, and the lease behind each
+--         when they were read, leave those that have it already, add a stranger to a block, and unlink what is another value by
+--         now, and the lease behind each
 -- ARGV[2] an epoch for the case that there is none      ARGV[3] the event      ARGV[4] lifetime of what is written,
 --         milliseconds, 0 for ever      ARGV[5] how a block begins      ARGV[6] '1' to spare values that are still to be written
 --         behind: they are newer than anything the source has
 -- ARGV[7] with 'B', the writer's token, and ARGV[8] '1' if it should be there already
 -- ARGV[7..] with 'E', three for each slot: how it began, how it is to begin, and for how long it is kept then, milliseconds
 -- Returns {epoch, number}
--- Cost    O(keys), six calls of Redis, up to four for each slot that is blocked, one for each that may be spared, four for
+-- Cost    O(keys), six calls of Redis, up to four for each slot that is blocked, one for each that may be spared, five for
 --         each of 'E'        Clock  none
 -- Retry   safe: a repeat takes another number and invalidates again; one of 'E' leaves what the first one made stale
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local mode, fresh_epoch, event, life = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local spares, PENDING = ARGV[6] == '1', string.rep('\255', 8)
+local spares, PENDING, STRANGER = ARGV[6] == '1', string.rep('\255', 8), string.rep('\0', 16)
 local function is_spared(slot)
   return spares and redis.pcall('GETRANGE', slot, 36, 43) == PENDING
 end
@@ -55,14 +56,20 @@ elseif mode == 'E' then
     if head == began then
       redis.call('SETRANGE', KEYS[i], 0, begins)
       redis.call('PEXPIRE', KEYS[i], keep, 'LT')
-    elseif head ~= begins and redis.pcall('GETRANGE', KEYS[i], 0, 1) ~= ARGV[5] and not is_spared(KEYS[i]) then
-      -- Neither what a repeat finds done, nor the mark of a write under way, which ends with an invalidation of its own.
+    elseif redis.pcall('GETRANGE', KEYS[i], 0, 1) == ARGV[5] then
+      -- A write under way ends with an invalidation of its own. But what it wrote may be older than this: it must not stay.
+      local writers = redis.call('GETRANGE', KEYS[i], 2, -1)
+      if string.sub(writers, 1, 16) ~= STRANGER then
+        redis.call('SET', KEYS[i], ARGV[5] .. STRANGER .. writers, 'KEEPTTL')
+      end
+    elseif head ~= begins and not is_spared(KEYS[i]) then
+      -- Not what a repeat finds done.
       redis.call('UNLINK', KEYS[i])
     end
     redis.call('UNLINK', KEYS[i + 1])
   end
 else
-  local token, is_renewed, STRANGER = ARGV[7], ARGV[8] == '1', string.rep('\0', 16)
+  local token, is_renewed = ARGV[7], ARGV[8] == '1'
   for i = 5, #KEYS, 2 do
     if not is_spared(KEYS[i]) then
       local writers = ''
