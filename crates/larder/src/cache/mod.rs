@@ -88,6 +88,8 @@ use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 
 use futures_util::future::join_all;
 
+#[cfg(test)]
+pub(crate) use self::purge::matches;
 pub(crate) use self::shared::Shared;
 pub use self::{
     advise::{Advice, LEAST_READS, Setting},

@@ -5,21 +5,30 @@
 //! is giving the slot away sends on with `ASK`, all others with `MOVED`. A key that was in a whole slot at every step was there
 //! when the cursor came by.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ::redis::{Pipeline, Value, cmd};
 
-use super::{Redis, link::Link};
+#[cfg(test)]
+use super::simulated::Wire;
+use super::{Redis, link::Link, topology::Topology};
 use crate::{Error, ErrorKind, Result};
 
 /// A way through the keys of one server, on one connection: another one may lead to a server on which the cursor says
 /// nothing.
 pub(crate) struct Walk {
     redis: Redis,
-    link: Arc<Link>,
+    way: Way,
     generation: Option<u64>,
     is_cluster: bool,
     cursor: Vec<u8>,
+}
+
+/// To one server.
+enum Way {
+    Link(Arc<Link>),
+    #[cfg(test)]
+    Simulated(Wire),
 }
 
 /// What one step found.
@@ -39,14 +48,14 @@ impl Redis {
         let topology = &self.inner.ears.topology;
         let mut walks: Vec<(Walk, Vec<usize>)> = Vec::new();
         for (place, key) in keys.iter().enumerate() {
-            let link = topology.owner(key)?;
-            match walks.iter_mut().find(|(walk, _)| Arc::ptr_eq(&walk.link, &link)) {
+            let way = Way::to(topology, key)?;
+            match walks.iter_mut().find(|(walk, _)| walk.way.leads_where(&way)) {
                 Some((_, places)) => places.push(place),
                 None => {
                     let walk = Walk {
                         redis: self.clone(),
-                        generation: link.live_generation(),
-                        link,
+                        generation: way.live_generation(),
+                        way,
                         is_cluster: topology.is_cluster(),
                         cursor: b"0".to_vec(),
                     };
@@ -60,6 +69,46 @@ impl Redis {
     /// Has the layout of a cluster looked at again.
     pub(crate) fn doubt_layout(&self) {
         self.inner.ears.topology.doubt();
+    }
+}
+
+impl Way {
+    /// To the server that has this key, by what is known here.
+    ///
+    /// # Errors
+    /// `Unavailable` if its slot has no primary.
+    fn to(topology: &Topology, key: &[u8]) -> Result<Self> {
+        match topology {
+            Topology::Single(_) | Topology::Cluster(_) => topology.owner(key).map(Self::Link),
+            #[cfg(test)]
+            Topology::Simulated(wire) => Ok(Self::Simulated(wire.clone())),
+        }
+    }
+
+    fn leads_where(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Link(link), Self::Link(other)) => Arc::ptr_eq(link, other),
+            #[cfg(test)]
+            // There is one server.
+            _ => true,
+        }
+    }
+
+    /// The number of the connection that leads there; `None` while there is none.
+    fn live_generation(&self) -> Option<u64> {
+        match self {
+            Self::Link(link) => link.live_generation(),
+            #[cfg(test)]
+            Self::Simulated(wire) => wire.live_generation(),
+        }
+    }
+
+    async fn pipeline(&self, pipeline: &Pipeline, deadline: Duration) -> Result<Vec<Value>> {
+        match self {
+            Self::Link(link) => link.pipeline(pipeline, deadline).await,
+            #[cfg(test)]
+            Self::Simulated(wire) => wire.call(pipeline.cmd_iter().cloned().collect(), deadline).await,
+        }
     }
 }
 
@@ -83,8 +132,8 @@ impl Walk {
         for key in absent.iter().filter(|_| self.is_cluster) {
             pipeline.cmd("GET").arg(key);
         }
-        let mut replies = self.link.pipeline(&pipeline, self.redis.deadline).await?.into_iter();
-        if self.generation.is_none() || self.link.live_generation() != self.generation {
+        let mut replies = self.way.pipeline(&pipeline, self.redis.deadline).await?.into_iter();
+        if self.generation.is_none() || self.way.live_generation() != self.generation {
             return Ok(None);
         }
         let scanned = self.redis.inner.outcome(replies.next().unwrap_or(Value::Nil))?;

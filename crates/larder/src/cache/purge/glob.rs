@@ -5,7 +5,7 @@
 //! and held against a server by a test.
 
 /// Whether all of the text is what the pattern says.
-pub(in crate::cache) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut read) = (0, 0);
     // After the last star: where the pattern goes on, and how much of the text it has taken.
     let mut star: Option<(usize, usize)> = None;

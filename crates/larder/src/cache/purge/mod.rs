@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use tokio::time::sleep;
 
 #[cfg(any(test, fuzzing))]
-pub(super) use self::glob::matches;
+pub(crate) use self::glob::matches;
 use self::shared::Ground;
 use crate::{
     Error, ErrorKind, Result,

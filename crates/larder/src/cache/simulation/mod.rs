@@ -7,7 +7,9 @@ mod behind;
 mod check;
 mod journal;
 mod node;
+mod reads;
 mod waiting;
+mod writes;
 
 use std::{
     iter,
@@ -21,10 +23,7 @@ use std::{
 
 use tokio::{runtime, task::JoinSet, time::sleep};
 
-use self::{
-    check::Checker,
-    node::{node_of, read_on_and_on, write_on_and_on},
-};
+use self::{check::Checker, node::node_of, reads::Reader, writes::Writer};
 use crate::{
     cache::Consistency,
     dice::seed as seed_dice,
@@ -37,6 +36,8 @@ const NODES: usize = 3;
 const KEYS: usize = 4;
 const BOUND: Duration = Duration::from_millis(200);
 const LASTS: Duration = Duration::from_millis(1_500);
+/// The most time between two writes of one writer: what is written rarely is cached and made stale more often.
+const PACES: [Duration; 2] = [Duration::from_millis(120), Duration::from_millis(400)];
 /// The most time between two troubles.
 const CALM: Duration = Duration::from_millis(160);
 
@@ -65,17 +66,22 @@ fn history_of(
 ) -> Result<u64, String> {
     in_simulated_time(seed, async {
         let world = World::new(seed, NODES);
-        let checker = Arc::new(Checker::new(world.clone(), promised));
+        // A database that fails excuses something: not all of them do.
+        let may_fail = seed % 8 < 2;
+        let at_most = PACES[(seed / 2 % 2) as usize];
+        let checker = Arc::new(Checker::new(world.clone(), promised, may_fail));
         let mut tasks = JoinSet::new();
         for node in 0..NODES {
             // A node without copies of its own believes Redis in every read.
             let keeps_copies = node != 0 || !seed.is_multiple_of(3);
             let cache = node_of(&world, node, consistency, keeps_copies);
             for _ in 0..2 {
-                tasks.spawn(read_on_and_on(world.clone(), checker.clone(), cache.clone(), node));
+                let (world, checker, cache) = (world.clone(), checker.clone(), cache.clone());
+                tasks.spawn(Reader { world, checker, cache, node }.read_on_and_on());
             }
             for _ in 0..2 {
-                tasks.spawn(write_on_and_on(world.clone(), checker.clone(), cache.clone(), node));
+                let (world, checker, cache) = (world.clone(), checker.clone(), cache.clone());
+                tasks.spawn(Writer { world, checker, cache, node, at_most }.write_on_and_on());
             }
         }
         let end_ms = world.now_ms() + LASTS.as_millis() as u64;

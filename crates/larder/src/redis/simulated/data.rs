@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 
 use ::redis::{Value, parse_redis_value};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+
+use crate::cache::matches;
 
 /// Every key, with when it goes away. Ordered, so that a seed picks the same one each time.
 #[derive(Clone, Default)]
@@ -34,6 +37,8 @@ pub(super) type Announced = (Vec<u8>, Vec<u8>);
 
 /// A log keeps hardly anything here, so that nodes meet one that does not reach back.
 const LOGGED: usize = 6;
+/// Where a key may stand, for a scan: so many steps go past all of them.
+const PLACES: u64 = 4;
 
 impl Data {
     pub(super) fn keys(&self) -> Vec<Vec<u8>> {
@@ -70,6 +75,7 @@ impl Data {
             "UNLINK" => {
                 Value::Int(args.iter().filter(|key| self.items.remove(**key).is_some()).count() as i64)
             }
+            "SCAN" => self.scan(args),
             "HMGET" => {
                 let hash = self.hash(args[0]);
                 Value::Array(args[1..].iter().map(|field| bulk(hash.get(*field).cloned())).collect())
@@ -135,6 +141,20 @@ impl Data {
             (None, true) => Value::Nil,
             (None, false) => Value::Okay,
         }
+    }
+
+    /// `SCAN cursor MATCH pattern COUNT n`, one place a step, however many are asked for. What is there from the first step to
+    /// the last is found, and more than once, as on a server whose table grows; what comes or goes meanwhile may be. To another
+    /// server the cursor says nothing: there, keys have other places.
+    fn scan(&self, args: &[&[u8]]) -> Value {
+        let (at, pattern) = (number(args[0]), args[2]);
+        let salt = xxh3_64(self.history.as_bytes());
+        let is_near =
+            |key: &[u8]| (at.saturating_sub(1)..=at).contains(&(xxh3_64_with_seed(key, salt) % PLACES));
+        let found = self.items.keys().filter(|key| is_near(key) && matches(pattern, key));
+        let next = if at + 1 < PLACES { at + 1 } else { 0 };
+        let found = found.map(|key| bulk(Some(key.clone()))).collect();
+        Value::Array(vec![bulk(Some(next.to_string().into_bytes())), Value::Array(found)])
     }
 
     fn increment(&mut self, key: &[u8]) -> Value {

@@ -79,6 +79,14 @@ impl Wire {
         Ok(server)
     }
 
+    /// The number of the connection that leads to the server; `None` while there is none.
+    pub(in crate::redis) fn live_generation(&self) -> Option<u64> {
+        let state = self.world.state.lock();
+        let node = &state.nodes[self.node];
+        let is_up = node.server == state.server && node.away_until_ms <= state.now_ms();
+        is_up.then(|| self.counters.connects.load(Ordering::Acquire))
+    }
+
     pub(in crate::redis) async fn call(&self, cmds: Vec<Cmd>, deadline: Duration) -> Result<Vec<Value>> {
         let server = self.connect()?;
         self.counters.round_trips.add_one();
