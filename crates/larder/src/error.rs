@@ -72,6 +72,7 @@ struct Inner {
     field: Option<String>,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
+    in_doubt: bool,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -84,6 +85,7 @@ impl Error {
             field: None,
             message: message.into(),
             retry_after: None,
+            in_doubt: false,
             source: None,
         }))
     }
@@ -123,6 +125,18 @@ impl Error {
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         Arc::make_mut(&mut self.0).retry_after = Some(after);
         self
+    }
+
+    /// Marks what went wrong after it was sent: it may have been carried out all the same.
+    #[must_use]
+    pub(crate) fn in_doubt(mut self) -> Self {
+        Arc::make_mut(&mut self.0).in_doubt = true;
+        self
+    }
+
+    /// Whether what was asked for may have been carried out all the same, though no deadline passed.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.0.in_doubt
     }
 
     /// What the caller can do about it.

@@ -279,8 +279,10 @@ where
             };
         }
         if plan.mode == ReadMode::Refresh {
-            if let Ok(Some(entry)) = self.still_pending(shared, &plan.text, plan.basis).await {
-                return Right::Found(entry);
+            match self.still_pending(shared, &plan.text, plan.basis).await {
+                Ok(Some(entry)) => return Right::Found(entry),
+                Ok(None) => {}
+                Err(_) => return self.unleased_by_error(),
             }
             let leased = match self.stand(plan.basis.route, &plan.text).await {
                 Ok(basis) => {
@@ -296,28 +298,6 @@ where
             };
         }
         self.look_until_decided(shared, leader, plan).await
-    }
-
-    /// The value in the slot, if it is to be written behind and the source does not have it yet.
-    ///
-    /// # Errors
-    /// If Redis cannot say.
-    pub(crate) async fn still_pending(
-        &self,
-        shared: &Shared,
-        text: &str,
-        basis: Basis,
-    ) -> Result<Option<NearEntry<V>>> {
-        if !shared.writes_behind() {
-            return Ok(None);
-        }
-        match shared.peek(text).await? {
-            Some(Slot::Value(envelope)) if envelope.is_pending() => {
-                self.recheck(basis.route, text).await?;
-                self.entry_from(&envelope, basis).await
-            }
-            _ => Ok(None),
-        }
     }
 
     /// Looks at the slot until it has a value, or we have its lease, or we have waited long enough for another node.

@@ -3,11 +3,14 @@
 use std::{fmt, hash::Hash};
 
 use crate::{
-    Result,
+    ErrorKind, Result,
     cache::{
         Read, Served,
+        coherence::Basis,
         entry::Slot,
         inner::{Inner, NearLook},
+        near::NearEntry,
+        shared::Shared,
     },
 };
 
@@ -31,5 +34,29 @@ where
         let Some(Slot::Value(envelope)) = shared.peek(&text).await? else { return Ok(None) };
         let entry = self.fresh_at_hand(&envelope, basis);
         Ok(entry.map(|entry| entry.read(Served::Shared, self.clock.monotonic_ms())))
+    }
+
+    /// The value in the slot, if it is to be written behind and the source does not have it yet.
+    ///
+    /// # Errors
+    /// If Redis cannot say.
+    pub(crate) async fn still_pending(
+        &self,
+        shared: &Shared,
+        text: &str,
+        basis: Basis,
+    ) -> Result<Option<NearEntry<V>>> {
+        if !shared.writes_behind() {
+            return Ok(None);
+        }
+        match shared.peek(text).await {
+            Ok(Some(Slot::Value(envelope))) if envelope.is_pending() => {
+                self.recheck(basis.route, text).await?;
+                self.entry_from(&envelope, basis).await
+            }
+            // What cannot be read does not wait to be written.
+            Err(error) if error.kind() != ErrorKind::Corrupt => Err(error),
+            _ => Ok(None),
+        }
     }
 }

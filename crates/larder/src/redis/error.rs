@@ -51,12 +51,16 @@ pub(crate) fn from_driver(error: &RedisError) -> (Error, Health) {
             Err(other) => (Error::new(ErrorKind::Config, other.to_string()), Health::Sound),
         },
         DriverKind::Parse => {
-            (Error::new(ErrorKind::Unavailable, "redis answered with something else than RESP"), Health::Gone)
+            let error = Error::new(ErrorKind::Unavailable, "redis answered with something else than RESP");
+            (error.in_doubt(), Health::Gone)
         }
         DriverKind::Client | DriverKind::InvalidClientConfig => {
             (Error::new(ErrorKind::Config, error.to_string()), Health::Sound)
         }
-        _ => (Error::new(ErrorKind::Unavailable, format!("connection lost: {error}")), Health::Gone),
+        _ => {
+            let error = Error::new(ErrorKind::Unavailable, format!("connection lost: {error}"));
+            (error.in_doubt(), Health::Gone)
+        }
     }
 }
 

@@ -99,11 +99,16 @@ where
         let pending = passengers.iter().map(|one| self.still_pending(shared, &one.text, one.basis));
         let pending = join_all(pending).await;
         let (mut nexts, mut to_load) = (Vec::new(), Vec::new());
-        for (passenger, pending) in passengers.into_iter().zip(pending) {
+        for (mut passenger, pending) in passengers.into_iter().zip(pending) {
             match pending {
                 // The source has nothing newer.
                 Ok(Some(entry)) => nexts.push(self.land_shared(passenger, entry)),
-                Ok(None) | Err(_) => to_load.push(passenger),
+                Ok(None) => to_load.push(passenger),
+                Err(_) => {
+                    self.stats.count(Counter::SharedErrors);
+                    passenger.reason = MissReason::Error;
+                    nexts.push(Next::Load(passenger));
+                }
             }
         }
         if self.stand_all(&mut to_load).await.is_err() {

@@ -12,7 +12,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         Token,
-        behind::{Behind, LOOK, NOBODY, op::Letter},
+        behind::{Behind, LOOK, NOBODY, op::Letter, shared::Acked},
         coherence::Position,
         entry::{Envelope, Lifetime, PENDING},
         event::Event,
@@ -60,7 +60,7 @@ where
         let acked = behind.core.ledger.put(&text, &slot, &event, behind.core.settings.backlog).await;
         // Again, also if the outcome is unknown: a reader in between may have fetched the old value.
         self.forget_near(&[key]);
-        let Some(acked) = acked? else {
+        let Some(acked) = acked.map_err(perhaps_written)? else {
             let message = "the backlog of writes is full: the sink has not kept up for long";
             return Err(Error::new(ErrorKind::Full, message));
         };
@@ -72,18 +72,44 @@ where
         if let Some(follower) = &self.follower {
             follower.took_part(shard, acked.at, &change).await;
         }
+        if let (Some(shared), Some(owed_until)) = (&self.shared, owed_until) {
+            // An invalidation that this node owed for the key before has been made good.
+            shared.unsent.acknowledged(&[Debt::key(shard, &text)], owed_until);
+        }
+        self.await_others(behind, &text, acked).await.map_err(written)
+    }
+
+    /// What an acknowledged write waits for: with strict consistency the other nodes, and over the backlog the sink.
+    async fn await_others(&self, behind: &Behind, text: &str, acked: Acked) -> Result<()> {
+        let shard = self.coherence.shard_of(text);
         if let Some(shared) = &self.shared {
-            if let Some(owed_until) = owed_until {
-                // An invalidation that this node owed for the key before has been made good.
-                shared.unsent.acknowledged(&[Debt::key(shard, &text)], owed_until);
-            }
             self.await_all_if_strict(shared, &[Token::new(self.name_hash(), shard, acked.at)]).await?;
         }
         if acked.waits {
             behind.core.counts.waited.fetch_add(1, Relaxed);
-            behind.applied(shard, &text, acked.version).await?;
+            behind.applied(shard, text, acked.version).await?;
         }
         Ok(())
+    }
+}
+
+/// Only an error that says so means that nothing was written: not one of a connection that was lost before its answer.
+fn perhaps_written(error: Error) -> Error {
+    match error.is_in_doubt() {
+        true => Error::new(ErrorKind::Timeout, "the connection was lost: the write may be pending")
+            .with_source(error),
+        false => error,
+    }
+}
+
+/// Of a write that Redis has acknowledged: whatever Redis could not be asked for after that.
+fn written(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unavailable => {
+            Error::new(ErrorKind::Timeout, "the write is pending, and the wait for others was cut off")
+                .with_source(error)
+        }
+        _ => error,
     }
 }
 

@@ -188,7 +188,7 @@ impl Redis {
 }
 
 fn lost() -> Error {
-    Error::new(ErrorKind::Unavailable, "connection lost")
+    Error::new(ErrorKind::Unavailable, "connection lost").in_doubt()
 }
 
 impl fmt::Debug for Wire {

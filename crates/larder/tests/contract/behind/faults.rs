@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
 use larder::{
-    Cache,
+    Cache, ErrorKind,
+    cache::{MissReason, ReadMode, ReadOptions},
     redis::{Breaker, Redis, RedisConfig},
 };
 use larder_testkit::{
@@ -12,7 +13,7 @@ use larder_testkit::{
     redis::{Deployment, Options, Reply},
 };
 
-use super::{SOON, over, quick, read, table::Table};
+use super::{SOON, over, quick, read, table::Table, until_read};
 use crate::setup::{Backend, Setup, lasting};
 
 /// A deadline that no call misses because the machine is busy, and that a call into a silent connection soon reaches.
@@ -132,6 +133,56 @@ async fn an_owner_that_was_replaced_strikes_nothing_off_and_buries_nothing() {
             let fence = setup.ask(&["HGET", &owner, "fence"]);
             assert_eq!(fence.text(), Some("10000000000000"), "{backend:?}: fences grow");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_answer_was_lost_with_its_connection_is_not_said_to_be_unwritten() {
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let table = Table::new();
+        table.hold();
+        // Not its deadline is to tell that the outcome is unknown.
+        let cache = over(&connected(&proxy.url(), 3 * SOON).await, &table, quick()).await;
+        let other = over(&connected(&deployment.url(), DEADLINE).await, &table, quick()).await;
+        cache.put(&"k".into(), &1).await.unwrap();
+        proxy.set(Fault::DropReplies);
+        let put = tokio::spawn({
+            let cache = cache.clone();
+            async move { cache.put(&"k".into(), &2).await }
+        });
+        until_read(&other, "k", Some(2)).await;
+        proxy.cut();
+        let error = put.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{}: {error}", deployment.kind());
+        proxy.set(Fault::Pass);
+        table.release();
+        flushed(&other).await;
+        assert_eq!(table.row("k"), Some(2));
+    }
+}
+
+/// A single command is refused: whoever looks for what is pending is told nothing, and all that follows is carried out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_that_was_not_told_what_is_pending_says_that_redis_could_not_be_asked() {
+    for deployment in Deployment::each(&Options::default()) {
+        let table = Table::new();
+        let cache = over(&connected(&deployment.url(), DEADLINE).await, &table, quick()).await;
+        cache.put(&"k".into(), &1).await.unwrap();
+        flushed(&cache).await;
+        table.hold();
+        cache.put(&"k".into(), &2).await.unwrap();
+        deployment.ask_all(&["ACL", "SETUSER", "default", "-get"]);
+        let refresh = ReadOptions { mode: ReadMode::Refresh, ..ReadOptions::default() };
+        let one = cache.read("k", &refresh).await.unwrap();
+        let among_others = cache.read_many(&["k".into(), "other".into()], &refresh).await.unwrap().remove(0);
+        deployment.ask_all(&["ACL", "SETUSER", "default", "+get"]);
+        for read in [one, among_others] {
+            let told = (read.value.as_deref(), read.reason);
+            assert_eq!(told, (Some(&1), Some(MissReason::Error)), "{}", deployment.kind());
+        }
+        assert_eq!(cache.read("k", &refresh).await.unwrap().value.as_deref(), Some(&2));
+        table.release();
     }
 }
 

@@ -29,7 +29,7 @@ use crate::setup::{Backend, Setup, lasting};
 
 const SOON: Duration = Duration::from_secs(10);
 
-fn quick() -> WriteBehind {
+pub(crate) fn quick() -> WriteBehind {
     WriteBehind::default()
         .max_delay(Duration::from_millis(5))
         .retry_pause(Duration::from_millis(2), Duration::from_millis(20))
