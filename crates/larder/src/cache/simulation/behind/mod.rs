@@ -17,7 +17,7 @@ use super::{
     node::{builder_of, name},
 };
 use crate::{
-    Cache,
+    Cache, ErrorKind,
     cache::{Behind, Consistency, MissReason, ReadOptions, Served, WriteBehind},
     redis::simulated::{Fault, World},
 };
@@ -96,8 +96,11 @@ impl Scene {
                 true => cache.remove(&name(key)).await,
                 false => cache.put(&name(key), &number).await,
             };
-            if put.is_ok() {
-                self.promises.acknowledged(key, node);
+            match put.map_err(|error| error.kind()) {
+                Ok(()) => self.promises.acknowledged(key, node),
+                Err(ErrorKind::Unavailable | ErrorKind::Full) => self.promises.refused(key),
+                // Nobody knows what became of it, or it is pending.
+                Err(_) => {}
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What was acknowledged, and whether it holds.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -31,6 +31,8 @@ struct Key {
     acknowledged: (u64, Option<u64>),
     /// The number of the last removal that was begun.
     removed: u64,
+    /// The numbers of writes that were refused: nobody may ever read them.
+    refused: BTreeSet<u64>,
     /// Of each acknowledgement the number, the node and the moment.
     told: Vec<(u64, usize, u64)>,
 }
@@ -71,11 +73,30 @@ impl Promises {
         self.journal.note(&format!("node {node} knows that {at} is {number}"));
     }
 
+    /// The last write of the key has failed in a way that says that nothing was written.
+    pub(super) fn refused(&self, at: usize) {
+        let mut state = self.state.lock();
+        let key = &mut state.keys[at];
+        key.is_open = false;
+        let number = key.begun.0;
+        key.refused.insert(number);
+        drop(state);
+        self.journal.note(&format!("write {number} of {at} is refused"));
+    }
+
     /// A read of a key on `node` that began at `begun_ms` returned this.
     pub(super) fn has_read(&self, at: usize, node: usize, begun_ms: u64, read: Option<u64>, from: &str) {
         let mut state = self.state.lock();
         state.reads += 1;
         let key = &state.keys[at];
+        if read.is_some_and(|number| key.refused.contains(&number)) && state.broken.is_none() {
+            let said = format!(
+                "node {node} read {read:?} of {at} from {from}, which was refused; before:\n{}",
+                self.journal
+            );
+            state.broken = Some(said);
+            return;
+        }
         // One that finds nothing has seen the last removal, or the time before all writes.
         let number = read.unwrap_or(key.removed);
         let misses = |&&(told, by, at_ms): &&(u64, usize, u64)| {
