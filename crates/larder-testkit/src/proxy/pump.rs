@@ -76,7 +76,12 @@ async fn read(
                 continue;
             }
         }
-        let delay = match (direction, *fault.borrow()) {
+        let now = *fault.borrow();
+        // What came together with the end of the fault, too: behind the hole it would be taken for the reply that is missing.
+        if lost_a_reply && now != Fault::DropReplies {
+            return false;
+        }
+        let delay = match (direction, now) {
             (Direction::ToClient, Fault::DropReplies) => {
                 lost_a_reply = true;
                 continue;
