@@ -200,6 +200,11 @@ where
                     }
                     Some(entry) if after_clear && entry.is_current(&self.coherence) => Some(entry),
                     None if known => None,
+                    // Nobody could say when its tags were purged, and the source does not have it yet.
+                    None if envelope.is_pending() => {
+                        passenger.reason = MissReason::Error;
+                        return Settled::Next(Next::Load(passenger));
+                    }
                     _ => {
                         passenger.reason = MissReason::Purged;
                         return Settled::Replace(passenger);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, num::NonZeroU16, time::Duration};
 
 use larder::{
     Cache, ErrorKind,
-    cache::{MissReason, ReadMode, ReadOptions},
+    cache::{Consistency, MissReason, ReadMode, ReadOptions},
     redis::{Breaker, Redis, RedisConfig},
 };
 use larder_testkit::{
@@ -182,6 +182,35 @@ async fn a_refresh_that_was_not_told_what_is_pending_says_that_redis_could_not_b
             assert_eq!(told, (Some(&1), Some(MissReason::Error)), "{}", deployment.kind());
         }
         assert_eq!(cache.read("k", &refresh).await.unwrap().value.as_deref(), Some(&2));
+        table.release();
+    }
+}
+
+/// The same of a batch that finds what is pending, and is not told when its tags were purged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_was_not_told_of_the_tags_of_what_is_pending_says_that_redis_could_not_be_asked() {
+    for deployment in Deployment::each(&Options::default()) {
+        let table = Table::new();
+        let node = async || {
+            let redis = connected(&deployment.url(), DEADLINE).await;
+            let builder = Cache::builder("behind").policy(lasting()).redis(&redis);
+            let builder = builder.consistency(Consistency::Bounded(SOON)).source(table.clone());
+            let builder = builder.sink(table.clone()).tags(|key: &String, _| vec![key.clone()]);
+            builder.write_behind(quick()).build().unwrap()
+        };
+        let (a, b) = (node().await, node().await);
+        a.put(&"k".into(), &1).await.unwrap();
+        flushed(&a).await;
+        table.hold();
+        a.put(&"k".into(), &2).await.unwrap();
+        // It is in step with the shard, and does not know the tag.
+        b.get_many(&(0..100).map(|n| n.to_string()).collect::<Vec<_>>()).await.unwrap();
+        deployment.ask_all(&["ACL", "SETUSER", "default", "-mget"]);
+        let read = b.read_many(&["k".into()], &ReadOptions::default()).await.unwrap().remove(0);
+        deployment.ask_all(&["ACL", "SETUSER", "default", "+mget"]);
+        let told = (read.value.as_deref(), read.reason);
+        assert_eq!(told, (Some(&1), Some(MissReason::Error)), "{}", deployment.kind());
+        assert_eq!(b.get_many(&["k".into()]).await.unwrap()[0].as_deref(), Some(&2));
         table.release();
     }
 }
