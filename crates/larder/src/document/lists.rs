@@ -321,3 +321,44 @@ fn read_position(bytes: &[u8]) -> Option<Position> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What nodes of different builds must agree on, as they share what is cached.
+    #[test]
+    fn the_layout_of_a_list_does_not_change() {
+        let item = doc! { "_id": 7_i64 };
+        let items = vec![RawDocumentBuf::try_from(&item).unwrap()];
+        let listing = Listing { items, next: Some(Position(vec![7_i64.into()])), count: None };
+        let position = write_bson(&doc! { "p": [7_i64] }).unwrap();
+        let mut expected = vec![0; 9];
+        expected.extend_from_slice(&[position.len() as u8, 0, 0, 0]);
+        expected.extend_from_slice(&position);
+        expected.extend_from_slice(&write_bson(&item).unwrap());
+        assert_eq!(write_listing(&listing).unwrap(), expected);
+        assert_eq!(read_listing(&expected), Some(listing));
+
+        let count = Listing { count: Some(258), ..Listing::default() };
+        let expected = [1, 2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(write_listing(&count).unwrap(), expected);
+        assert_eq!(read_listing(&expected), Some(count));
+    }
+
+    #[test]
+    fn the_key_of_a_list_does_not_change() {
+        let keys = [
+            page_key(&Find::new(Filter::All, 20)),
+            count_key(&Filter::All),
+            query_key(&Filter::All, &[doc! { "$limit": 1 }]),
+        ];
+        let keys = keys.map(Result::unwrap);
+        let expected = [
+            "8OSQ4jKdBf4kXgOT7R7Yd1Ig-7B_NyUxIZFKydxp93I",
+            "0LvJZJs5-Ts6a8s320nlIviNSG8S5ybWe1VuiMFbHNc",
+            "9HV6T_n802ZJ7KBJ6dLT8qNtHYuYN8xXenOhUuDzdag",
+        ];
+        assert_eq!(keys, expected);
+    }
+}
