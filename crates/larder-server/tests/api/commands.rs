@@ -126,6 +126,9 @@ fn the_doctor_says_what_write_behind_needs_of_redis() {
         assert_eq!(output.status.code(), Some(code), "{said}: {printed}");
         assert!(!printed.contains("a cache needs none"), "{printed}");
     }
+    let output = run_with(crate::ITEMS, &["check", "--write-behind"], &[]);
+    assert!(stdout(&output).contains("set redis.url"), "{}", stdout(&output));
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]

@@ -469,7 +469,7 @@ impl Collection {
     /// As [`Cache::invalidate`].
     pub async fn invalidate(&self, id: &Id) -> Result<Option<Token>> {
         self.check_id(id)?;
-        let (token, lists) = self.then_clear_lists(self.cache.invalidate(id)).await?;
+        let (token, lists) = self.then_clear_lists(Box::pin(self.cache.invalidate(id))).await?;
         lists.map(|_| token)
     }
 

@@ -3,7 +3,7 @@
 //! They stand in a cache of their own with one shard, so that one number tells whether anything was written since a list was
 //! loaded: forgetting all of them is one short script, however many there are.
 
-use std::{collections::BTreeMap, num::NonZeroU16, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU16, pin::Pin, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bson::{Bson, Document, RawDocumentBuf, doc};
@@ -158,12 +158,12 @@ impl Collection {
 
     /// Carries a write or a purge out, and then forgets the lists, unless the database refused it; also if its caller goes
     /// away. Returns what came of it, and of forgetting.
+    ///
+    /// In a box from where it is made: each layer around it would else have room for all of it, more than once.
     pub(super) async fn then_clear_lists<T>(
         &self,
-        work: impl Future<Output = Result<T>>,
+        work: Pin<Box<impl Future<Output = Result<T>>>>,
     ) -> Result<(T, Result<Vec<Token>>)> {
-        // Boxed: else each layer around a write would have room for all of it.
-        let work = Box::pin(work);
         match &self.lists {
             Some(Lists(cache)) => Box::pin(cache.clear_around(work)).await,
             None => Ok((work.await?, Ok(Vec::new()))),

@@ -82,14 +82,14 @@ impl Collection {
 
     /// Purges documents, and the lists that may show them.
     async fn purging(&self, purge: impl Future<Output = Result<Vec<Token>>>) -> Result<Vec<Token>> {
-        let (mut tokens, lists) = self.then_clear_lists(purge).await?;
+        let (mut tokens, lists) = self.then_clear_lists(Box::pin(purge)).await?;
         tokens.extend(lists?);
         Ok(tokens)
     }
 
     /// The same for a purge that counts.
     async fn counting(&self, purge: impl Future<Output = Result<u64>>) -> Result<u64> {
-        let (count, lists) = self.then_clear_lists(purge).await?;
+        let (count, lists) = self.then_clear_lists(Box::pin(purge)).await?;
         lists.map(|_| count)
     }
 

@@ -1,6 +1,6 @@
 //! Writes to a collection: to its database, and then to what the cache knows of it.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
 use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, Timestamp, oid::ObjectId};
 
@@ -205,7 +205,7 @@ impl Collection {
             let left = left(&done);
             Ok((done, left))
         };
-        let (done, told) = self.noting_lists(self.cache().write_through(id, write)).await?;
+        let (done, told) = self.noting_lists(Box::pin(self.cache().write_through(id, write))).await?;
         self.noted(told.map(drop));
         Ok(done)
     }
@@ -213,7 +213,8 @@ impl Collection {
     /// Writes while nothing can fill the documents, and invalidates them. That Redis could not be told is no failure of the
     /// write: the cache keeps what it owes, and counts it.
     pub(super) async fn guarded<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
-        let (written, invalidated) = self.noting_lists(self.cache().guarded_write(ids, write)).await?;
+        let (written, invalidated) =
+            self.noting_lists(Box::pin(self.cache().guarded_write(ids, write))).await?;
         self.noted(invalidated.map(drop));
         Ok(written)
     }
@@ -221,13 +222,14 @@ impl Collection {
     /// Writes, and invalidates the documents unless the database refused. As in [`guarded`](Self::guarded), Redis has no say in
     /// whether the write is done.
     async fn around<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
-        let (written, invalidated) = self.noting_lists(self.cache().write_around(ids, write)).await?;
+        let (written, invalidated) =
+            self.noting_lists(Box::pin(self.cache().write_around(ids, write))).await?;
         self.noted(invalidated.map(drop));
         Ok(written)
     }
 
     /// Writes, and clears the lists.
-    async fn noting_lists<T>(&self, write: impl Future<Output = Result<T>>) -> Result<T> {
+    async fn noting_lists<T>(&self, write: Pin<Box<impl Future<Output = Result<T>>>>) -> Result<T> {
         let (written, forgotten) = self.then_clear_lists(write).await?;
         self.noted(forgotten.map(drop));
         Ok(written)

@@ -13,6 +13,14 @@ const MAX_CLOCK_OFFSET_MS: i64 = 500;
 
 pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report) {
     let Some(url) = &config.redis.url else {
+        if args.write_behind {
+            report.fail(
+                "redis",
+                "none is named",
+                "write-behind keeps in Redis what is pending: set redis.url",
+            );
+            return;
+        }
         report.add(Level::Note, "redis", "not used: each node caches in its own memory only");
         return;
     };
