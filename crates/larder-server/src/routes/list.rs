@@ -83,7 +83,7 @@ pub(super) async fn answer(call: &Call<'_>, query: Query) -> Result<(Answer, Opt
         }
         None => None,
     };
-    let mut answer = send(call, &read, write_page(call, page, next.as_deref(), counted)?);
+    let mut answer = send(call, options.mode, &read, write_page(call, page, next.as_deref(), counted)?);
     if let Some(count) = count {
         answer.headers_mut().insert(PREFERENCE_APPLIED.clone(), HeaderValue::from_static(count.name()));
     }
@@ -219,7 +219,7 @@ pub(super) fn wanted_count(headers: &HeaderMap) -> Result<Option<Count>, Refusal
 }
 
 /// Sends what a list came to for this sender: with a tag, or as 304, which a POST knows nothing of.
-pub(super) fn send(call: &Call<'_>, read: &Read<Listing>, json: Vec<u8>) -> Answer {
+pub(super) fn send(call: &Call<'_>, mode: ReadMode, read: &Read<Listing>, json: Vec<u8>) -> Answer {
     let json = Bytes::from(json);
     let etag = Etag::of(&json);
     let is_unchanged =
@@ -229,7 +229,7 @@ pub(super) fn send(call: &Call<'_>, read: &Read<Listing>, json: Vec<u8>) -> Answ
         *answer.status_mut() = StatusCode::NOT_MODIFIED;
     }
     insert_common(call, answer.headers_mut());
-    if call.resource.collection.caches_lists() && call.read_mode() != ReadMode::Bypass {
+    if call.resource.collection.caches_lists() && mode != ReadMode::Bypass {
         cache_status::insert(answer.headers_mut(), read);
     } else {
         cache_status::insert_bypass(answer.headers_mut());

@@ -128,10 +128,16 @@ fn write_caches(app: &App, page: &mut String) -> fmt::Result {
             writeln!(page, "larder_cache_misses_total{{collection=\"{name}\",reason=\"{reason}\"}} {count}")?;
         }
     }
-    for (figure, kind, help, read) in FIGURES {
+    let caches = caches.into_iter().map(|(name, stats)| (format!("collection=\"{name}\""), stats));
+    write_figures(page, &FIGURES, &caches.collect::<Vec<_>>())
+}
+
+/// Each figure of all these caches, which are told apart by their labels.
+fn write_figures(page: &mut String, figures: &[Figure], caches: &[(String, CacheStats)]) -> fmt::Result {
+    for (figure, kind, help, read) in figures {
         heading(page, figure, kind, help)?;
-        for (name, stats) in &caches {
-            writeln!(page, "{figure}{{collection=\"{name}\"}} {}", read(stats))?;
+        for (labels, stats) in caches {
+            writeln!(page, "{figure}{{{labels}}} {}", read(stats))?;
         }
     }
     Ok(())
@@ -155,18 +161,10 @@ fn write_parts(app: &App, page: &mut String) -> fmt::Result {
     let mut parts = Vec::new();
     for resource in app.resources.values() {
         let stats = resource.collection.partial_stats();
-        parts.extend(stats.into_iter().map(|(part, stats)| (resource.name.as_str(), part, stats)));
+        let labels = |part| format!("collection=\"{}\",part=\"{part}\"", resource.name);
+        parts.extend(stats.into_iter().map(|(part, stats)| (labels(part), stats)));
     }
-    if parts.is_empty() {
-        return Ok(());
-    }
-    for (figure, kind, help, read) in PART_FIGURES {
-        heading(page, figure, kind, help)?;
-        for (name, part, stats) in &parts {
-            writeln!(page, "{figure}{{collection=\"{name}\",part=\"{part}\"}} {}", read(stats))?;
-        }
-    }
-    Ok(())
+    if parts.is_empty() { Ok(()) } else { write_figures(page, &PART_FIGURES, &parts) }
 }
 
 /// What was counted of lists, where they are cached: series of their own as well.
@@ -180,19 +178,12 @@ const LIST_FIGURES: [Figure; 6] = [
 ];
 
 fn write_lists(app: &App, page: &mut String) -> fmt::Result {
-    let resources = app.resources.values();
-    let lists: Vec<_> =
-        resources.filter_map(|it| it.collection.list_stats().map(|stats| (&it.name, stats))).collect();
-    if lists.is_empty() {
-        return Ok(());
+    let mut lists = Vec::new();
+    for resource in app.resources.values() {
+        let label = format!("collection=\"{}\"", resource.name);
+        lists.extend(resource.collection.list_stats().map(|stats| (label, stats)));
     }
-    for (figure, kind, help, read) in LIST_FIGURES {
-        heading(page, figure, kind, help)?;
-        for (name, stats) in &lists {
-            writeln!(page, "{figure}{{collection=\"{name}\"}} {}", read(stats))?;
-        }
-    }
-    Ok(())
+    if lists.is_empty() { Ok(()) } else { write_figures(page, &LIST_FIGURES, &lists) }
 }
 
 fn write_redis(app: &App, page: &mut String) -> fmt::Result {

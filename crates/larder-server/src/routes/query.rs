@@ -34,7 +34,8 @@ pub(crate) async fn run(
     let query = query.ok_or_else(|| Refusal::not_found("there is no query of this name for this role"))?;
     let variables = read_variables(query, head.uri.query().unwrap_or_default())?;
     let within = call.resource.collection.within(&call.rows);
-    let read = within.read_aggregate(&name, &variables, &call.list_options()?).await?;
+    let options = call.list_options()?;
+    let read = within.read_aggregate(&name, &variables, &options).await?;
     let rows = &list::list_of(&read)?.items;
     let mut json = b"{\"items\":[".to_vec();
     for (index, row) in rows.iter().enumerate() {
@@ -51,7 +52,7 @@ pub(crate) async fn run(
         }
     }
     json.extend_from_slice(b"]}");
-    Ok(list::send(&call, &read, json))
+    Ok(list::send(&call, options.mode, &read, json))
 }
 
 /// The one collection that has a query of this name.

@@ -139,8 +139,8 @@ impl CollectionBuilder {
     /// [consistency](Self::consistency) among them. Default: lists are asked of the database each time.
     ///
     /// That suits collections that are read much more often than written. Cost: one more round trip for each write, three for
-    /// a list that is loaded again, and one more connection to Redis, which hears of the writes of other nodes. The lists take a part of [`near_bytes`](Self::near_bytes) as
-    /// large as that of the documents, and stand in one shard.
+    /// a list that is loaded again, and one more connection to Redis, which hears of the writes of other nodes. The lists take a
+    /// part of [`near_bytes`](Self::near_bytes) as large as that of the documents, and stand in one shard.
     ///
     /// What is written past Larder, with no watch to tell of it, shows when the policy's time is up. That is so too if a process
     /// ends between a write and what it would tell of it: unlike a document, lists are not blocked before a write. A poll of a field

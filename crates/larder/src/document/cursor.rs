@@ -3,7 +3,6 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use bson::{Bson, Document, doc};
 use hmac::{Hmac, Mac};
 use rand::RngCore;
 use sha2::Sha256;
@@ -12,7 +11,7 @@ use super::{
     Find, Position,
     find::{order_of, write_order},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 const SEAL_BYTES: usize = 16;
 /// A cursor stands in a URL, and servers take lines of about eight kilobytes.
@@ -60,11 +59,7 @@ impl CursorKey {
         audience: &[u8],
         position: &Position,
     ) -> Result<String> {
-        let values =
-            bson::serialize_to_vec(&doc! { "p": Bson::Array(position.0.clone()) }).map_err(|error| {
-                Error::new(ErrorKind::Invalid, "the position cannot be written as BSON").with_source(error)
-            })?;
-        self.seal_bytes(collection, find, audience, &values)
+        self.seal_bytes(collection, find, audience, &position.to_bytes()?)
     }
 
     pub(super) fn seal_bytes(
@@ -99,11 +94,8 @@ impl CursorKey {
         let (seal, values) = bytes.split_at_checked(SEAL_BYTES).ok_or_else(refused)?;
         // Compares in constant time.
         self.mac(collection, find, audience, values)?.verify_truncated_left(seal).map_err(|_| refused())?;
-        let mut document: Document = bson::deserialize_from_slice(values).map_err(|_| refused())?;
-        match document.remove("p") {
-            Some(Bson::Array(values)) if values.len() == order_of(&find.sort).len() => Ok(Position(values)),
-            _ => Err(refused()),
-        }
+        let position = Position::from_bytes(values);
+        position.filter(|position| position.0.len() == order_of(&find.sort).len()).ok_or_else(refused)
     }
 
     fn mac(&self, collection: &str, find: &Find, audience: &[u8], values: &[u8]) -> Result<Hmac<Sha256>> {
@@ -130,7 +122,11 @@ impl fmt::Debug for CursorKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{CompareOp, Direction, Filter, SortKey};
+    use crate::{
+        ErrorKind,
+        document::{CompareOp, Direction, Filter, SortKey},
+    };
+    use bson::Bson;
     use proptest::prelude::*;
 
     fn find(sort: &[(&str, Direction)], value: impl Into<Bson>) -> Find {

@@ -1,9 +1,9 @@
 //! What a find asks for besides its filter: order, page and projection.
 
-use bson::{Bson, RawDocument, RawDocumentBuf};
+use bson::{Bson, Document, RawDocument, RawDocumentBuf, doc};
 
 use crate::{
-    Result,
+    Error, ErrorKind, Result,
     document::{
         Filter,
         path::{Path, sort_value},
@@ -33,6 +33,27 @@ pub struct SortKey {
 /// Where a page ended: the sort values of its last document, `_id` last. An absent sort field counts as null.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Position(pub Vec<Bson>);
+
+impl Position {
+    /// As a BSON document, with the values under `p`.
+    ///
+    /// # Errors
+    /// `ErrorKind::Invalid` if a value is not one that BSON can hold.
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
+        bson::serialize_to_vec(&doc! { "p": Bson::Array(self.0.clone()) }).map_err(|error| {
+            Error::new(ErrorKind::Invalid, "the position cannot be written as BSON").with_source(error)
+        })
+    }
+
+    /// `None` if the bytes are something else.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut document: Document = bson::deserialize_from_slice(bytes).ok()?;
+        match document.remove("p") {
+            Some(Bson::Array(values)) => Some(Self(values)),
+            _ => None,
+        }
+    }
+}
 
 /// A bounded, ordered read of several documents.
 #[derive(Clone, Debug, PartialEq)]

@@ -218,7 +218,7 @@ fn page_key(find: &Find) -> Result<String> {
         shown.extend_from_slice(path.as_bytes());
     }
     let begins = [u8::from(after.is_some()), u8::from(fields.is_some())];
-    let after = after.as_ref().map(write_position).transpose()?.unwrap_or_default();
+    let after = after.as_ref().map(Position::to_bytes).transpose()?.unwrap_or_default();
     let room = [offset.to_be_bytes(), u64::from(*limit).to_be_bytes()].concat();
     Ok(key_of(b"page", &[&conditions, &order, &begins, &after, &room, &shown]))
 }
@@ -234,7 +234,10 @@ fn query_key(rows: &Filter, stages: &[Document]) -> Result<String> {
     let mut conditions = Vec::new();
     rows.write_canonical(&mut conditions)?;
     let stages: Vec<Bson> = stages.iter().cloned().map(Bson::from).collect();
-    Ok(key_of(b"query", &[&conditions, &write_bson(&doc! { "s": stages })?]))
+    let stages = bson::serialize_to_vec(&doc! { "s": stages }).map_err(|error| {
+        Error::new(ErrorKind::Invalid, "a stage cannot be written as BSON").with_source(error)
+    })?;
+    Ok(key_of(b"query", &[&conditions, &stages]))
 }
 
 /// The key of a list: a digest of all that decides what it holds, whose documents the sender may touch among it. A digest that
@@ -252,16 +255,6 @@ fn key_of(kind: &[u8], parts: &[&[u8]]) -> String {
 fn near_weight(listing: &Listing) -> u32 {
     let bytes = listing.items.iter().map(|item| item.as_bytes().len()).sum::<usize>() + NEAR_OVERHEAD_BYTES;
     u32::try_from(bytes).unwrap_or(u32::MAX)
-}
-
-fn write_position(Position(values): &Position) -> Result<Vec<u8>> {
-    write_bson(&doc! { "p": values.clone() })
-}
-
-fn write_bson(document: &Document) -> Result<Vec<u8>> {
-    bson::serialize_to_vec(document).map_err(|error| {
-        Error::new(ErrorKind::Invalid, "a value cannot be written as BSON").with_source(error)
-    })
 }
 
 /// Lists in Redis: `has count 1 | count 8 | bytes of the position 4 | position | documents`, little-endian. The position is a
@@ -285,7 +278,7 @@ impl Codec<Listing> for Listings {
 pub(super) fn write_listing(Listing { items, next, count }: &Listing) -> Result<Vec<u8>> {
     let mut bytes = vec![u8::from(count.is_some())];
     bytes.extend_from_slice(&count.unwrap_or_default().to_le_bytes());
-    let position = next.as_ref().map(write_position).transpose()?.unwrap_or_default();
+    let position = next.as_ref().map(Position::to_bytes).transpose()?.unwrap_or_default();
     bytes.extend_from_slice(&(position.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&position);
     items.iter().for_each(|item| bytes.extend_from_slice(item.as_bytes()));
@@ -297,7 +290,13 @@ pub(super) fn read_listing(bytes: &[u8]) -> Option<Listing> {
     let (count, rest) = rest.split_first_chunk()?;
     let (position_bytes, rest) = rest.split_first_chunk()?;
     let (position, mut rest) = rest.split_at_checked(u32::from_le_bytes(*position_bytes) as usize)?;
-    let next = if position.is_empty() { None } else { Some(read_position(position)?) };
+    let next = match position {
+        [] => None,
+        position => {
+            raw::validate(position).ok()?;
+            Some(Position::from_bytes(position)?)
+        }
+    };
     let mut items = Vec::new();
     while let Some(length) = rest.first_chunk() {
         let (item, behind) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
@@ -313,15 +312,6 @@ pub(super) fn read_listing(bytes: &[u8]) -> Option<Listing> {
     rest.is_empty().then_some(Listing { items, next, count })
 }
 
-fn read_position(bytes: &[u8]) -> Option<Position> {
-    raw::validate(bytes).ok()?;
-    let mut document: Document = bson::deserialize_from_slice(bytes).ok()?;
-    match document.remove("p") {
-        Some(Bson::Array(values)) => Some(Position(values)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -332,11 +322,11 @@ mod tests {
         let item = doc! { "_id": 7_i64 };
         let items = vec![RawDocumentBuf::try_from(&item).unwrap()];
         let listing = Listing { items, next: Some(Position(vec![7_i64.into()])), count: None };
-        let position = write_bson(&doc! { "p": [7_i64] }).unwrap();
+        let position = bson::serialize_to_vec(&doc! { "p": [7_i64] }).unwrap();
         let mut expected = vec![0; 9];
         expected.extend_from_slice(&[position.len() as u8, 0, 0, 0]);
         expected.extend_from_slice(&position);
-        expected.extend_from_slice(&write_bson(&item).unwrap());
+        expected.extend_from_slice(&bson::serialize_to_vec(&item).unwrap());
         assert_eq!(write_listing(&listing).unwrap(), expected);
         assert_eq!(read_listing(&expected), Some(listing));
 
