@@ -55,6 +55,7 @@ where
         let change = keys_change(std::slice::from_ref(&text));
         let event = Event { node: NOBODY, change: change.clone() }.encode();
         behind.ready().await?;
+        self.look_first(self.coherence.shard_of(&text)).await;
         let owed_until = self.shared.as_ref().and_then(|shared| shared.unsent.moment());
         self.forget_near(&[key]);
         let acked = behind.core.ledger.put(&text, &slot, &event, behind.core.settings.backlog).await;
@@ -77,6 +78,16 @@ where
             shared.unsent.acknowledged(&[Debt::key(shard, &text)], owed_until);
         }
         self.await_others(behind, &text, acked).await.map_err(written)
+    }
+
+    /// The first look at a shard begins its epoch, and what was acknowledged before it would be dropped when it is settled. If Redis
+    /// cannot say, the write is told so itself.
+    async fn look_first(&self, shard: u16) {
+        if let Some(follower) = &self.follower
+            && self.coherence.position(shard).epoch == 0
+        {
+            let _ = follower.ensure_synced(shard).await;
+        }
     }
 
     /// What an acknowledged write waits for: with strict consistency the other nodes, and over the backlog the sink.
