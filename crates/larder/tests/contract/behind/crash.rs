@@ -24,7 +24,7 @@ use larder_testkit::{
 };
 use tokio::sync::Notify;
 
-use super::faults::connected;
+use super::{faults::connected, versioned::unversioned};
 use crate::{
     child::{self, Killed, SIGABRT, SIGKILL, say},
     setup::{Backend, Setup, lasting},
@@ -85,11 +85,11 @@ impl Rows {
 
 impl Sink<String, u64> for Rows {
     async fn put(&self, _key: &String, _value: &u64) -> Result<()> {
-        Err(Error::new(ErrorKind::Config, "writes come with their versions"))
+        unversioned()
     }
 
     async fn remove(&self, _key: &String) -> Result<()> {
-        Err(Error::new(ErrorKind::Config, "writes come with their versions"))
+        unversioned()
     }
 
     async fn apply(&self, writes: &[Write<String, u64>]) -> Vec<Result<()>> {

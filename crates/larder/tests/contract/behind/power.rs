@@ -10,18 +10,18 @@ use std::{
 };
 
 use larder::{
-    Cache, Error, ErrorKind, Result,
+    Cache,
     cache::{ReadOptions, WriteBehind},
-    source::{Sink, Source, Write},
 };
 use larder_testkit::{
     eventually, lasting,
     redis::{Deployment, Fsync, Options},
 };
-use parking_lot::Mutex;
 use tokio::task::{JoinSet, block_in_place};
 
-use super::{SOON, durability::handed_to_the_kernel, faults::connected, quick, until_read};
+use super::{
+    SOON, durability::handed_to_the_kernel, faults::connected, quick, until_read, versioned::Versioned,
+};
 
 const NODES: usize = 2;
 /// So often a key is written, and then never again: no later write hides that one was lost.
@@ -35,66 +35,15 @@ const ENOUGH: u64 = 100;
 /// that is busy.
 const SYNCED_WITHIN: Duration = Duration::from_secs(3);
 
-/// A database that leaves alone what has a later version, and that can be away. Clones are one.
-#[derive(Clone, Default)]
-struct Rows(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    away: AtomicBool,
-    rows: Mutex<BTreeMap<String, (u64, Option<u64>)>>,
-}
-
-impl Rows {
-    fn set_away(&self, away: bool) {
-        self.0.away.store(away, SeqCst);
-    }
-
-    fn row(&self, key: &str) -> Option<u64> {
-        self.0.rows.lock().get(key)?.1
-    }
-}
-
-impl Source<String, u64> for Rows {
-    async fn load(&self, key: &String) -> Result<Option<u64>> {
-        Ok(self.row(key))
-    }
-}
-
-impl Sink<String, u64> for Rows {
-    async fn put(&self, _key: &String, _value: &u64) -> Result<()> {
-        Err(Error::new(ErrorKind::Config, "writes come with their versions"))
-    }
-
-    async fn remove(&self, _key: &String) -> Result<()> {
-        Err(Error::new(ErrorKind::Config, "writes come with their versions"))
-    }
-
-    async fn apply(&self, writes: &[Write<String, u64>]) -> Vec<Result<()>> {
-        let apply = |write: &Write<String, u64>| {
-            if self.0.away.load(SeqCst) {
-                return Err(Error::new(ErrorKind::Unavailable, "the rows are away"));
-            }
-            let mut rows = self.0.rows.lock();
-            let row = rows.entry(write.key.clone()).or_default();
-            if row.0 < write.version {
-                *row = (write.version, write.value);
-            }
-            Ok(())
-        };
-        writes.iter().map(apply).collect()
-    }
-}
-
 /// Several nodes with the same cache over the same rows.
 struct Nodes {
-    rows: Rows,
+    rows: Versioned,
     caches: Vec<Cache<String, u64>>,
 }
 
 impl Nodes {
     async fn start(deployment: &Deployment, name: &str, settings: WriteBehind) -> Self {
-        let rows = Rows::default();
+        let rows = Versioned::default();
         let mut caches = Vec::new();
         for _ in 0..NODES {
             let redis = connected(&deployment.url(), Duration::from_secs(2)).await;
@@ -206,7 +155,7 @@ async fn die_after(deployment: &Deployment, nodes: &[&Nodes], time: Duration, bu
 impl Death {
     /// What was acknowledged at least so long before must be there, and of each key nothing but what was written. Returns how many
     /// acknowledged writes are not there, nor a later one of their keys.
-    fn judge(&self, rows: &Rows, window: Duration) -> usize {
+    fn judge(&self, rows: &Versioned, window: Duration) -> usize {
         let mut lost = Vec::new();
         for (key, written) in &self.written {
             let row = rows.row(key);

@@ -16,7 +16,6 @@ use std::{
 use larder::{
     Cache, Error, ErrorKind, Result,
     cache::{Consistency, MissReason, Read, ReadMode, ReadOptions, Served},
-    source::{Sink, Source, Write},
 };
 use larder_testkit::{
     eventually,
@@ -30,7 +29,7 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use tokio::task::{JoinSet, block_in_place};
 
 use super::{BOUND, MODES, NODES, READERS_ON_EACH_NODE, builder_over, check, fail_now_and_then, tag_of};
-use crate::behind::quick;
+use crate::behind::{quick, versioned::Versioned};
 
 const WRITERS: usize = 6;
 /// How many keys a writer goes through at most, and how many it has at once.
@@ -38,57 +37,10 @@ const OWN_KEYS: usize = 200;
 const LIVE_KEYS: usize = 4;
 /// Every so many writes of a key one removes it.
 const REMOVAL: u64 = 6;
+/// Of the database.
+const SLOWEST: Duration = Duration::from_millis(3);
 const TROUBLE: Duration = Duration::from_millis(1_500);
 const SOON: Duration = Duration::from_secs(30);
-
-/// By their keys, each with its version; a removed one has no number.
-type Rows = BTreeMap<String, (u64, Option<u64>)>;
-
-/// A database that takes its time, and keeps the version of each row, as [`Sink::apply`] asks.
-#[derive(Clone, Default)]
-struct Shelf(Arc<Mutex<Rows>>);
-
-impl Shelf {
-    fn row(&self, key: &str) -> Option<u64> {
-        self.0.lock().get(key).and_then(|(_, number)| *number)
-    }
-}
-
-/// Between 0 and 3 ms.
-fn moment() -> Duration {
-    Duration::from_micros(rand::random_range(0..3_000))
-}
-
-impl Source<String, u64> for Shelf {
-    async fn load(&self, key: &String) -> Result<Option<u64>> {
-        let row = self.row(key);
-        // Between the look and the answer: here a write must be able to come, and to be carried out.
-        lasting(moment()).await;
-        Ok(row)
-    }
-}
-
-impl Sink<String, u64> for Shelf {
-    async fn put(&self, _key: &String, _value: &u64) -> Result<()> {
-        Err(Error::new(ErrorKind::Config, "only writes with their versions are taken"))
-    }
-
-    async fn remove(&self, key: &String) -> Result<()> {
-        self.put(key, &0).await
-    }
-
-    async fn apply(&self, writes: &[Write<String, u64>]) -> Vec<Result<()>> {
-        lasting(moment()).await;
-        let mut rows = self.0.lock();
-        for Write { key, value, version, .. } in writes {
-            let row = rows.entry(key.clone()).or_default();
-            if row.0 < *version {
-                *row = (*version, *value);
-            }
-        }
-        writes.iter().map(|_| Ok(())).collect()
-    }
-}
 
 /// What is known of a key, whose numbers grow with each write.
 #[derive(Default)]
@@ -121,7 +73,7 @@ impl Key {
 struct Side {
     consistency: Consistency,
     nodes: Vec<Cache<String, u64>>,
-    shelf: Shelf,
+    shelf: Versioned,
     keys: Vec<Mutex<Key>>,
     /// How many keys each writer has begun with.
     begun: [AtomicUsize; WRITERS],
@@ -135,7 +87,7 @@ fn name(key: usize) -> String {
 
 impl Side {
     async fn open(name: &str, fronts: &[Front], consistency: Consistency) -> Arc<Self> {
-        let (shelf, mut nodes) = (Shelf::default(), Vec::new());
+        let (shelf, mut nodes) = (Versioned::slow(SLOWEST), Vec::new());
         for front in fronts {
             let builder = builder_over(name, &front.url(), consistency).await;
             let builder = builder.source(shelf.clone()).sink(shelf.clone());
