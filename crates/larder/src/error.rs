@@ -72,8 +72,18 @@ struct Inner {
     field: Option<String>,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
-    in_doubt: bool,
+    carried_out: CarriedOut,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// What is known, beside the kind, of what was asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CarriedOut {
+    Unsaid,
+    /// It may be, though no deadline passed: its connection was lost after it was sent.
+    Perhaps,
+    /// It is not: it was never sent.
+    Never,
 }
 
 impl Error {
@@ -85,7 +95,7 @@ impl Error {
             field: None,
             message: message.into(),
             retry_after: None,
-            in_doubt: false,
+            carried_out: CarriedOut::Unsaid,
             source: None,
         }))
     }
@@ -129,14 +139,39 @@ impl Error {
 
     /// Marks what went wrong after it was sent: it may have been carried out all the same.
     #[must_use]
-    pub(crate) fn in_doubt(mut self) -> Self {
-        Arc::make_mut(&mut self.0).in_doubt = true;
+    pub(crate) fn in_doubt(self) -> Self {
+        self.carried_out(CarriedOut::Perhaps)
+    }
+
+    /// Marks what was never sent.
+    #[must_use]
+    pub(crate) fn unsent(self) -> Self {
+        self.carried_out(CarriedOut::Never)
+    }
+
+    /// Takes such a mark away. Callers get no error with one: it would say nothing of all that they have done before.
+    #[must_use]
+    pub(crate) fn unmarked(self) -> Self {
+        self.carried_out(CarriedOut::Unsaid)
+    }
+
+    fn carried_out(mut self, carried_out: CarriedOut) -> Self {
+        Arc::make_mut(&mut self.0).carried_out = carried_out;
         self
     }
 
-    /// Whether what was asked for may have been carried out all the same, though no deadline passed.
-    pub(crate) fn is_in_doubt(&self) -> bool {
-        self.0.in_doubt
+    /// Of a write: if it may have been carried out all the same, that is what a passed deadline means, with this message.
+    #[must_use]
+    pub(crate) fn of_write(self, open: &'static str) -> Self {
+        match self.0.carried_out {
+            CarriedOut::Perhaps => Self::new(ErrorKind::Timeout, open).with_source(self),
+            CarriedOut::Unsaid | CarriedOut::Never => self,
+        }
+    }
+
+    /// Whether what was asked for was never sent.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.0.carried_out == CarriedOut::Never
     }
 
     /// What the caller can do about it.

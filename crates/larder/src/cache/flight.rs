@@ -285,21 +285,14 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::cache::{Served, coherence::Coherence};
+    use crate::cache::coherence::Coherence;
 
     fn basis() -> Basis {
         Coherence::alone().basis("1")
     }
 
     fn read(number: u32) -> Read<u32> {
-        Read {
-            value: Some(Arc::new(number)),
-            served: Served::Source,
-            reason: None,
-            age: Duration::ZERO,
-            ttl: Duration::ZERO,
-            stale: false,
-        }
+        Read::loaded(Some(Arc::new(number)), Duration::ZERO, None)
     }
 
     fn lead(flights: &Arc<Flights<u8, u32>>) -> Leader<u8, u32> {

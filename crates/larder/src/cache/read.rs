@@ -136,6 +136,11 @@ pub struct Read<V> {
 }
 
 impl<V> Read<V> {
+    /// The answer of the source, with its lifetime where a cache keeps it.
+    pub(crate) fn loaded(value: Option<Arc<V>>, ttl: Duration, reason: Option<MissReason>) -> Self {
+        Self { value, served: Served::Source, reason, age: Duration::ZERO, ttl, stale: false }
+    }
+
     /// The same answer with a value made from this one's.
     pub(crate) fn with_value<W>(&self, value: Option<Arc<W>>) -> Read<W> {
         let Self { served, reason, age, ttl, stale, .. } = *self;

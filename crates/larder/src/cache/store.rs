@@ -5,7 +5,7 @@ use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 use crate::{
     Error, ErrorKind, Result,
     cache::{
-        MissReason, Policy, Read, Served,
+        MissReason, Policy, Read,
         coherence::{Basis, Position, TagStamp, tag_hash},
         entry::{Envelope, Lease, Lifetime, MAX_TAGS},
         fetch::Plan,
@@ -365,12 +365,6 @@ fn within_limit(payload: Option<bytes::Bytes>, policy: &Policy) -> Result<Option
 
 /// The answer of a load.
 pub(crate) fn loaded<V>(value: Option<Arc<V>>, life: Option<Lifetime>, reason: MissReason) -> Read<V> {
-    Read {
-        value,
-        served: Served::Source,
-        reason: Some(reason),
-        age: Duration::ZERO,
-        ttl: life.map_or(Duration::ZERO, |life| Duration::from_millis(life.fresh_ms.into())),
-        stale: false,
-    }
+    let ttl = life.map_or(Duration::ZERO, |life| Duration::from_millis(life.fresh_ms.into()));
+    Read::loaded(value, ttl, Some(reason))
 }

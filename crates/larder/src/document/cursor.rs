@@ -9,7 +9,7 @@ use sha2::Sha256;
 
 use super::{
     Find, Position,
-    find::{order_of, write_order},
+    find::{order_of, write_order, write_part},
 };
 use crate::{Error, Result};
 
@@ -104,10 +104,8 @@ impl CursorKey {
         let mut order = Vec::new();
         write_order(&find.sort, &mut order);
         let mut mac = self.0.clone();
-        // Every part with its length, so that no two queries run together into the same bytes.
         for part in [b"larder cursor 1", collection.as_bytes(), &filter, &order, audience, values] {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
+            write_part(part, &mut |bytes| mac.update(bytes));
         }
         Ok(mac)
     }

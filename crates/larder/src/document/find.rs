@@ -117,6 +117,12 @@ pub(crate) fn write_order(sort: &[SortKey], out: &mut Vec<u8>) {
     }
 }
 
+/// With its length, so that no two queries run together into the same bytes.
+pub(super) fn write_part(part: &[u8], out: &mut impl FnMut(&[u8])) {
+    out(&(part.len() as u64).to_be_bytes());
+    out(part);
+}
+
 /// Where `document` stands in the full order of `sort`: one value for each key of [`order_of`].
 pub(crate) fn position_of(sort: &[SortKey], document: &RawDocument) -> Result<Position> {
     let value_of = |key: &SortKey| {

@@ -10,10 +10,14 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{Collection, Filter, Find, Page, Position, Within, find::write_order, raw};
+use super::{
+    Collection, Filter, Find, Page, Position, Within,
+    find::{write_order, write_part},
+    raw,
+};
 use crate::{
     Cache, Error, ErrorKind, Result,
-    cache::{CacheBuilder, CacheStats, Codec, Read, ReadOptions, Served, Token},
+    cache::{CacheBuilder, CacheStats, Codec, Read, ReadOptions, Token},
 };
 
 /// What a near copy weighs beside its documents.
@@ -198,14 +202,7 @@ impl Within<'_> {
 
 /// What came straight from the database.
 fn uncached(listing: Listing) -> Read<Listing> {
-    Read {
-        value: Some(Arc::new(listing)),
-        served: Served::Source,
-        reason: None,
-        age: Duration::ZERO,
-        ttl: Duration::ZERO,
-        stale: false,
-    }
+    Read::loaded(Some(Arc::new(listing)), Duration::ZERO, None)
 }
 
 fn page_key(find: &Find) -> Result<String> {
@@ -214,8 +211,7 @@ fn page_key(find: &Find) -> Result<String> {
     filter.write_canonical(&mut conditions)?;
     write_order(sort, &mut order);
     for path in fields.iter().flatten() {
-        shown.extend_from_slice(&(path.len() as u64).to_be_bytes());
-        shown.extend_from_slice(path.as_bytes());
+        write_part(path.as_bytes(), &mut |bytes| shown.extend_from_slice(bytes));
     }
     let begins = [u8::from(after.is_some()), u8::from(fields.is_some())];
     let after = after.as_ref().map(Position::to_bytes).transpose()?.unwrap_or_default();
@@ -244,10 +240,8 @@ fn query_key(rows: &Filter, stages: &[Document]) -> Result<String> {
 /// nobody finds two lists for, or one sender could be shown another's.
 fn key_of(kind: &[u8], parts: &[&[u8]]) -> String {
     let mut digest = Sha256::new();
-    // Each with its length, so that no two lists run together into the same bytes.
     for part in std::iter::once(&kind).chain(parts) {
-        digest.update((part.len() as u64).to_be_bytes());
-        digest.update(part);
+        write_part(part, &mut |bytes| digest.update(bytes));
     }
     URL_SAFE_NO_PAD.encode(digest.finalize())
 }

@@ -230,7 +230,7 @@ impl Collection {
 
     /// Writes, and clears the lists.
     async fn noting_lists<T>(&self, write: Pin<Box<impl Future<Output = Result<T>>>>) -> Result<T> {
-        let (written, forgotten) = self.then_clear_lists(write).await?;
+        let (written, forgotten) = self.then_clear_lists(write).await.map_err(Error::unmarked)?;
         self.noted(forgotten.map(drop));
         Ok(written)
     }

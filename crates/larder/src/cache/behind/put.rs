@@ -61,7 +61,9 @@ where
         let acked = behind.core.ledger.put(&text, &slot, &event, behind.core.settings.backlog).await;
         // Again, also if the outcome is unknown: a reader in between may have fetched the old value.
         self.forget_near(&[key]);
-        let Some(acked) = acked.map_err(perhaps_written)? else {
+        let Some(acked) =
+            acked.map_err(|error| error.of_write("the connection was lost: the write may be pending"))?
+        else {
             let message = "the backlog of writes is full: the sink has not kept up for long";
             return Err(Error::new(ErrorKind::Full, message));
         };
@@ -101,15 +103,6 @@ where
             behind.applied(shard, text, acked.version).await?;
         }
         Ok(())
-    }
-}
-
-/// Only an error that says so means that nothing was written: not one of a connection that was lost before its answer.
-fn perhaps_written(error: Error) -> Error {
-    match error.is_in_doubt() {
-        true => Error::new(ErrorKind::Timeout, "the connection was lost: the write may be pending")
-            .with_source(error),
-        false => error,
     }
 }
 

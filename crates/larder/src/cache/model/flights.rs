@@ -34,15 +34,7 @@ fn basis() -> Basis {
 }
 
 fn answer(number: u32) -> Result<Read<u32>> {
-    let value = Some(Arc::new(number));
-    Ok(Read {
-        value,
-        served: Served::Source,
-        reason: None,
-        age: Duration::ZERO,
-        ttl: Duration::ZERO,
-        stale: false,
-    })
+    Ok(Read::loaded(Some(Arc::new(number)), Duration::ZERO, None))
 }
 
 fn board(flights: &Arc<Numbers>) -> Boarding<u8, u32> {

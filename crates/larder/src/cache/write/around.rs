@@ -92,15 +92,11 @@ where
     }
 }
 
-/// Whether a write may have changed something: it did, or nobody knows. Only what the database refuses for a reason of the
-/// write's own it has surely left alone.
+/// Whether a write may have changed something: it did, or nobody knows. What the database refuses for a reason of the write's own
+/// it has surely left alone, and what was never sent to it.
 fn may_be_done<T>(written: &Result<T>) -> bool {
-    !matches!(
-        written.as_ref().map_err(crate::Error::kind),
-        Err(ErrorKind::Invalid
-            | ErrorKind::Conflict
-            | ErrorKind::Config
-            | ErrorKind::TooLarge
-            | ErrorKind::Full)
-    )
+    use ErrorKind::{Config, Conflict, Full, Invalid, TooLarge};
+    let Err(error) = written else { return true };
+    let is_refused = matches!(error.kind(), Invalid | Conflict | Config | TooLarge | Full);
+    !is_refused && !error.is_unsent()
 }

@@ -84,13 +84,22 @@ impl MongoDatabase {
         deadline: Duration,
         work: impl Future<Output = mongodb::error::Result<T>>,
     ) -> Result<T> {
+        self.reach(deadline, work).await.map_err(Error::unmarked)
+    }
+
+    /// The same, and its error is marked with what is known of whether the call was sent.
+    pub(super) async fn reach<T>(
+        &self,
+        deadline: Duration,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> Result<T> {
         let inner = &*self.0;
         if inner.availability.is_gone(inner.selection_timeout, Instant::now()) {
-            return Err(error::unavailable());
+            return Err(error::unavailable().unsent());
         }
         match tokio::time::timeout(deadline, work).await {
-            Ok(answer) => answer.map_err(|error| error::from_driver(&error)),
-            Err(_) if inner.availability.is_lost() => Err(error::unavailable()),
+            Ok(answer) => answer.map_err(|error| error::marked(&error)),
+            Err(_) if inner.availability.is_lost() => Err(error::unavailable().in_doubt()),
             Err(_) => Err(Error::new(ErrorKind::Timeout, "MongoDB did not answer before the deadline")),
         }
     }

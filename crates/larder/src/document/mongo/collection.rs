@@ -61,8 +61,23 @@ impl MongoCollection {
         documents: usize,
         work: impl Future<Output = mongodb::error::Result<T>>,
     ) -> Result<T> {
+        self.0.database.call(self.deadline_for(documents), work).await
+    }
+
+    /// A call that writes. Its error is marked if nothing was sent; and if the connection broke, nobody knows what became of the
+    /// write.
+    pub(super) async fn write<T>(
+        &self,
+        documents: usize,
+        work: impl Future<Output = mongodb::error::Result<T>>,
+    ) -> Result<T> {
+        let written = self.0.database.reach(self.deadline_for(documents), work).await;
+        written.map_err(|error| error.of_write("the connection to MongoDB was lost: the write may be done"))
+    }
+
+    fn deadline_for(&self, documents: usize) -> Duration {
         let hundreds = u32::try_from(documents.div_ceil(100)).unwrap_or(u32::MAX);
-        self.0.database.call(self.0.deadline.saturating_mul(hundreds), work).await
+        self.0.deadline.saturating_mul(hundreds)
     }
 }
 

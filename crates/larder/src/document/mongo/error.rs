@@ -70,6 +70,17 @@ pub(in crate::document) fn from_driver(error: &mongodb::error::Error) -> Error {
     }
 }
 
+/// The same, marked with what is known of whether the call was sent. The driver tries once more what it may; an error that leaves
+/// open what became of the first try stays the one that is told.
+pub(super) fn marked(error: &mongodb::error::Error) -> Error {
+    let translated = from_driver(error);
+    match error.kind.as_ref() {
+        Driver::Io(_) => translated.in_doubt(),
+        Driver::ServerSelection { .. } => translated.unsent(),
+        _ => translated,
+    }
+}
+
 /// One document of several that was not written.
 pub(super) fn from_indexed(error: &IndexedWriteError) -> Error {
     from_write_error(error.code, &error.message)

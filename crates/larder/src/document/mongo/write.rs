@@ -50,13 +50,15 @@ impl MongoCollection {
         let sent = accepted.iter().map(|index| &documents[*index].1);
         let insert = self.driver().insert_many(sent).ordered(false);
         let refused = self
-            .call_for(accepted.len(), async {
+            .write(accepted.len(), async {
                 match insert.await {
                     Ok(_) => Ok(InsertManyOutcome::default()),
                     Err(error) => InsertManyOutcome::of(error),
                 }
             })
-            .await?;
+            .await
+            // The driver cuts what is too long into several commands.
+            .map_err(|error| if accepted.len() > 1 { error.unmarked() } else { error })?;
         for (index, error) in refused.by_index {
             if let Some(outcome) = accepted.get(index).and_then(|index| outcomes.get_mut(*index)) {
                 *outcome = Err(error);
@@ -92,7 +94,7 @@ impl MongoCollection {
             outcomes[at] = match put {
                 // About the database, not about the document: the others would fare no better.
                 Err(error) if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) => {
-                    return Err(error);
+                    return Err(error.unmarked());
                 }
                 other => other.map(drop),
             };
@@ -130,7 +132,7 @@ impl MongoCollection {
                 .projection(doc! { "_id": 1 })
                 .return_document(ReturnDocument::Before)
                 .max_time(self.server_limit());
-            match self.call(async { upsert.await }).await {
+            match self.write(1, async { upsert.await }).await {
                 Ok(before) => return Ok(Replaced { written: done(raw)?, inserted: before.is_none() }),
                 // Somebody inserted the same id in between: now there is something to replace. Or it is one that the writer
                 // may not touch, so that there is nothing to replace and the id is taken.
@@ -154,7 +156,7 @@ impl MongoCollection {
             .find_one_and_replace(condition, raw)
             .projection(doc! { "_id": 1 })
             .max_time(self.server_limit());
-        self.call(async { replace.await }).await.map(|before| before.is_some())
+        self.write(1, async { replace.await }).await.map(|before| before.is_some())
     }
 
     /// One update where MongoDB's operators can say it; else read, merge, and write if nothing changed in between.
@@ -172,7 +174,7 @@ impl MongoCollection {
                 .find_one_and_update(condition, direct.update)
                 .return_document(ReturnDocument::After)
                 .max_time(self.server_limit());
-            if let Some(after) = self.call(async { update.await }).await? {
+            if let Some(after) = self.write(1, async { update.await }).await? {
                 return done(after);
             }
         }
@@ -190,7 +192,7 @@ impl MongoCollection {
                 },
             };
             let delete = self.driver().find_one_and_delete(condition).max_time(self.server_limit());
-            match (self.call(async { delete.await }).await?, &demand.expect) {
+            match (self.write(1, async { delete.await }).await?, &demand.expect) {
                 (Some(deleted), _) => return done(deleted),
                 (None, Expect::Any | Expect::Present) => return Ok(Written::Missing),
                 (None, Expect::Etag(_)) => {}

@@ -304,6 +304,26 @@ async fn a_damaged_list_in_redis_is_a_miss() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_too_large_to_be_kept_is_answered_and_others_are_kept() {
+    check(|world| async move {
+        // A page of five documents is larger; a count is not.
+        let small = Policy::ttl(MINUTE).max_entry_bytes(64);
+        let builder = builder(&world).cache_lists(small);
+        let node = match world.tier.connect().await {
+            Some(redis) => builder.redis(&redis).build().unwrap(),
+            None => builder.build().unwrap(),
+        };
+        for is_first in [true, false] {
+            let reads = all_kinds(&node, &ReadOptions::default()).await;
+            let from_source = reads.each_ref().map(|read| read.served == Served::Source);
+            assert_eq!(from_source, [true, is_first, true], "{}", world.name);
+            assert_eq!(listed(reads), expected(&world).await, "{}", world.name);
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn rules_that_cannot_work_are_refused_and_without_any_the_database_is_asked() {
     let database = larder::document::Database::sqlite_in_memory().await.unwrap();
