@@ -115,9 +115,9 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
-    /// 504: the request's own time is up.
+    /// 504: the request's own time is up, or nobody knows what became of its write for another reason.
     pub(crate) fn deadline() -> Self {
-        let detail = "the request took longer than it may; a write may or may not have happened";
+        let detail = "the request took longer than it may, or its connection to the database broke; a write may or may not have happened";
         Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
     }
 
