@@ -10,11 +10,12 @@ use crate::{
         Read, ReadMode, Served,
         coherence::Basis,
         entry::{Envelope, Freshness},
-        fetch::{Plan, RefreshOrder},
+        fetch::Plan,
         flight::Leader,
         inner::Inner,
         loader::Loader,
         near::NearEntry,
+        refresh::RefreshOrder,
         shared::Lookup,
     },
 };

@@ -1,23 +1,23 @@
 //! A flight's way: ask Redis, take the lease, load, fill, and say what the near tier may keep.
 
-use std::{fmt, future::Future, hash::Hash, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{fmt, future::Future, hash::Hash, panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use crate::{
     Error, ErrorKind, Result,
     cache::{
         MissReason, Policy, Read, ReadMode, Served,
-        ahead::is_newer,
         coherence::Basis,
         confirm::{Loaded, Previous},
-        entry::{Envelope, Freshness, Lease, Slot},
+        entry::{Envelope, Freshness, Lease},
         event::key_hash,
         flight::{Leader, Spare},
-        inner::{Inner, NearLook},
+        inner::Inner,
         loader::{LoadFuture, Loader},
         near::NearEntry,
+        refresh::RefreshOrder,
         route::Route,
         shared::{LEASE, Lookup, Shared},
         stats::Counter,
@@ -26,8 +26,6 @@ use crate::{
     },
 };
 
-/// The pause before a refresh that failed, or that another node is doing, is tried again.
-pub(crate) const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 /// How often a value is looked at again because its key was invalidated meanwhile, before it is loaded anew.
 const SECOND_LOOKS: u32 = 2;
 
@@ -72,29 +70,8 @@ pub(crate) enum After<V> {
     TooLarge(Option<Lease>),
 }
 
-/// What a refresh behind a reader is to do.
-pub(crate) struct RefreshOrder {
-    policy: Policy,
-    /// The tags that the call gave, by their hashes.
-    tags: Vec<u64>,
-    /// The creation of the entry that is to be refreshed before it expires; `None` if it has expired.
-    ahead_of: Option<u64>,
-}
-
-impl RefreshOrder {
-    /// Of an entry past its soft expiry.
-    pub(crate) fn late(policy: Policy, tags: Vec<u64>) -> Self {
-        Self { policy, tags, ahead_of: None }
-    }
-
-    /// Of one that is still fresh.
-    pub(crate) fn ahead(policy: Policy, tags: Vec<u64>, created_ms: u64) -> Self {
-        Self { policy, tags, ahead_of: Some(created_ms) }
-    }
-}
-
 /// What the look at Redis came to.
-enum Right<V> {
+pub(crate) enum Right<V> {
     /// Redis has the value.
     Found(NearEntry<V>),
     /// Load and fill under the flight's lease. Perhaps there is something stale for the case that the load fails.
@@ -127,68 +104,7 @@ where
         }
     }
 
-    /// Refreshes a value behind its readers, one refresh of a key at a time on this node, and one among all
-    /// nodes by the lease beside the slot. One that comes to nothing stays registered for a moment, so that a failing
-    /// source is not asked again by every reader.
-    pub(crate) async fn refresh(
-        self: Arc<Self>,
-        key: K,
-        RefreshOrder { policy, tags, ahead_of }: RefreshOrder,
-        load: Loader<V>,
-    ) {
-        let text = key.to_string();
-        let basis = self.basis(self.route_of(&key, None), &text);
-        let Some(leader) = self.begin_refresh(&key, basis, ahead_of) else { return };
-        let lease = Lease::random();
-        let near = match self.look_near(&key) {
-            NearLook::Fresh(entry) | NearLook::Stale(entry) | NearLook::Miss(_, Some((entry, _))) => {
-                Some(entry)
-            }
-            NearLook::Miss(_, None) => None,
-        };
-        let near = near.map(Previous::near);
-        let right = self.right_to_refresh(&text, &lease, basis, ahead_of).await;
-        let order = |lease, reason| Load {
-            key: &key,
-            text: &text,
-            basis,
-            tags: &tags,
-            policy: &policy,
-            lease,
-            reason,
-            load_us: 0,
-        };
-        let fetched = match right {
-            Some(Right::Found(entry)) => self.found(entry, None),
-            Some(Right::Leased(reason, previous)) => {
-                self.load_and_fill(order(Some(lease), reason), previous.or(near), load).await
-            }
-            Some(Right::Unleased(reason)) => self.load_and_fill(order(None, reason), near, load).await,
-            Some(Right::Blocked) | None => failed(left_to_another_node()),
-        };
-        if fetched.keep.is_some() {
-            return leader.land(fetched.answer, |key| self.keep_near(key, fetched.keep));
-        }
-        self.clean_up(basis.route, &text, fetched.after).await;
-        sleep(REFRESH_PAUSE).await;
-        leader.land(fetched.answer, |_| {});
-    }
-
-    /// Registers the refresh of a key on this node. `None` if the key is being refreshed, or has been since the caller looked.
-    pub(crate) fn begin_refresh(&self, key: &K, basis: Basis, ahead_of: Option<u64>) -> Option<Leader<K, V>> {
-        let leader = self.flights.begin_refresh(key, basis, self.clock.monotonic_ms())?;
-        // Between the caller's look and ours an earlier refresh may have landed.
-        if let NearLook::Fresh(entry) = self.look_near(key)
-            && is_newer(entry.terms.created_ms, ahead_of)
-        {
-            leader.land(Err(Error::new(ErrorKind::Lost, "refreshed meanwhile")), |_| {});
-            return None;
-        }
-        self.stats.count(Counter::Refreshes);
-        Some(leader)
-    }
-
-    async fn clean_up(&self, route: Route, text: &str, after: After<V>) {
+    pub(super) async fn clean_up(&self, route: Route, text: &str, after: After<V>) {
         match after {
             After::Nothing | After::Refresh(..) | After::TooLarge(None) => {}
             After::Release(lease) | After::TooLarge(Some(lease)) => self.give_back(route, text, &lease).await,
@@ -420,46 +336,12 @@ where
         }
     }
 
-    /// `None` when another node is at it, or Redis cannot say.
-    async fn right_to_refresh(
-        &self,
-        text: &str,
-        lease: &Lease,
-        basis: Basis,
-        ahead_of: Option<u64>,
-    ) -> Option<Right<V>> {
-        let Some(shared) = self.shared_by(basis.route) else {
-            return Some(Right::Unleased(MissReason::Expired));
-        };
-        let mut previous = None;
-        if let Ok(Some(Slot::Value(envelope))) = shared.peek(text).await
-            && self.recheck(basis.route, text).await.is_ok()
-            && self.coherence.is_after_clear(shared.shard_of(text), envelope.at)
-            && let Ok(Some(entry)) = self.entry_from(&envelope, basis).await
-        {
-            let freshness = self.near_freshness(&entry);
-            // Another node may have been faster.
-            let newer = freshness == Some(Freshness::Fresh) && is_newer(entry.terms.created_ms, ahead_of);
-            if envelope.is_pending() || newer {
-                return Some(Right::Found(entry));
-            }
-            if freshness.is_some() {
-                previous = Some(Previous { entry, stored: Some(envelope) });
-            }
-        }
-        match shared.lease_refresh(text, lease).await {
-            Ok(true) => Some(Right::Leased(MissReason::Expired, previous)),
-            Ok(false) => None,
-            Err(_) => Some(self.unleased_by_error()),
-        }
-    }
-
-    fn unleased_by_error(&self) -> Right<V> {
+    pub(super) fn unleased_by_error(&self) -> Right<V> {
         self.stats.count(Counter::SharedErrors);
         Right::Unleased(MissReason::Error)
     }
 
-    fn found(&self, entry: NearEntry<V>, load: Option<Loader<V>>) -> Fetched<V> {
+    pub(super) fn found(&self, entry: NearEntry<V>, load: Option<Loader<V>>) -> Fetched<V> {
         let read = entry.read(Served::Shared, self.clock.monotonic_ms());
         let ahead_of = self.due_ahead(&entry);
         let after = match load {
@@ -470,7 +352,7 @@ where
     }
 
     /// Loads, and stores the value under the lease, if there is one. The loader may find that the previous value stands.
-    async fn load_and_fill(
+    pub(super) async fn load_and_fill(
         &self,
         mut order: Load<'_, K>,
         previous: Option<Previous<V>>,
@@ -565,11 +447,6 @@ pub(crate) async fn while_renewing<T>(
             () = shared.renew_many(texts, lease) => {}
         }
     }
-}
-
-/// What a refresh comes to whose lease another node has.
-pub(crate) fn left_to_another_node() -> Error {
-    Error::new(ErrorKind::Lost, "another node is at this key")
 }
 
 pub(crate) fn failed<V>(error: Error) -> Fetched<V> {

@@ -72,6 +72,7 @@ mod prints;
 mod purge;
 mod read;
 mod recent;
+mod refresh;
 mod route;
 mod shared;
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::{fmt, hash::Hash, sync::Arc};
 use crate::cache::{
     MissReason,
     batch::{Next, Passenger, Trip, land::Landing},
-    fetch::left_to_another_node,
     inner::Inner,
+    refresh::left_to_another_node,
     route::Route,
 };
 
