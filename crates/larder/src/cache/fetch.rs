@@ -80,6 +80,8 @@ pub(crate) enum Right<V> {
     Unleased(MissReason),
     /// Load, and keep it nowhere: a write is under way.
     Blocked,
+    /// A load that was under way has failed.
+    Failed(Error),
 }
 
 impl<K, V> Inner<K, V>
@@ -135,6 +137,7 @@ where
         let blocked = matches!(right, Right::Blocked);
         let (lease, reason, previous) = match right {
             Right::Found(entry) => return self.found(entry, Some(load)),
+            Right::Failed(error) => return self.fail_safe(failed(error), plan.spare.as_ref()),
             Right::Unleased(reason) => (None, reason, None),
             Right::Blocked => (None, MissReason::Invalidated, None),
             Right::Leased(reason, previous) => {
@@ -161,15 +164,13 @@ where
         if blocked {
             fetched.keep = None;
         }
-        match (&fetched.answer, &plan.spare) {
-            (Err(_), Some((spare, served))) => self.fail_safe(fetched, spare, *served),
-            _ => fetched,
-        }
+        self.fail_safe(fetched, plan.spare.as_ref())
     }
 
-    /// The source failed, and something stale is still inside its window: serve that, marked as such.
-    fn fail_safe(&self, fetched: Fetched<V>, spare: &NearEntry<V>, served: Served) -> Fetched<V> {
-        match self.spare_read(spare, served) {
+    /// If the source failed, and something stale is still inside its window: serves that, marked as such.
+    fn fail_safe(&self, fetched: Fetched<V>, spare: Option<&Spare<V>>) -> Fetched<V> {
+        let Fetched { answer: Err(_), .. } = &fetched else { return fetched };
+        match spare.and_then(|(spare, served)| self.spare_read(spare, *served)) {
             Some(read) => Fetched { answer: Ok(read), ..fetched },
             None => fetched,
         }
@@ -185,7 +186,13 @@ where
     }
 
     async fn right_to_load(&self, leader: &Leader<K, V>, plan: &mut Plan<V>) -> Right<V> {
-        let Some(shared) = self.shared_by(plan.basis.route) else { return Right::Unleased(plan.reason) };
+        let Some(shared) = self.shared_by(plan.basis.route) else {
+            let refreshed = match plan.mode {
+                ReadMode::Cached => self.own_refresh(leader.key(), &plan.policy).await,
+                ReadMode::Refresh | ReadMode::Bypass => None,
+            };
+            return refreshed.unwrap_or(Right::Unleased(plan.reason));
+        };
         if !shared.trusts(&plan.text) {
             // Whatever is owed: a write that is pending is newer than all that the source has.
             return match self.still_pending(shared, &plan.text, plan.basis).await {
@@ -242,6 +249,10 @@ where
         plan: &mut Plan<V>,
     ) -> Right<V> {
         let give_up = Instant::now() + plan.policy.load_deadline;
+        self.offer_spare(leader, plan);
+        if let Some(right) = self.own_refresh(leader.key(), &plan.policy).await {
+            return right;
+        }
         let waiting = shared.waiters.join(key_hash(&plan.text));
         plan.waits = true;
         let mut pauses = Pauses::default();

@@ -178,6 +178,16 @@ impl<K: Hash + Eq + Clone, V> Flights<K, V> {
         Some(Leader { shard: home.clone(), key: key.clone(), flight, kind: Kind::Refresh })
     }
 
+    /// The refresh of `key`, if there is one whose answer is still to come.
+    pub(crate) fn refresh_under_way<Q>(&self, key: &Q) -> Option<Arc<Flight<V>>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let shard = self.shard(key).lock();
+        shard.refreshes.get(key).filter(|flight| flight.answer.get().is_none()).cloned()
+    }
+
     /// Cuts the flights of `key` off from the near tier and runs `forget` under the same lock.
     pub(crate) fn ground<Q>(&self, key: &Q, forget: impl FnOnce())
     where
@@ -250,6 +260,11 @@ impl<K: Hash + Eq, V> Leader<K, V> {
         self.flight.offer(spare);
     }
 
+    /// Gives the answer to all waiters, while the flight stays registered.
+    pub(crate) fn tell(&self, answer: Result<Read<V>>) {
+        self.flight.land(answer);
+    }
+
     /// Gives the answer to all waiters. `keep` runs only if no invalidation came since the flight began, and no
     /// invalidation can come while it runs.
     pub(crate) fn land(self, answer: Result<Read<V>>, keep: impl FnOnce(&K)) {
@@ -272,10 +287,14 @@ impl<K: Hash + Eq, V> Leader<K, V> {
 
 impl<K: Hash + Eq, V> Drop for Leader<K, V> {
     fn drop(&mut self) {
-        if self.flight.answer.get().is_none() {
+        let is_answered = self.flight.answer.get().is_some();
+        // One that was told its answer may still be registered.
+        if !is_answered || self.is_refresh() {
             self.leave(|_| {});
-            self.flight
-                .land(Err(Error::new(ErrorKind::Source, "the load ended without an answer: it panicked")));
+        }
+        if !is_answered {
+            let message = "the load ended without an answer: it panicked";
+            self.flight.land(Err(Error::new(ErrorKind::Source, message)));
         }
     }
 }

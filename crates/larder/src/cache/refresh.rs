@@ -2,7 +2,7 @@
 
 use std::{fmt, hash::Hash, sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::{
     Error, ErrorKind,
@@ -87,14 +87,31 @@ where
                 self.load_and_fill(order(Some(lease), reason), previous.or(near), load).await
             }
             Some(Right::Unleased(reason)) => self.load_and_fill(order(None, reason), near, load).await,
+            Some(Right::Failed(error)) => failed(error),
             Some(Right::Blocked) | None => failed(left_to_another_node()),
         };
         if fetched.keep.is_some() {
             return leader.land(fetched.answer, |key| self.keep_near(key, fetched.keep));
         }
         self.clean_up(basis.route, &text, fetched.after).await;
+        leader.tell(fetched.answer);
         sleep(REFRESH_PAUSE).await;
-        leader.land(fetched.answer, |_| {});
+    }
+
+    /// What the refresh of this key comes to that this node has begun: whoever is to load the key waits for that instead. `None` if
+    /// there is none, or if a look is to tell what came of it.
+    pub(super) async fn own_refresh(&self, key: &K, policy: &Policy) -> Option<Right<V>> {
+        let refresh = self.flights.refresh_under_way(key)?;
+        match timeout(policy.load_deadline, refresh.wait()).await.ok()? {
+            // With Redis, a look there tells also what was invalidated meanwhile.
+            Ok(_) if self.shared.is_some() => None,
+            Ok(_) => match self.look_near(key) {
+                NearLook::Fresh(entry) => Some(Right::Found(entry)),
+                NearLook::Stale(_) | NearLook::Miss(..) => None,
+            },
+            Err(error) if error.kind() == ErrorKind::Lost => None,
+            Err(error) => Some(Right::Failed(error)),
+        }
     }
 
     /// Registers the refresh of a key on this node. `None` if the key is being refreshed, or has been since the caller looked.

@@ -10,9 +10,9 @@ use std::{
 
 use larder::{
     Cache, Error, ErrorKind, Policy,
-    cache::{Read, ReadOptions, Served},
+    cache::{Read, ReadMode, ReadOptions, Served},
 };
-use larder_testkit::eventually;
+use larder_testkit::{eventually, lasting};
 
 use crate::setup::{Backend, LoadOne, Origin, Setup};
 
@@ -240,6 +240,41 @@ async fn a_refresh_ahead_that_fails_leaves_what_is_fresh_and_is_not_tried_by_eve
         }
         eventually("the refresh has failed", secs(10), || async { cache.stats().load_errors == 1 }).await;
         assert_eq!(cache.stats().read_errors, 0, "{backend:?}");
+    }
+}
+
+/// The expiry comes while the source hangs: whoever comes then has waited long enough when the refresh gives up, and is not to
+/// wait for a load of its own as well. Only who asks for a load gets one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_at_the_expiry_waits_for_the_refresh_that_its_node_has_begun() {
+    let cases = [
+        (true, ReadMode::Cached, (Some(1), true, 0)),
+        (false, ReadMode::Cached, (Some(2), false, 0)),
+        (true, ReadMode::Refresh, (Some(3), false, 1)),
+    ];
+    for backend in Backend::ALL {
+        for (fails, mode, expected) in cases {
+            let (setup, draw) = (Setup::new(backend), Draw::of(0.0));
+            let cache = draw.node(&setup, ahead().stale_if_error(secs(3600))).await;
+            load_slowly(&setup, &cache, 1).await;
+            setup.clock.advance(secs(50));
+            let refresh = move || -> LoadOne {
+                Box::pin(async move {
+                    // Time for a reader to come.
+                    lasting(Duration::from_millis(500)).await;
+                    if fails { Err(Error::new(ErrorKind::Source, "on fire")) } else { Ok(Some(2)) }
+                })
+            };
+            cache.read_with(KEY, &ReadOptions::default(), refresh).await.unwrap();
+            eventually("the refresh loads", secs(10), || async { cache.stats().loads == 2 }).await;
+            draw.set(1.0);
+            setup.clock.advance(secs(20));
+            let own = Origin::open(3);
+            let options = ReadOptions { mode, ..ReadOptions::default() };
+            let found = cache.read_with(KEY, &options, own.loader()).await.unwrap();
+            let seen = (found.value.as_deref().copied(), found.stale, own.reads());
+            assert_eq!(seen, expected, "{backend:?}, {mode:?}");
+        }
     }
 }
 
