@@ -126,8 +126,12 @@ where
             }
             let payload = self.measured(value.as_deref(), order.policy)?;
             self.compare(order, value.as_deref(), payload.as_deref());
-            let entry = self.entry_of(value, life, 0, order.basis, &tags).await?;
-            return Ok(Stowage::Near(Some(self.unless_shared(entry))));
+            let entry = match order.reason {
+                // Redis has just failed: it is not asked for new tags as well.
+                MissReason::Error => self.loaded_at_hand(value, life, order.basis, &tags),
+                _ => self.entry_of(value, life, 0, order.basis, &tags).await.ok(),
+            };
+            return Ok(Stowage::Near(entry.map(|entry| self.unless_shared(entry))));
         }
         let payload = self.payload_of(value.as_deref(), order.policy)?;
         self.compare(order, value.as_deref(), payload.as_deref());
@@ -175,8 +179,8 @@ where
             // The near copy is checked against the same marks.
             Ok(Filled::Stored) => self.entry_of(value, life, 0, basis, tags).await.ok(),
             Err(_) => {
-                let entry = self.entry_of(value, life, 0, basis, tags).await;
-                entry.ok().map(|entry| self.unless_shared(entry))
+                let entry = self.loaded_at_hand(value, life, basis, tags);
+                entry.map(|entry| self.unless_shared(entry))
             }
             // An invalidation came while we loaded: what we have may be older than it.
             Ok(Filled::LeaseLost | Filled::Purged | Filled::Other) => None,
@@ -252,13 +256,21 @@ where
 
     /// [`entry_from`](Self::entry_from) without asking anybody; `None` also if its tags are not known yet.
     pub(crate) fn entry_at_hand(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
-        let shard = self.coherence.shard_of_stamp(&basis.stamp);
-        let stamp =
-            |tag: &u64| Some(self.coherence.stamp_tag(shard, self.coherence.tag(shard, *tag)?, envelope.at));
-        let stamps = envelope.tags.iter().map(stamp);
-        let stamps: Vec<TagStamp> = stamps.collect::<Option<_>>()?;
+        let stamps = self.stamps_at_hand(Basis { at: envelope.at, ..basis }, &envelope.tags)?;
         let age_ms = envelope.age_ms(self.clock.unix_ms());
         Some(self.near_copy(self.decoded(envelope)?, envelope.life, age_ms, basis, stamps))
+    }
+
+    /// A near copy of what was just loaded without asking anybody; `None` if its tags are not known yet.
+    fn loaded_at_hand(
+        &self,
+        value: Option<Arc<V>>,
+        life: Lifetime,
+        basis: Basis,
+        tags: &[u64],
+    ) -> Option<NearEntry<V>> {
+        let stamps = self.stamps_at_hand(basis, tags)?;
+        Some(self.near_copy(value, life, 0, basis, stamps))
     }
 
     fn decoded(&self, envelope: &Envelope) -> Option<Option<Arc<V>>> {
@@ -339,6 +351,16 @@ where
             }
         }
         Ok(())
+    }
+
+    /// Stamps for the tags of a copy, if all are known.
+    fn stamps_at_hand(&self, basis: Basis, tags: &[u64]) -> Option<Vec<TagStamp>> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        let stamp = |tag: &u64| {
+            let cell = self.coherence.tag(shard, *tag)?;
+            Some(self.coherence.stamp_tag(shard, cell, basis.at))
+        };
+        tags.iter().map(stamp).collect()
     }
 
     /// Stamps for the tags of a copy. Costs a round trip when one of them is new to this node.

@@ -1,6 +1,7 @@
 //! The cache on the days when Redis is away, slow, full, or holds what it should not.
 
 use std::{
+    num::NonZeroU16,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -196,6 +197,31 @@ async fn a_hung_redis_costs_a_read_its_deadline_and_soon_nothing() {
         }
         deployment.thaw();
         hits_are_back(&cache, KEY, &origin, BACK + SLACK).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_has_not_answered_a_read_is_not_asked_for_its_tags_as_well() {
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let redis = Redis::connect(RedisConfig::new(proxy.url())).await.unwrap();
+        let builder = Cache::<String, u64>::builder("outage").redis(&redis).policy(lasting());
+        let cache = builder.shards(NonZeroU16::MIN).tags(|key, _| vec![format!("of {key}")]).build().unwrap();
+        let origin = Origin::open(1);
+        assert_eq!(served(&cache, "first", &origin).await, Served::Source);
+        let slot = cache.explain(&KEY.to_owned()).await.slot_key.unwrap();
+        let monitor = Monitor::start(deployment.owner_of(&slot));
+        let asks_for_tags = |monitor: &Monitor| {
+            let commands = monitor.commands_until_quiet();
+            commands.iter().flatten().any(|word| word.contains(":t:"))
+        };
+        proxy.set(Fault::DropReplies);
+        assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
+        assert!(!asks_for_tags(&monitor));
+        proxy.set(Fault::Pass);
+        hits_are_back(&cache, "first", &origin, BACK).await;
+        assert_eq!(served(&cache, "last", &origin).await, Served::Source);
+        assert!(asks_for_tags(&monitor), "Redis was asked, and was not seen to be asked");
     }
 }
 
