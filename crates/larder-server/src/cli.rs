@@ -10,7 +10,7 @@ use crate::{import::ImportArgs, load::LoadArgs};
 ///
 /// Without a command it serves. Without a configuration it serves the sample shop from memory and SQLite.
 #[derive(Debug, Parser)]
-#[command(name = "larder", version)]
+#[command(name = "larder", version, after_help = "What is logged is up to LARDER_LOG: warn, info, debug.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,

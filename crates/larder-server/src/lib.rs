@@ -17,6 +17,7 @@ mod import;
 mod indexes;
 mod jwt;
 mod load;
+mod logging;
 mod purge;
 mod resource;
 mod routes;
@@ -28,10 +29,9 @@ mod telemetry;
 mod watching;
 mod workers;
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 /// Reads the command line, carries the command out, and answers with the code that the process ends with.
 ///
@@ -39,7 +39,8 @@ use tracing_subscriber::EnvFilter;
 /// process at once.
 pub async fn run() -> ExitCode {
     let cli = cli::Cli::parse();
-    let filter = EnvFilter::try_from_env("LARDER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // A command says itself what it found.
+    let is_server = matches!(cli.command, None | Some(cli::Command::Serve(_)));
+    let _log = logging::begin(if is_server { "info" } else { "error" });
     commands::run(cli).await
 }

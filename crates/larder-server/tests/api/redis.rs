@@ -7,6 +7,7 @@ use larder_testkit::{
     eventually, mongo,
     redis::{self, Deployment, Monitor, Options, Server},
 };
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -157,7 +158,17 @@ async fn without_redis_every_request_is_answered_all_the_same() {
         for n in 0..200 {
             let answer = larder.get(&format!("/v1/items/{}", n % 3)).await;
             assert_eq!(answer.status, if n % 3 == 1 { 200 } else { 404 }, "{n}: {answer:?}");
+            assert_eq!(
+                larder.put("/v1/items/9", &json!({ "name": n.to_string() }).to_string()).await.status / 100,
+                2
+            );
         }
+        let log = larder.output();
+        assert!(log.contains("Redis is away") && !log.contains('\u{1b}'), "{log}");
+        assert!(
+            log.lines().filter(|line| !line.contains(" DEBUG ")).count() < 50,
+            "one line for each request:\n{log}"
+        );
         assert_eq!(larder.put("/v1/items/2", r#"{"name":"b"}"#).await.status, 201);
         assert_eq!(larder.get("/v1/items/2").await.json()["name"], "b");
         let ready = larder.get("/readyz").await;

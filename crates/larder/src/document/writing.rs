@@ -235,9 +235,10 @@ impl Collection {
         Ok(written)
     }
 
+    /// Counted already. While Redis is away that is said once, where its connection is kept, and not for each write.
     fn noted(&self, told: Result<()>) {
         if let Err(error) = told {
-            tracing::warn!(collection = self.cache().name(), %error, "A write is done, but Redis could not be told.");
+            tracing::debug!(collection = self.cache().name(), %error, "A write is done, but Redis could not be told.");
         }
     }
 }
