@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Tasks outlive the call that starts them, so each file that starts one is listed with the task's owner.
-const SPAWNERS: [(&str, &str); 10] = [
+const SPAWNERS: [(&str, &str); 11] = [
     ("crates/larder-server/src/routes/aside.rs", "the request: its work is aborted with it"),
     ("crates/larder/src/cache/builder/ties.rs", "the cache: its follower and workers are aborted with it"),
     ("crates/larder/src/cache/audit/mod.rs", "the audit: it ends when its handle is dropped"),
@@ -28,6 +28,7 @@ const SPAWNERS: [(&str, &str); 10] = [
         "the watch: its watchers are aborted with the last handle",
     ),
     ("crates/larder-server/src/jwt/refresh.rs", "the gate's tokens: the refresher is aborted with them"),
+    ("crates/larder-server/src/logging.rs", "the program: what counts its lines is aborted with it"),
     ("crates/larder-server/src/commands/serve.rs", "the command: its sampler is aborted when serving ends"),
 ];
 const LONGEST_FILE: usize = 600;
