@@ -26,9 +26,17 @@ impl Default for Gone {
 }
 
 impl Gone {
+    /// The key as it is remembered, for who has it no longer when there is something to remember.
+    pub(crate) fn print<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
     fn slot<Q: Hash + ?Sized>(&self, key: &Q) -> (&AtomicU64, u64) {
-        let hash = self.hasher.hash_one(key);
-        (&self.slots[hash as usize % REMEMBERED], hash & !0xff)
+        self.slot_of(self.print(key))
+    }
+
+    fn slot_of(&self, print: u64) -> (&AtomicU64, u64) {
+        (&self.slots[print as usize % REMEMBERED], print & !0xff)
     }
 
     pub(crate) fn hasher(&self) -> &RandomState {
@@ -37,7 +45,12 @@ impl Gone {
 
     /// Remembers why a key will be missed next time.
     pub(crate) fn remember<Q: Hash + ?Sized>(&self, key: &Q, reason: MissReason) {
-        let (slot, hash) = self.slot(key);
+        self.remember_print(self.print(key), reason);
+    }
+
+    /// The same by the key's [`print`](Self::print).
+    pub(crate) fn remember_print(&self, print: u64, reason: MissReason) {
+        let (slot, hash) = self.slot_of(print);
         slot.store(hash | (reason as u64 + 1), Relaxed);
     }
 
@@ -56,7 +69,7 @@ impl Gone {
         self.recall(key).unwrap_or(MissReason::Cold)
     }
 
-    /// Why this key left, if that is still known.
+    /// What is remembered of this key.
     pub(crate) fn recall<Q: Hash + ?Sized>(&self, key: &Q) -> Option<MissReason> {
         let (slot, hash) = self.slot(key);
         let found = slot.load(Relaxed);

@@ -52,6 +52,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) near: Option<Near<K, V>>,
     /// Why keys are not here, with a near tier or without.
     pub(crate) gone: Arc<Gone>,
+    /// Why reads of them missed last.
+    pub(crate) missed: Gone,
     pub(crate) shared: Option<Arc<Shared>>,
     /// Where this node looks hot keys up, if not at home.
     pub(crate) replica: Option<Arc<Shared>>,
@@ -205,6 +207,7 @@ where
             if options.mode != ReadMode::Bypass {
                 self.note_read(&key);
             }
+            let print = self.missed.print(&key);
             let answer = match options.deadline {
                 None => self.answer(key, options, load).await,
                 // In a box of its own: else every read would carry the room for two answers.
@@ -213,7 +216,7 @@ where
                     timeout(deadline, answer).await.unwrap_or_else(|_| Err(too_late()))
                 }
             };
-            self.count_answer(&answer);
+            self.count_answer(print, &answer);
             answer
         })
     }
@@ -262,9 +265,15 @@ where
         Ok(policy.clone())
     }
 
-    pub(crate) fn count_answer(&self, answer: &Result<Read<V>>) {
+    /// Counts the answer of one read of the key with this print, and remembers why it missed for whoever asks later.
+    pub(crate) fn count_answer(&self, print: u64, answer: &Result<Read<V>>) {
         match answer {
-            Ok(read) => self.stats.count_served(read.served, read.stale, read.reason),
+            Ok(read) => {
+                self.stats.count_served(read.served, read.stale, read.reason);
+                if let Some(reason) = read.reason {
+                    self.missed.remember_print(print, reason);
+                }
+            }
             Err(_) => self.stats.count(Counter::ReadErrors),
         }
     }
@@ -411,7 +420,7 @@ where
             near,
             shared,
             slot_key: looked_up.and_then(|shared| shared.slot_key(&text).ok()),
-            last_seen: self.gone.recall(key),
+            last_seen: self.missed.recall(key),
             invalidation_owed: self.shared.as_ref().is_some_and(|shared| !shared.trusts(&text)),
             key: text,
         }

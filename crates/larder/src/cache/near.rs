@@ -246,7 +246,8 @@ struct RememberEvicted(Arc<Gone>);
 impl<K: Hash, V> Lifecycle<K, NearEntry<V>> for RememberEvicted {
     type RequestState = ();
     fn begin_request(&self) {}
-    fn on_evict(&self, _state: &mut (), key: K, _entry: NearEntry<V>) {
-        self.0.remember(&key, MissReason::Evicted);
+    // Not `on_evict`, which is also told of copies that another one of the same key replaces.
+    fn before_evict(&self, _state: &mut (), key: &K, _entry: &mut NearEntry<V>) {
+        self.0.remember(key, MissReason::Evicted);
     }
 }

@@ -53,6 +53,7 @@ where
             near: (part.near_bytes > 0 && whole.near.is_some())
                 .then(|| Near::new(part.near_bytes, expected, gone.clone())),
             gone,
+            missed: Gone::default(),
             shared: whole.shared.as_ref().map(|shared| Arc::new(shared.part(part.kind.clone()))),
             replica: whole.replica.as_ref().map(|replica| Arc::new(replica.part(part.kind))),
             codec: Some(part.codec),

@@ -9,7 +9,7 @@ use larder::{
 };
 use larder_testkit::redis::{Deployment, Options};
 
-use crate::setup::{Backend, Origin, Setup, lasting};
+use crate::setup::{Backend, LONG, Origin, Setup, lasting};
 
 const KEY: &str = "k";
 
@@ -31,10 +31,11 @@ async fn read(cache: &Cache<String, u64>, key: &str) -> Read<u64> {
     cache.read_with(key, &ReadOptions::default(), Origin::open(1).loader()).await.unwrap()
 }
 
-/// Reads twice: why the first one missed, and that the second one did not.
+/// Reads twice: why the first one missed, which `explain` goes on to say, and that the second one did not.
 async fn reason(cache: &Cache<String, u64>) -> Option<MissReason> {
     let first = read(cache, KEY).await;
     assert_ne!(read(cache, KEY).await.served, Served::Source);
+    assert_eq!(cache.explain(&KEY.to_owned()).await.last_seen, first.reason);
     first.reason
 }
 
@@ -51,6 +52,8 @@ async fn each_miss_says_why() {
         assert_eq!(reason(&cache).await, Some(MissReason::Purged), "{what}");
         cache.clear().await.unwrap();
         assert_eq!(reason(&cache).await, Some(MissReason::Purged), "{what}");
+        setup.clock.advance(2 * LONG);
+        assert_eq!(reason(&cache).await, Some(MissReason::Expired), "{what}");
         let asks = ReadOptions { mode: ReadMode::Refresh, ..ReadOptions::default() };
         let asked = cache.read_with(KEY, &asks, Origin::open(1).loader()).await.unwrap();
         assert_eq!(asked.reason, Some(MissReason::Asked), "{what}");

@@ -58,14 +58,14 @@ where
             return self.bypass_many(keys, &policy, load, until, MissReason::Error).await;
         }
         let mut reads = Vec::with_capacity(keys.len());
-        for answer in self.board_many(keys, options, &policy, load) {
+        for (key, answer) in keys.iter().zip(self.board_many(keys, options, &policy, load)) {
             let answer = match answer {
                 Answer::Here(read) => Ok(read),
                 Answer::Coming(flight) => {
                     in_time(until, self.await_landing(&flight, policy.soft_deadline)).await
                 }
             };
-            self.count_answer(&answer);
+            self.count_answer(self.missed.print(key), &answer);
             reads.push(answer);
         }
         reads.into_iter().collect()
@@ -92,7 +92,9 @@ where
             }
             Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
         };
-        reads.iter().for_each(|answer| self.count_answer(answer));
+        for (key, answer) in keys.iter().zip(&reads) {
+            self.count_answer(self.missed.print(key), answer);
+        }
         reads.into_iter().collect()
     }
 

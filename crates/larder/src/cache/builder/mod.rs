@@ -299,6 +299,7 @@ where
             policy: self.policy,
             near,
             gone,
+            missed: Gone::default(),
             shared: ties.shared,
             replica: ties.replica,
             codec: self.codec,
