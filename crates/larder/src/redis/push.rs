@@ -107,13 +107,22 @@ async fn follow(ears: Ears, channels: Vec<Channel>, events: mpsc::Sender<PushEve
         for (primary, channels) in by_primary {
             connections.spawn(listen(ears.clone(), primary, channels, events.clone()));
         }
-        if homeless.is_empty() {
-            let Some(Ok((channels, stable))) = connections.join_next().await else { return };
+        // While some have no primary, nothing is waited for; the connections of the others may have ended all the same.
+        let mut ended = match homeless.is_empty() {
+            true => connections.join_next().await,
+            false => connections.try_join_next(),
+        };
+        if ended.is_none() && homeless.is_empty() {
+            return;
+        }
+        while let Some(connection) = ended {
+            let Ok((channels, stable)) = connection else { return };
             homeless.extend(channels);
             ears.topology.doubt();
             if stable {
                 backoff.reset();
             }
+            ended = connections.try_join_next();
         }
         if events.is_closed() {
             return;

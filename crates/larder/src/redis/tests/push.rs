@@ -120,6 +120,31 @@ async fn in_a_cluster_channels_are_heard_at_their_primaries_and_followed_when_th
     assert_eq!(heard(&mut subscriber).await, message(moving, "there"));
 }
 
+#[tokio::test]
+async fn while_a_primary_is_away_the_channels_of_the_others_are_heard_again_after_a_loss() {
+    let cluster = Cluster::start(3, false);
+    let redis = Redis::connect(patient(cluster.url())).await.unwrap();
+    let names: Vec<String> = (0..3).map(super::cluster::key_at).collect();
+    let mut subscriber = redis.subscribe(names.iter().map(|name| channel(name)));
+    for _ in &names {
+        assert!(matches!(heard(&mut subscriber).await, PushEvent::Subscribed(_)));
+    }
+    let (away, other) = (&cluster.primaries()[0], &cluster.primaries()[1]);
+    away.kill();
+    assert_eq!(heard(&mut subscriber).await, PushEvent::Lost(channel(&names[0])));
+    eventually("its link is down", SOON, || async {
+        redis.inner.ears.topology.primary_of(names[0].as_bytes()).is_none()
+    })
+    .await;
+    other.ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    assert_eq!(heard(&mut subscriber).await, PushEvent::Lost(channel(&names[1])));
+    assert_eq!(heard(&mut subscriber).await, PushEvent::Subscribed(channel(&names[1])));
+    other.ask(&["SPUBLISH", &names[1], "here"]);
+    assert_eq!(heard(&mut subscriber).await, message(&names[1], "here"));
+    away.restart();
+    assert_eq!(heard(&mut subscriber).await, PushEvent::Subscribed(channel(&names[0])));
+}
+
 fn pop(list: &str, wait_seconds: f64) -> ::redis::Cmd {
     cmd("BLPOP").arg(list).arg(wait_seconds).take()
 }
