@@ -4,7 +4,10 @@ use std::fmt;
 
 use bson::{Bson, RawDocument, oid::ObjectId};
 
-use crate::{Error, Result, document::raw};
+use crate::{
+    Error, Result,
+    document::{decimal::Decimal, raw},
+};
 
 /// The most bytes a string id may have.
 pub const MAX_ID_BYTES: usize = 256;
@@ -63,11 +66,24 @@ impl IdType {
         }
     }
 
-    /// The id of a stored document.
+    /// The id of a stored document. Others than Larder may have stored a whole number as a double or a decimal; MongoDB finds it by
+    /// the integer that it is equal to, and so it is cached.
     pub(crate) fn read_raw(self, document: &RawDocument) -> Result<Id> {
-        let value = raw::find(document.as_bytes(), b"_id")?.ok_or(raw::Malformed)?;
-        self.read(&value.to_bson()?)
+        let value = raw::find(document.as_bytes(), b"_id")?.ok_or(raw::Malformed)?.to_bson()?;
+        let whole = match (self, &value) {
+            (Self::Int, Bson::Double(number)) => whole(*number),
+            (Self::Int, Bson::Decimal128(number)) => Decimal::unpack(number.bytes()).whole(),
+            _ => None,
+        };
+        whole.map_or_else(|| self.read(&value), |number| Ok(Id::Int(number)))
     }
+}
+
+/// The integer that a double is equal to.
+fn whole(number: f64) -> Option<i64> {
+    // The largest integer is no double; the next number that is one is too large by one.
+    let fits = (i64::MIN as f64..-(i64::MIN as f64)).contains(&number);
+    (fits && number.fract() == 0.0).then_some(number as i64)
 }
 
 /// The `_id` of a document.
@@ -150,5 +166,48 @@ impl fmt::Display for Id {
             Self::String(text) => f.write_str(text),
             Self::Int(number) => write!(f, "{number}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bson::{doc, rawdoc};
+
+    use super::*;
+
+    #[test]
+    fn a_stored_whole_number_is_the_id_that_it_is_equal_to_whatever_its_type() {
+        let read = |value: Bson| {
+            let document = bson::serialize_to_raw_document_buf(&doc! { "_id": value }).unwrap();
+            IdType::Int.read_raw(&document).ok()
+        };
+        let decimal = |text: &str| Bson::Decimal128(text.parse().unwrap());
+        for five in [
+            Bson::Int32(5),
+            Bson::Int64(5),
+            Bson::Double(5.0),
+            decimal("5"),
+            decimal("5.00"),
+            decimal("50E-1"),
+        ] {
+            assert_eq!(read(five.clone()), Some(Id::Int(5)), "{five:?}");
+        }
+        assert_eq!(read(Bson::Double(-9_223_372_036_854_775_808.0)), Some(Id::Int(i64::MIN)));
+        assert_eq!(read(decimal("-9223372036854775808")), Some(Id::Int(i64::MIN)));
+        assert_eq!(read(decimal("5E9")), Some(Id::Int(5_000_000_000)));
+        assert_eq!(read(decimal("-0")), Some(Id::Int(0)));
+        for other in [
+            Bson::Double(5.5),
+            Bson::Double(f64::NAN),
+            Bson::Double(f64::INFINITY),
+            Bson::Double(9_223_372_036_854_775_808.0),
+            decimal("5.5"),
+            decimal("9223372036854775808"),
+            decimal("1E6000"),
+            decimal("NaN"),
+        ] {
+            assert_eq!(read(other.clone()), None, "{other:?}");
+        }
+        assert!(IdType::String.read_raw(&rawdoc! { "_id": 5.0 }).is_err());
     }
 }

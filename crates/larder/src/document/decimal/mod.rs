@@ -95,6 +95,18 @@ impl Decimal {
     }
 }
 
+impl Decimal {
+    /// The integer that it is equal to.
+    pub(crate) fn whole(self) -> Option<i64> {
+        let Self::Finite(finite) = self else { return None };
+        let Finite { negative, coefficient, exponent } = finite.trimmed();
+        let size = 10_i128
+            .checked_pow(u32::try_from(exponent).ok()?)?
+            .checked_mul(i128::try_from(coefficient).ok()?)?;
+        i64::try_from(if negative { -size } else { size }).ok()
+    }
+}
+
 impl Finite {
     pub(crate) fn zero() -> Self {
         Self { negative: false, coefficient: 0, exponent: 0 }

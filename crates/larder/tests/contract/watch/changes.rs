@@ -33,6 +33,29 @@ async fn a_write_past_larder_is_seen_by_the_cached_reads_of_every_node() {
     }
 }
 
+/// As a program stores it whose language has one type of number.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_document_whose_id_is_a_whole_double_is_seen() {
+    for backend in Backend::ALL {
+        let place = Place::new().await;
+        let id = 5_000_000_000_i64;
+        let (stored, change) = (doc! { "_id": id as f64, "n": 1_i64 }, doc! { "$set": { "n": 2_i64 } });
+        place.things.insert_one(stored).await.expect("an insert");
+        let nodes = place.nodes(backend).await;
+        let watches: Vec<_> = nodes.iter().map(|node| watch(node).start().unwrap()).collect();
+        until_led(&watches.iter().collect::<Vec<_>>()).await;
+        for node in &nodes {
+            assert_eq!(n(node, id).await, Some(1), "{backend:?}");
+            let many = node.get_many(&[Id::Int(id)]).await.unwrap();
+            assert!(many[0].is_some(), "{backend:?}: it is found among many");
+        }
+        place.things.update_one(doc! { "_id": id as f64 }, change).await.expect("an update");
+        for node in &nodes {
+            sees(node, id, Some(2)).await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_kind_of_change_past_larder_is_seen_by_the_cached_lists_of_every_node() {
     for backend in Backend::ALL {
