@@ -5,8 +5,6 @@ use std::{env, process::Command};
 /// One program the tests start, and how it is had.
 pub(crate) struct Need {
     name: &'static str,
-    /// Another server, at the address in this variable, does instead.
-    instead: Option<&'static str>,
     found: fn() -> Option<String>,
     /// Packages by package manager; of the words between bars the first that exists is taken.
     packages: [(&'static str, &'static str); 4],
@@ -14,13 +12,11 @@ pub(crate) struct Need {
 
 pub(crate) const REDIS: Need = Need {
     name: "redis-server",
-    instead: Some("LARDER_TEST_REDIS"),
     found: || first_line("redis-server", &["--version"]),
     packages: [("apt-get", "redis-server"), ("dnf", "redis"), ("pacman", "redis"), ("brew", "redis")],
 };
 pub(crate) const JAVA: Need = Need {
     name: "a Java development kit, 17 or newer",
-    instead: Some("LARDER_TEST_MONGO"),
     found: || first_line("javac", &["-version"]).filter(|line| java_release(line) >= Some(17)),
     packages: [
         ("apt-get", "openjdk-21-jdk-headless|openjdk-17-jdk-headless"),
@@ -31,7 +27,6 @@ pub(crate) const JAVA: Need = Need {
 };
 pub(crate) const MAVEN: Need = Need {
     name: "mvn",
-    instead: Some("LARDER_TEST_MONGO"),
     found: || first_line("mvn", &["--version"]),
     packages: [("apt-get", "maven"), ("dnf", "maven"), ("pacman", "maven"), ("brew", "maven")],
 };
@@ -39,7 +34,6 @@ pub(crate) const MAVEN: Need = Need {
 /// The tests type what the README tells to type.
 pub(crate) const CURL: Need = Need {
     name: "curl",
-    instead: None,
     found: || first_line("curl", &["--version"]),
     packages: [("apt-get", "curl"), ("dnf", "curl"), ("pacman", "curl"), ("brew", "curl")],
 };
@@ -54,32 +48,18 @@ pub(crate) fn for_tests() -> Vec<Need> {
 
 /// Returns a line for each server, installing the missing ones; an error names the command that would.
 pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>, String> {
-    let missing: Vec<&Need> = needs.iter().filter(|need| need.state().is_none()).collect();
+    let missing: Vec<&Need> = needs.iter().filter(|need| (need.found)().is_none()).collect();
     if !missing.is_empty() {
         install(&missing)?;
     }
-    needs.iter().map(|need| need.state().ok_or(format!("{} is still missing", need.name))).collect()
-}
-
-impl Need {
-    fn state(&self) -> Option<String> {
-        let other = self.instead.and_then(|variable| Some((variable, env::var(variable).ok()?)));
-        match other {
-            Some((variable, address)) => {
-                Some(format!("{variable} for {}: {}", self.name, without_password(&address)))
-            }
-            None => (self.found)(),
-        }
-    }
+    needs.iter().map(|need| (need.found)().ok_or(format!("{} is still missing", need.name))).collect()
 }
 
 fn install(missing: &[&Need]) -> Result<(), String> {
     let names = missing.iter().map(|need| need.name).collect::<Vec<_>>().join(", ");
     let manager = ["apt-get", "dnf", "pacman", "brew"].into_iter().find(|name| on_path(name));
     let Some(manager) = manager else {
-        let or_set = missing.iter().find_map(|need| need.instead);
-        let or_set = or_set.map(|variable| format!(", or set {variable}")).unwrap_or_default();
-        return Err(format!("missing: {names}; install them{or_set}"));
+        return Err(format!("missing: {names}; install them"));
     };
     let packages: Vec<&str> = missing
         .iter()
@@ -131,13 +111,6 @@ case "$chosen" in *redis-server*) systemctl disable redis-server > /dev/null 2>&
 /// The release of `javac 17.0.15`.
 fn java_release(line: &str) -> Option<u32> {
     line.split([' ', '.']).nth(1)?.parse().ok()
-}
-
-fn without_password(address: &str) -> String {
-    match (address.find("://"), address.rfind('@')) {
-        (Some(scheme), Some(at)) => format!("{}://{}", &address[..scheme], &address[at + 1..]),
-        _ => address.to_owned(),
-    }
 }
 
 fn on_path(program: &str) -> bool {

@@ -130,3 +130,21 @@ fn follow(availability: Arc<Availability>) -> EventHandler<SdamEvent> {
         _ => {}
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A load from a member that is behind could keep an older document under a valid lease.
+    #[tokio::test]
+    async fn the_primary_is_read_whatever_the_url_says() {
+        for preference in ["secondary", "secondaryPreferred", "nearest"] {
+            let url = format!("mongodb://localhost:1/shop?readPreference={preference}");
+            let database = MongoDatabase::open(MongoConfig::new(url)).await.unwrap();
+            let is_primary = |criteria: Option<&SelectionCriteria>| {
+                matches!(criteria, Some(SelectionCriteria::ReadPreference(ReadPreference::Primary)))
+            };
+            assert!(is_primary(database.driver().selection_criteria()), "{preference}");
+        }
+    }
+}
