@@ -22,7 +22,7 @@ use crate::{
     jwt::Tokens,
     purge::Running,
     resource::Resource,
-    routes::BodyRoom,
+    routes::{BodyRoom, Cors},
     telemetry::Telemetry,
     watching,
 };
@@ -38,6 +38,8 @@ pub(crate) struct App {
     /// Seals the cursors of lists.
     pub cursors: CursorKey,
     pub gate: Gate,
+    /// Which other sites' pages may call, if any.
+    pub cors: Option<Cors>,
     pub database: Database,
     pub redis: Option<Redis>,
     /// By the name in URLs.
@@ -92,6 +94,7 @@ impl App {
                 None => CursorKey::random(),
             },
             gate,
+            cors: Cors::of(&config.cors),
             database,
             redis,
             watch: watching::start(config, resources.values())?,

@@ -9,6 +9,7 @@ mod audit;
 mod backends;
 mod claims;
 mod collection;
+mod cors;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod jwt;
@@ -34,6 +35,7 @@ pub(crate) use self::{
     access::{ANONYMOUS, ApiKey, Auth, Grant, is_within},
     backends::{MongoSettings, RedisSettings, WatchSettings},
     collection::CollectionConfig,
+    cors::CorsSettings,
     jwt::JwtSettings,
     limits::Limits,
     policy::{CacheSettings, WriteMode},
@@ -73,6 +75,8 @@ pub(crate) struct Config {
     pub audit: Option<AuditRules>,
     /// Sizes, counts and deadlines of requests.
     pub limits: Limits,
+    /// Which other sites' pages may call.
+    pub cors: CorsSettings,
     /// Who may do what.
     pub auth: Auth,
     /// Whose tokens let in.
@@ -124,6 +128,7 @@ fn read(file: &mut Reader<'_>) -> Config {
     let audit = audit::read(file.table("audit"));
     let limits = limits::read(file.table("limits"));
     let auth = access::read(file, listen);
+    let cors = cors::read(file.table("cors"), auth.open);
     let jwt = jwt::read(file.table("jwt"), &auth);
     let collections =
         file.tables("collection").into_iter().filter_map(|table| collection::read(table, &cache)).collect();
@@ -139,6 +144,7 @@ fn read(file: &mut Reader<'_>) -> Config {
         alarms,
         audit,
         limits,
+        cors,
         auth,
         jwt,
         collections,

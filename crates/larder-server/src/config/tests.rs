@@ -136,6 +136,11 @@ fn a_typing_error_is_answered_with_the_nearest_key_and_its_line() {
     check("[watch]\nlese = \"5s\"", &["line 2: watch.lese: unknown key; did you mean \"lease\"?"]);
     check("[watch]\nlease = \"5ms\"", &["watch.lease: must be 100ms or longer"]);
     check("[audit]\nevery = \"9ms\"", &["audit.every: must be 10ms or longer"]);
+    check(
+        "[cors]\norigins = [\"shop.example\"]",
+        &["cors.origins: \"shop.example\" is not as browsers send it"],
+    );
+    check("[cors]\norigins = [\"*\"]\n[auth]\nopen = true", &["cors.origins: \"*\" would let every page"]);
     check("threads = 0", &["line 1: threads: must be between 1 and 1024"]);
     check("[alarms]\nhit_rate_warn = 90", &["alarms.hit_rate_warn: must be between 0 and 1"]);
     check("[alarms]\nhit_rate_alarm = 0.95", &["alarms.hit_rate_alarm: must be at most hit_rate_warn"]);

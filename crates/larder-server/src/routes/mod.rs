@@ -12,6 +12,7 @@ mod bulk;
 mod cache_status;
 mod call;
 mod conditional;
+mod cors;
 mod create;
 mod elements;
 mod explain;
@@ -57,7 +58,7 @@ use hyper::{
 };
 
 pub(crate) use self::{
-    body::BodyRoom, kept::kept, overdue::KeptTimer, refusal::Refusal, stats::sample, view::View,
+    body::BodyRoom, cors::Cors, kept::kept, overdue::KeptTimer, refusal::Refusal, stats::sample, view::View,
 };
 use self::{body::MediaType, target::Target};
 use crate::{app::App, telemetry::Route};
@@ -75,7 +76,7 @@ pub(crate) async fn answer(app: &Arc<App>, timer: &KeptTimer, head: &Parts, body
     let target = target_of(head);
     let route = target.route(&head.method);
     let is_read = matches!(head.method, Method::GET | Method::HEAD) || route == Route::List;
-    let answer = match app.telemetry.slots.try_take() {
+    let mut answer = match app.telemetry.slots.try_take() {
         Some(_slot) => {
             let work = pin!(dispatch(app, head, target, body));
             let answered = timer.within(app.limits.request_deadline, work).await;
@@ -88,6 +89,9 @@ pub(crate) async fn answer(app: &Arc<App>, timer: &KeptTimer, head: &Parts, body
             Refusal::busy("the server has as many requests as it takes", Duration::from_secs(1)).into_answer()
         }
     };
+    if let Some(cors) = &app.cors {
+        cors.mark(head, &mut answer);
+    }
     app.telemetry.record(route, answer.status(), started.elapsed());
     answer
 }

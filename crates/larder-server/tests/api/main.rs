@@ -9,6 +9,7 @@ mod bench;
 mod bulk;
 mod client;
 mod commands;
+mod cors;
 mod dashboard;
 mod described;
 mod first_start;
