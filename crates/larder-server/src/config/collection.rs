@@ -189,18 +189,17 @@ fn read_query(mut table: Reader<'_>) -> Option<Pipeline> {
     for table in table.tables("var") {
         variables.extend(read_variable(table, &variables));
     }
-    let stages = match serde_json::from_str(&stages?) {
-        Ok(stages) => stages,
-        Err(error) => {
-            table.report("pipeline", format!("must be a JSON array of stages: {error}"));
-            return None;
-        }
-    };
-    let pipeline = Pipeline::new(name?, stages, variables).map_err(|error| {
-        table.report("pipeline", error.to_string());
+    let stages = stages.and_then(|stages| {
+        let read = serde_json::from_str(&stages);
+        read.map_err(|error| table.report("pipeline", format!("must be a JSON array of stages: {error}")))
+            .ok()
+    });
+    let pipeline = name.zip(stages).and_then(|(name, stages)| {
+        let built = Pipeline::new(name, stages, variables);
+        built.map_err(|error| table.report("pipeline", error.to_string())).ok()
     });
     table.finish();
-    pipeline.ok()
+    pipeline
 }
 
 fn read_variable(mut table: Reader<'_>, earlier: &[Variable]) -> Option<Variable> {

@@ -141,6 +141,10 @@ fn a_typing_error_is_answered_with_the_nearest_key_and_its_line() {
         &["cors.origins: \"shop.example\" is not as browsers send it"],
     );
     check("[cors]\norigins = [\"*\"]\n[auth]\nopen = true", &["cors.origins: \"*\" would let every page"]);
+    check(
+        "[[collection]]\nname = \"a\"\nid = \"int\"\n[[collection.query]]\nname = \"b\"\npipline = \"[]\"",
+        &["query[0].pipeline: is missing", "query[0].pipline: unknown key; did you mean \"pipeline\"?"],
+    );
     check("threads = 0", &["line 1: threads: must be between 1 and 1024"]);
     check("[alarms]\nhit_rate_warn = 90", &["alarms.hit_rate_warn: must be between 0 and 1"]);
     check("[alarms]\nhit_rate_alarm = 0.95", &["alarms.hit_rate_alarm: must be at most hit_rate_warn"]);
