@@ -489,6 +489,11 @@ where
         self.inner.peek(key).await
     }
 
+    /// [`peek`](Self::peek) for what is to be shared with others: beside Redis it passes this node's own copy over.
+    pub(crate) async fn peek_to_share(&self, key: &K) -> Result<Option<Read<V>>> {
+        self.inner.peek_to_share(key).await
+    }
+
     /// A fresh copy of this node's own, counted as a hit.
     pub(crate) fn near(&self, key: &K) -> Option<Read<V>> {
         self.inner.near_hit(key, |entry, now_ms| entry.read(Served::Near, now_ms))

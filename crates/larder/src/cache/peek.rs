@@ -21,9 +21,19 @@ where
 {
     /// A fresh value, near or in Redis. Takes no lease, joins no flight, counts nothing and keeps nothing.
     pub(crate) async fn peek(&self, key: &K) -> Result<Option<Read<V>>> {
-        if let NearLook::Fresh(entry) = self.look_near(key) {
-            return Ok(Some(entry.read(Served::Near, self.clock.monotonic_ms())));
+        match self.look_near(key) {
+            NearLook::Fresh(entry) => Ok(Some(entry.read(Served::Near, self.clock.monotonic_ms()))),
+            _ => self.peek_shared(key).await,
         }
+    }
+
+    /// The same for what is to be shared with others. A near copy may be from before an invalidation that this node has not heard
+    /// of, so beside Redis it is passed over.
+    pub(crate) async fn peek_to_share(&self, key: &K) -> Result<Option<Read<V>>> {
+        if self.shared.is_some() { self.peek_shared(key).await } else { self.peek(key).await }
+    }
+
+    async fn peek_shared(&self, key: &K) -> Result<Option<Read<V>>> {
         let route = self.route_of(key, None);
         let Some(shared) = self.shared_by(route) else { return Ok(None) };
         let text = key.to_string();

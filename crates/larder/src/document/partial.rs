@@ -234,8 +234,9 @@ struct Excerpts {
 
 impl Source<Id, Excerpt> for Excerpts {
     async fn load(&self, id: &Id) -> Result<Option<Excerpt>> {
-        // The lease of the part was granted before this look, so an invalidation after it refuses the fill.
-        if let Ok(Some(read)) = self.whole.peek(id).await
+        // The lease of the part was granted before this look, so an invalidation after it refuses the fill. One before it took
+        // the whole from Redis, but not yet from the near tier of a node that has not heard of it.
+        if let Ok(Some(read)) = self.whole.peek_to_share(id).await
             && let Some(whole) = &read.value
         {
             // It is no fresher than what it was cut from.

@@ -9,7 +9,7 @@ use larder::{
 };
 use larder_testkit::redis::{Deployment, Options};
 
-use crate::setup::{Backend, Origin, Setup, lasting};
+use crate::setup::{Backend, DEAFEN, Origin, Setup, deaf, lasting};
 
 const KEY: &str = "k";
 
@@ -41,10 +41,9 @@ async fn a_read_with_a_token_sees_the_write_on_any_node() {
 async fn a_read_with_the_token_of_a_purge_sees_it_on_a_node_that_has_not_heard_of_it() {
     for deployment in Deployment::each(&Options::default()) {
         // One that hears nothing, and looks twice a minute.
-        deployment.ask_all(&["ACL", "SETUSER", "deaf", "on", ">secret", "~*", "&*", "+@all", "-ssubscribe"]);
-        let deaf = deployment.url().replace("://", "://deaf:secret@");
+        deployment.ask_all(&DEAFEN);
         let mut nodes = Vec::new();
-        for url in [deployment.url(), deaf] {
+        for url in [deployment.url(), deaf(&deployment.url())] {
             let redis = Redis::connect(&*url).await.unwrap();
             let builder = Cache::<String, u64>::builder("tokens").redis(&redis).policy(lasting());
             nodes.push(builder.consistency(Consistency::Bounded(Duration::from_secs(60))).build().unwrap());

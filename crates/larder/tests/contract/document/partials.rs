@@ -5,15 +5,17 @@ use std::time::Duration;
 use bson::{Document, doc};
 use larder::{
     ErrorKind, Policy,
-    cache::{MissReason, Read, ReadMode, ReadOptions, Served},
-    document::{Collection, Expect, Id, IdType, Schema, StoredDocument},
+    cache::{Consistency, MissReason, Read, ReadMode, ReadOptions, Served},
+    document::{Collection, Database, Expect, Id, IdType, Schema, StoredDocument},
+    redis::Redis,
 };
+use larder_testkit::redis::{Deployment, Options};
 
 use super::{
     backend::Backend,
     world::{World, in_every_world},
 };
-use crate::setup::Backend as Tier;
+use crate::setup::{Backend as Tier, DEAFEN, deaf};
 
 const ID: Id = Id::Int(7);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -138,6 +140,32 @@ async fn an_invalidation_of_the_document_takes_its_parts_on_every_node() {
         assert!(read_card(&a).await.value.is_none());
     })
     .await;
+}
+
+/// A node's own copy may be from before an invalidation that it has not heard of: it may answer, and must not be shared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_missed_an_invalidation_shares_no_part_from_before_it() {
+    for deployment in Deployment::each(&Options::default()) {
+        deployment.ask_all(&DEAFEN);
+        let database = Database::sqlite_in_memory().await.unwrap();
+        let node = async |url: String| {
+            let redis = Redis::connect(&*url).await.unwrap();
+            let things = database.collection(Schema::new("things", IdType::Int).strict(false));
+            let things = things.policy(Policy::ttl(MINUTE)).partial("card", &["name", "maker.country"]);
+            // The deaf one looks twice a minute.
+            things.redis(&redis).consistency(Consistency::Bounded(MINUTE)).build().unwrap()
+        };
+        let (writer, missed) = (node(deployment.url()).await, node(deaf(&deployment.url())).await);
+        writer.put(&ID, teapot("Teapot")).await.unwrap();
+        missed.get(&ID).await.unwrap();
+        let old = missed.token(&ID);
+        assert!(old.is_some(), "it is in step");
+        writer.put(&ID, teapot("Kettle")).await.unwrap();
+        let options = ReadOptions { at_least: old, ..ReadOptions::default() };
+        missed.read_partial("card", &ID, &options).await.unwrap();
+        let late = node(deployment.url()).await;
+        assert_eq!(document(&read_card(&late).await), Some(card("Kettle")), "{}", deployment.kind());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
