@@ -42,6 +42,7 @@ where
         }
         let basis = self.stand(route, &text).await?;
         let Some(Slot::Value(envelope)) = shared.peek(&text).await? else { return Ok(None) };
+        self.recheck(route, &text).await?;
         let entry = self.fresh_at_hand(&envelope, basis);
         Ok(entry.map(|entry| entry.read(Served::Shared, self.clock.monotonic_ms())))
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use larder::{
     Cache,
-    cache::{ReadOptions, TierState},
+    cache::{Consistency, ReadOptions, TierState},
     redis::Redis,
 };
 use larder_testkit::{
@@ -14,7 +14,7 @@ use larder_testkit::{
 };
 
 use crate::{
-    setup::{Origin, lasting},
+    setup::{DEAFEN, Origin, deaf, lasting},
     way::{KEY, Way},
 };
 
@@ -73,6 +73,17 @@ impl Split {
         let builder = Cache::builder(name).policy(policy).redis(&redis);
         builder.tags(|_: &String, _: &u64| vec!["tag".to_owned()]).build().unwrap()
     }
+}
+
+/// A node that hears nothing and looks twice a minute, so that only an answer can tell it of another server.
+async fn deaf_node(split: &Split, name: &str) -> Cache<String, u64> {
+    for server in [&split.primary, &split.replica] {
+        server.ask(&DEAFEN);
+    }
+    let url = deaf(&format!("redis://127.0.0.1:{}", split.ways[0].port()));
+    let redis = Redis::connect(&*url).await.unwrap();
+    let seldom = Consistency::Bounded(Duration::from_secs(60));
+    Cache::builder(name).policy(lasting()).redis(&redis).consistency(seldom).build().unwrap()
 }
 
 async fn value(cache: &Cache<String, u64>, origin: &Origin) -> u64 {
@@ -181,4 +192,24 @@ async fn what_a_replica_had_not_heard_of_when_it_took_over_is_nowhere_read_again
             assert_eq!(read.value.as_deref(), Some(&2), "{way:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peek_does_not_believe_a_primary_that_never_heard_of_an_invalidation() {
+    let split = Split::start().await;
+    let node = deaf_node(&split, "peeked").await;
+    let origin = Origin::open(1);
+    assert_eq!(value(&node, &origin).await, 1);
+    split.in_step().await;
+    split.take_over();
+    origin.write(2);
+    node.invalidate(KEY).await.expect("the old primary acknowledges it");
+    split.lead_to_the_new_primary(0);
+    eventually("the new primary answers", SOON, || async {
+        // The first may still be lost with the connection.
+        let Ok(read) = node.peek(&KEY.to_owned()).await else { return false };
+        assert!(read.is_none(), "it is from before the invalidation: {read:?}");
+        true
+    })
+    .await;
 }
