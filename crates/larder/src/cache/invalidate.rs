@@ -23,6 +23,7 @@ use crate::{
         stats::Counter,
         unsent::{Debt, What},
     },
+    redis::check_key,
 };
 
 /// How many debts of each shard one round of the replay pays.
@@ -49,8 +50,9 @@ where
         Q: Hash + Eq + fmt::Display + ?Sized,
     {
         self.forget_near(keys);
+        let debts = self.debts_of(keys)?;
         self.stats.count_many(Counter::Invalidated, keys.len());
-        let tokens = self.pay(self.debts_of(keys)).await;
+        let tokens = self.pay(debts).await;
         self.forget_near(keys);
         Ok(self.home_tokens(tokens?, keys))
     }
@@ -66,16 +68,22 @@ where
     }
 
     /// What is owed of these keys until Redis has acknowledged that they are invalidated: to each shard where they may stand.
-    pub(crate) fn debts_of<Q>(&self, keys: &[&Q]) -> Vec<Debt>
+    ///
+    /// # Errors
+    /// `Invalid` at `key` if one of them has no slot, beside Redis. No script could name it: it would be owed for ever, and
+    /// hold up what is sent together with it.
+    pub(crate) fn debts_of<Q>(&self, keys: &[&Q]) -> Result<Vec<Debt>>
     where
         Q: fmt::Display + ?Sized,
     {
-        let Some(shared) = &self.shared else { return Vec::new() };
-        let debts = |key: &&Q| {
+        let Some(shared) = &self.shared else { return Ok(Vec::new()) };
+        let mut debts = Vec::with_capacity(keys.len());
+        for key in keys {
             let text = key.to_string();
-            shared.shards_of(&text).map(|shard| Debt::key(shard, &text)).collect::<Vec<_>>()
-        };
-        keys.iter().flat_map(debts).collect()
+            check_key(text.as_bytes())?;
+            debts.extend(shared.shards_of(&text).map(|shard| Debt::key(shard, &text)));
+        }
+        Ok(debts)
     }
 
     /// What is owed until every shard has acknowledged that all of it is purged.

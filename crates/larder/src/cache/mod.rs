@@ -312,7 +312,8 @@ where
     /// # Errors
     /// What the sink returned. The key was invalidated all the same, since the write may have been done, unless the sink
     /// refused it: `Invalid`, `Conflict`, `Config`, `TooLarge` and `Full` say that nothing was written. Or as
-    /// [`invalidate`](Self::invalidate), and then the write was done. `ErrorKind::Config` if the cache was built without a sink.
+    /// [`invalidate`](Self::invalidate), and then the write was done, unless it is the key that is `Invalid`.
+    /// `ErrorKind::Config` if the cache was built without a sink.
     ///
     /// With write-behind: `ErrorKind::Unavailable`, and nothing was written; `ErrorKind::Timeout` if that is not known, or if
     /// the backlog is full and the sink does not take it in time; `ErrorKind::Full` if the backlog is twice its size;
@@ -359,7 +360,9 @@ where
     ///
     /// # Errors
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis did not acknowledge it. This node has forgotten the key
-    /// all the same, does not believe Redis about it, and sends the invalidation again until it is acknowledged.
+    /// all the same, does not believe Redis about it, and sends the invalidation again until it is acknowledged. Beside Redis
+    /// `ErrorKind::Invalid` at `key` for one that is empty or longer than [`MAX_KEY_BYTES`](crate::redis::MAX_KEY_BYTES): Redis
+    /// never has it, and is told nothing.
     ///
     /// # Cancel safety
     /// Once polled, the invalidation happens: a dropped future leaves it to be sent behind.
@@ -374,7 +377,7 @@ where
     /// [`invalidate`](Self::invalidate) of several keys: one round trip for each shard they fall into.
     ///
     /// # Errors
-    /// As [`invalidate`](Self::invalidate).
+    /// As [`invalidate`](Self::invalidate). If one of them is `Invalid`, Redis is told of none.
     pub async fn invalidate_many<Q>(&self, keys: &[&Q]) -> Result<Vec<Token>>
     where
         K: Borrow<Q>,
@@ -448,7 +451,7 @@ where
     /// Returns what `write` returned, and what the invalidation after it did.
     ///
     /// # Errors
-    /// What `write` returned.
+    /// What `write` returned; `ErrorKind::Invalid` at `key` as [`invalidate`](Self::invalidate), and then `write` did not run.
     ///
     /// # Cancel safety
     /// If the future is dropped, `write` is dropped where it stands, and the keys are invalidated behind.

@@ -144,18 +144,7 @@ impl Space {
     }
 
     fn build_in(&self, shard: u16, kind: &str, key: &[u8]) -> Result<Vec<u8>> {
-        if key.is_empty() {
-            return Err(Error::invalid("key", "is empty"));
-        }
-        if key.len() > MAX_KEY_BYTES {
-            return Err(Error::invalid(
-                "key",
-                format!(
-                    "has {} bytes, the limit is {MAX_KEY_BYTES}: use a digest of it as the key",
-                    key.len()
-                ),
-            ));
-        }
+        check_key(key)?;
         let prefix = self.prefixes[usize::from(shard)].as_bytes();
         Ok([prefix, kind.as_bytes(), key].concat())
     }
@@ -165,6 +154,19 @@ impl fmt::Debug for Space {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Space({} × {})", self.prefixes[0], self.prefixes.len())
     }
+}
+
+/// Refuses a key that has no slot.
+///
+/// # Errors
+/// `Invalid` at `key` if the key is empty or longer than [`MAX_KEY_BYTES`].
+pub(crate) fn check_key(key: &[u8]) -> Result<()> {
+    let problem = match key.len() {
+        0 => "is empty".to_owned(),
+        1..=MAX_KEY_BYTES => return Ok(()),
+        bytes => format!("has {bytes} bytes, the limit is {MAX_KEY_BYTES}: use a digest of it as the key"),
+    };
+    Err(Error::invalid("key", problem))
 }
 
 fn check_name(field: &str, name: &str) -> Result<()> {

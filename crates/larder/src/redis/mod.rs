@@ -83,7 +83,7 @@ use self::{
     url::Target,
 };
 pub(crate) use self::{
-    key::{DEFAULT_SHARDS, Kind, Space},
+    key::{DEFAULT_SHARDS, Kind, Space, check_key},
     script::Script,
     walk::Walk,
 };

@@ -1,11 +1,12 @@
 //! Invalidations that Redis has not acknowledged: what is owed to one shard concerns no other.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU16, time::Duration};
 
 use larder::{
-    Cache,
+    Cache, ErrorKind, Result,
     cache::{ReadOptions, Served},
-    redis::{Redis, RedisConfig},
+    redis::{MAX_KEY_BYTES, Redis, RedisConfig},
+    source::Sink,
 };
 use larder_testkit::{
     eventually,
@@ -13,7 +14,10 @@ use larder_testkit::{
 };
 use tokio::time::timeout;
 
-use crate::setup::{Origin, lasting};
+use crate::{
+    behind::Table,
+    setup::{Backend, LONG, Origin, Setup, lasting},
+};
 
 /// The place of the primary that is away.
 const AWAY: usize = 1;
@@ -160,4 +164,75 @@ async fn a_cache_that_is_closed_sends_what_it_owes_to_a_redis_that_is_back() {
     eventually("the connection is back", SOON, || async { redis.ping().await.is_ok() }).await;
     cache.close().await;
     assert_eq!(cache.stats().invalidations_owed, 0);
+}
+
+/// Keys that have no slot: Redis would never acknowledge anything about them.
+fn impossible() -> [String; 2] {
+    [String::new(), "k".repeat(MAX_KEY_BYTES + 1)]
+}
+
+/// Every way to change a key or to invalidate it, and what came of each.
+async fn each_way(
+    cache: &Cache<String, u64>,
+    table: &Table,
+    key: &String,
+) -> [(&'static str, Result<()>); 7] {
+    let through = async { table.put(key, &1).await.map(|()| Some(1)) };
+    [
+        ("invalidate", cache.invalidate(key).await.map(drop)),
+        ("invalidate_many", cache.invalidate_many(&["another", key.as_str()]).await.map(drop)),
+        ("expire", cache.expire(&[key.as_str()]).await.map(drop)),
+        ("guarded_write", cache.guarded_write(&[key.as_str()], table.put(key, &1)).await.map(drop)),
+        ("put_with", cache.put_with(key, through).await.map(drop)),
+        ("put", cache.put(key, &1).await),
+        ("remove", cache.remove(key).await),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_has_no_slot_is_refused_before_anything_is_written_or_owed() {
+    for backend in Backend::SHARED {
+        let (setup, table) = (Setup::new(backend), Table::new());
+        for writes_through in [false, true] {
+            let policy = lasting().stale_while_revalidate(LONG);
+            let builder = setup.builder(policy).await.sink(table.clone());
+            let builder = if writes_through { builder.write_through() } else { builder };
+            let cache = builder.build().unwrap();
+            for key in impossible() {
+                let origin = Origin::open(1);
+                cache.get_with(&key, origin.loader()).await.unwrap();
+                origin.write(2);
+                for (way, refused) in each_way(&cache, &table, &key).await {
+                    let error = refused.expect_err(way);
+                    assert_eq!((error.kind(), error.field()), (ErrorKind::Invalid, Some("key")), "{way}");
+                }
+                assert_eq!((table.row(&key), cache.stats().invalidations_owed), (None, 0), "{backend:?}");
+                let read = cache.get_with(&key, origin.loader()).await.unwrap();
+                assert_eq!(read.as_deref(), Some(&2), "{backend:?}: what this node had of it is gone");
+            }
+            for (way, done) in each_way(&cache, &table, &"k".repeat(MAX_KEY_BYTES)).await {
+                done.expect(way);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_has_no_slot_holds_up_no_other_after_an_outage() {
+    for deployment in Deployment::each(&Options::default()) {
+        let redis = Redis::connect(&*deployment.url()).await.unwrap();
+        let builder = Cache::<String, u64>::builder("owed").redis(&redis);
+        let cache = builder.shards(NonZeroU16::MIN).build().unwrap();
+        deployment.kill();
+        for key in impossible() {
+            cache.invalidate(&key).await.unwrap_err();
+        }
+        cache.invalidate("key").await.unwrap_err();
+        assert_eq!(cache.stats().invalidations_owed, 1, "{}", deployment.kind());
+        deployment.restart();
+        eventually("all that is owed is acknowledged", SOON, || async {
+            cache.stats().invalidations_owed == 0
+        })
+        .await;
+    }
 }

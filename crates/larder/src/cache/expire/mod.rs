@@ -47,6 +47,7 @@ where
             return Ok(Vec::new());
         };
         self.forget_near(keys);
+        let debts = self.debts_of(keys)?;
         let mut shards: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for key in keys {
             let text = key.to_string();
@@ -55,7 +56,7 @@ where
             }
         }
         // If Redis cannot be told, nobody knows what it has: then the keys are owed as any others.
-        let mut owed = Owed { inner: self, debts: self.debts_of(keys) };
+        let mut owed = Owed { inner: self, debts };
         let sent = self.expire_shared(shared, &shards).await;
         let sent = sent.map(|some| some.into_iter().map(|softened| softened.token).collect());
         if sent.is_ok() {

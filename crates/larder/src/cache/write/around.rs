@@ -64,7 +64,7 @@ where
             return Ok((written?, Ok(Vec::new())));
         }
         // The write may be done before it says so: from here on the keys are owed, also if the caller goes away.
-        let mut owed = Owed { inner: self, debts: self.debts_of(keys) };
+        let mut owed = Owed { inner: self, debts: self.debts_of(keys)? };
         let written = write.await;
         // Nothing was touched, or the invalidation owes them itself from its first step on.
         owed.debts.clear();

@@ -58,6 +58,7 @@ where
         Q: Hash + Eq + fmt::Display + ?Sized,
     {
         self.forget_near(keys);
+        let debts = self.debts_of(keys)?;
         self.stats.count_many(Counter::Invalidated, keys.len());
         let Some(shared) = &self.shared else {
             let _forgetting = Forgetting { inner: self, keys };
@@ -65,7 +66,7 @@ where
         };
         let shards = by_shard(shared, keys);
         // Whatever happens from here on, also if the caller goes away: the keys are invalidated in the end.
-        let mut owed = Owed { inner: self, debts: self.debts_of(keys) };
+        let mut owed = Owed { inner: self, debts };
         let block = Block::random();
         // If Redis is away the write goes on: what it could not block, it will be told afterwards, and until then this
         // node does not believe it.

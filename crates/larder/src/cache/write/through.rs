@@ -53,8 +53,9 @@ where
     /// ```
     ///
     /// # Errors
-    /// What `write` returned; or as [`invalidate`](Self::invalidate), and then the write was done. `ErrorKind::Config` for a
-    /// cache that writes behind: its readers would not see this write before those that are pending.
+    /// What `write` returned; or as [`invalidate`](Self::invalidate), and then the write was done, unless it is the key that is
+    /// `Invalid`. `ErrorKind::Config` for a cache that writes behind: its readers would not see this write before those that
+    /// are pending.
     ///
     /// # Cancel safety
     /// If the future is dropped, `write` is dropped where it stands, and the key is invalidated behind.
@@ -123,6 +124,7 @@ where
     ) -> Result<(T, Result<Option<Token>>)> {
         let text = key.to_string();
         self.forget_near(&[key]);
+        let debts = self.debts_of(&[key])?;
         self.stats.count(Counter::Invalidated);
         let Some(shared) = &self.shared else {
             let mut forgetting = Forgetting { inner: self, keys: &[key] };
@@ -142,7 +144,7 @@ where
         let home = shared.home_of(&text);
         let shards: ByShard = shared.shards_of(&text).map(|shard| (shard, vec![text.clone()])).collect();
         // Whatever happens from here on, also if the caller goes away: the key is invalidated in the end.
-        let mut owed = Owed { inner: self, debts: self.debts_of(&[key]) };
+        let mut owed = Owed { inner: self, debts };
         let block = Block::random();
         let blocked = self.block(shared, &shards, &block).await;
         self.forget_near(&[key]);
