@@ -52,9 +52,12 @@ where
         self.forget_near(keys);
         let debts = self.debts_of(keys)?;
         self.stats.count_many(Counter::Invalidated, keys.len());
-        let tokens = self.pay(debts).await;
+        let Some(shared) = &self.shared else { return Ok(Vec::new()) };
+        let sent = self.send_owed(shared, debts).await;
+        // Before the wait for other nodes: a caller who goes away in it leaves nothing behind that would do this.
         self.forget_near(keys);
-        Ok(self.home_tokens(tokens?, keys))
+        let tokens = self.acknowledged_by_all(shared, sent).await?;
+        Ok(self.home_tokens(tokens, keys))
     }
 
     /// Purges a tag: one short script for each shard, however many entries have it.
@@ -121,11 +124,16 @@ where
             self.pay_alone(&debts);
             return Ok(Vec::new());
         };
+        let sent = self.send_owed(shared, debts).await;
+        self.acknowledged_by_all(shared, sent).await
+    }
+
+    /// The same without a wait for other nodes.
+    async fn send_owed(self: &Arc<Self>, shared: &Shared, debts: Vec<Debt>) -> Result<Vec<Token>> {
         let mut owed = Owed { inner: self, debts };
         let Sent { tokens, left } = self.send(shared, &owed.debts).await;
         owed.debts = left.into_iter().collect();
-        drop(owed);
-        self.acknowledged_by_all(shared, tokens).await
+        tokens
     }
 
     /// The tokens of invalidations that Redis has acknowledged, with strict consistency once every node has.
