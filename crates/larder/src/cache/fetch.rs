@@ -371,7 +371,7 @@ where
     ) -> Fetched<V> {
         let begun_us = self.clock.stopwatch_us();
         let shown = previous.as_ref().and_then(|previous| previous.entry.value.clone());
-        let loading = self.load(order.policy, || self.begin_load(load, order.key, shown));
+        let loading = self.load(order.policy, || self.begin_load(load, order.key, order.basis.route, shown));
         let value = match (self.shared_by(order.basis.route), &order.lease) {
             (Some(shared), Some(lease)) => while_renewing(shared, &[order.text], lease, loading).await,
             _ => loading.await,

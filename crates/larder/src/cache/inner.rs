@@ -29,6 +29,7 @@ use crate::{
         patience::too_late,
         prints::Prints,
         refresh::RefreshOrder,
+        route::Route,
         shared::Shared,
         stats::{Counter, Stats},
         store::loaded,
@@ -60,6 +61,8 @@ pub(crate) struct Inner<K, V> {
     /// Always there beside Redis; the builder sees to it.
     pub(crate) codec: Option<SharedCodec<V>>,
     pub(crate) source: Option<SharedSource<K, V>>,
+    /// Where it loads for replicas, if from elsewhere.
+    pub(crate) replica_source: Option<SharedSource<K, V>>,
     pub(crate) sink: Option<SharedSink<K, V>>,
     /// Whether writes by the sink leave the value in the cache.
     pub(crate) writes_through: bool,
@@ -296,7 +299,7 @@ where
     }
 
     async fn bypass(&self, key: &K, policy: &Policy, load: Loader<V>, reason: MissReason) -> Result<Read<V>> {
-        let value = match self.load(policy, || self.begin_load(load, key, None)).await? {
+        let value = match self.load(policy, || self.begin_load(load, key, Route::Home, None)).await? {
             Loaded::Value(value) => Some(Arc::new(value)),
             Loaded::Absent => None,
             Loaded::NotModified => return Err(not_asked()),

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Result,
-    cache::{confirm::Loaded, inner::Inner},
+    cache::{confirm::Loaded, inner::Inner, route::Route},
 };
 
 pub(crate) type LoadFuture<T> = Pin<Box<dyn Future<Output = Result<T>> + Send>>;
@@ -44,14 +44,15 @@ where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// Begins to load, in the one way or the other.
+    /// Begins to load what is to stand there, in the one way or the other.
     pub(crate) fn begin_load(
         &self,
         load: Loader<V>,
         key: &K,
+        route: Route,
         previous: Option<Arc<V>>,
     ) -> LoadFuture<Loaded<V>> {
-        let source = match (load, self.source()) {
+        let source = match (load, self.source_by(route)) {
             (Loader::Given(load), _) => return load(previous),
             (Loader::Source, Ok(source)) => source.clone(),
             (Loader::Source, Err(error)) => return Box::pin(ready(Err(error))),

@@ -110,7 +110,7 @@ pub use self::{
     tenant::{MAX_TENANT_BYTES, Tenant, TenantKey},
     token::Token,
 };
-pub(crate) use self::{builder::FAILOVER_WINDOW, part::Part, purge::Manner};
+pub(crate) use self::{builder::FAILOVER_WINDOW, part::Part, purge::Manner, route::Route};
 use self::{coherence::tag_hash, inner::Inner, loader::Loader};
 use crate::{Error, ErrorKind, Result};
 
@@ -492,9 +492,10 @@ where
         self.inner.peek(key).await
     }
 
-    /// [`peek`](Self::peek) for what is to be shared with others: beside Redis it passes this node's own copy over.
-    pub(crate) async fn peek_to_share(&self, key: &K) -> Result<Option<Read<V>>> {
-        self.inner.peek_to_share(key).await
+    /// [`peek`](Self::peek) for what is to be shared with others there: beside Redis it passes this node's own copy over, and what
+    /// other shards have.
+    pub(crate) async fn peek_to_share(&self, key: &K, route: Route) -> Result<Option<Read<V>>> {
+        self.inner.peek_to_share(key, route).await
     }
 
     /// A fresh copy of this node's own, counted as a hit.

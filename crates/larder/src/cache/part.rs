@@ -26,6 +26,8 @@ pub(crate) struct Part<K, W> {
     /// Announced to the builder of the whole.
     pub(crate) kind: Kind,
     pub(crate) source: SharedSource<K, W>,
+    /// For what is to stand in a replica.
+    pub(crate) replica_source: SharedSource<K, W>,
     pub(crate) codec: SharedCodec<W>,
     pub(crate) ttl_of: TtlOf<W>,
     pub(crate) tags_of: Option<TagsOf<K, W>>,
@@ -58,6 +60,7 @@ where
             replica: whole.replica.as_ref().map(|replica| Arc::new(replica.part(part.kind))),
             codec: Some(part.codec),
             source: Some(part.source),
+            replica_source: Some(part.replica_source),
             sink: None,
             writes_through: false,
             behind: None,

@@ -10,6 +10,7 @@ use crate::{
         entry::Slot,
         inner::{Inner, NearLook},
         near::NearEntry,
+        route::Route,
         shared::Shared,
     },
 };
@@ -23,18 +24,17 @@ where
     pub(crate) async fn peek(&self, key: &K) -> Result<Option<Read<V>>> {
         match self.look_near(key) {
             NearLook::Fresh(entry) => Ok(Some(entry.read(Served::Near, self.clock.monotonic_ms()))),
-            _ => self.peek_shared(key).await,
+            _ => self.peek_shared(key, self.route_of(key, None)).await,
         }
     }
 
-    /// The same for what is to be shared with others. A near copy may be from before an invalidation that this node has not heard
-    /// of, so beside Redis it is passed over.
-    pub(crate) async fn peek_to_share(&self, key: &K) -> Result<Option<Read<V>>> {
-        if self.shared.is_some() { self.peek_shared(key).await } else { self.peek(key).await }
+    /// The same for what is to be shared with others there. A near copy may be from before an invalidation that this node has not
+    /// heard of, and another shard may not have heard of it either: beside Redis they are passed over.
+    pub(crate) async fn peek_to_share(&self, key: &K, route: Route) -> Result<Option<Read<V>>> {
+        if self.shared.is_some() { self.peek_shared(key, route).await } else { self.peek(key).await }
     }
 
-    async fn peek_shared(&self, key: &K) -> Result<Option<Read<V>>> {
-        let route = self.route_of(key, None);
+    async fn peek_shared(&self, key: &K, route: Route) -> Result<Option<Read<V>>> {
         let Some(shared) = self.shared_by(route) else { return Ok(None) };
         let text = key.to_string();
         if !shared.trusts(&text) {

@@ -10,6 +10,7 @@ use std::{fmt, hash::Hash, sync::Arc};
 use crate::{
     Error, ErrorKind, Result,
     cache::{Token, coherence::Basis, inner::Inner, read::ReadOptions, shared::Shared},
+    source::SharedSource,
 };
 
 /// In which of its shards a key is looked up.
@@ -80,6 +81,14 @@ where
         match route {
             Route::Home => self.shared.as_ref(),
             Route::Replica => self.replica.as_ref(),
+        }
+    }
+
+    /// Where what is to stand there is loaded from.
+    pub(crate) fn source_by(&self, route: Route) -> Result<&SharedSource<K, V>> {
+        match (route, &self.replica_source) {
+            (Route::Replica, Some(source)) => Ok(source),
+            _ => self.source(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Cache, Error, ErrorKind, Result,
-    cache::{CacheStats, Codec, Part, Read, ReadMode, ReadOptions},
+    cache::{CacheStats, Codec, Part, Read, ReadMode, ReadOptions, Route},
     redis::Kind,
     source::Source,
 };
@@ -88,16 +88,20 @@ impl Partial {
         tags: Arc<[TagTemplate]>,
     ) -> Self {
         let projection = Arc::new(Projection::new(&declared.fields));
-        let source = Excerpts {
-            whole: whole.clone(),
-            store: store.clone(),
-            fields: declared.fields.clone(),
-            projection: projection.clone(),
+        let source = |route| {
+            Arc::new(Excerpts {
+                whole: whole.clone(),
+                route,
+                store: store.clone(),
+                fields: declared.fields.clone(),
+                projection: projection.clone(),
+            })
         };
         let kept = tags.clone();
         let cache = whole.part(Part {
             kind: declared.kind,
-            source: Arc::new(source),
+            source: source(Route::Home),
+            replica_source: source(Route::Replica),
             codec: Arc::new(BsonExcerpt),
             ttl_of: Arc::new(move |excerpt: &Excerpt| {
                 unless_tagged(&kept, &excerpt.document).or(excerpt.ttl)
@@ -227,6 +231,8 @@ struct Excerpt {
 /// The source of a part: the whole document if it is cached, else the database, which sends the part alone.
 struct Excerpts {
     whole: Cache<Id, StoredDocument>,
+    /// Where the part is to stand.
+    route: Route,
     store: Store,
     fields: Vec<String>,
     projection: Arc<Projection>,
@@ -235,8 +241,8 @@ struct Excerpts {
 impl Source<Id, Excerpt> for Excerpts {
     async fn load(&self, id: &Id) -> Result<Option<Excerpt>> {
         // The lease of the part was granted before this look, so an invalidation after it refuses the fill. One before it took
-        // the whole from Redis, but not yet from the near tier of a node that has not heard of it.
-        if let Ok(Some(read)) = self.whole.peek_to_share(id).await
+        // the whole as well, but only from the same shard: others, and the near tier, may not have heard of it yet.
+        if let Ok(Some(read)) = self.whole.peek_to_share(id, self.route).await
             && let Some(whole) = &read.value
         {
             // It is no fresher than what it was cut from.

@@ -304,6 +304,7 @@ where
             replica: ties.replica,
             codec: self.codec,
             source: self.source,
+            replica_source: None,
             sink: self.sink,
             writes_through: self.writes_through,
             behind: ties.behind,

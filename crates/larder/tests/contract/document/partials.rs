@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use larder::{
-    ErrorKind, Policy,
+    ErrorKind, FakeClock, Policy,
     cache::{Consistency, MissReason, Read, ReadMode, ReadOptions, Served},
     document::{Collection, Database, Expect, Id, IdType, Schema, StoredDocument},
     redis::Redis,
 };
-use larder_testkit::redis::{Deployment, Options};
+use larder_testkit::{
+    eventually,
+    proxy::{Fault, Front},
+    redis::{Cluster, Deployment, Options},
+};
 
 use super::{
     backend::Backend,
@@ -130,7 +134,7 @@ async fn an_invalidation_of_the_document_takes_its_parts_on_every_node() {
                 let options = ReadOptions { at_least, ..ReadOptions::default() };
                 let read = b.read_partial("card", &ID, &options).await.unwrap();
                 assert_eq!(document(&read), Some(card(&name)), "{:?}, write {write}", world.tier);
-                larder_testkit::eventually("the other node has heard", Duration::from_secs(10), || async {
+                eventually("the other node has heard", Duration::from_secs(10), || async {
                     document(&read_card(&b).await) == Some(card(&name))
                 })
                 .await;
@@ -166,6 +170,60 @@ async fn a_node_that_missed_an_invalidation_shares_no_part_from_before_it() {
         let late = node(deployment.url()).await;
         assert_eq!(document(&read_card(&late).await), Some(card("Kettle")), "{}", deployment.kind());
     }
+}
+
+/// A hot document stands in several shards, and some of them may have heard of a write that others have not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_cut_from_a_whole_that_stands_in_its_own_shard() {
+    let deployment = Deployment::Cluster(Cluster::start(3, false));
+    let front = Front::start(&deployment).await;
+    let (database, clock) = (Database::sqlite_in_memory().await.unwrap(), FakeClock::default());
+    let node = async |url: String| {
+        let redis = Redis::connect(&*url).await.unwrap();
+        let things = database.collection(Schema::new("things", IdType::Int).strict(false));
+        // Without copies of its own, so that each read shows what Redis has.
+        let things = things.redis(&redis).near_bytes(0).clock(clock.clone());
+        things.hot_replicas(4).partial("card", &["name", "maker.country"]).build().unwrap()
+    };
+    let server_of = async |node: &Collection| {
+        let slot = node.explain(&ID).await.slot_key.expect("there is a Redis");
+        deployment.owner_of(&slot).port()
+    };
+    let writer = node(front.url()).await;
+    writer.put(&ID, teapot("Teapot")).await.unwrap();
+    // Where a node reads hot documents is drawn when it is built.
+    let (reader, away) = loop {
+        let reader = node(deployment.url()).await;
+        let home = server_of(&reader).await;
+        for _ in 0..40 {
+            reader.get(&ID).await.unwrap();
+        }
+        clock.advance(Duration::from_secs(1));
+        reader.get(&ID).await.unwrap();
+        let server = server_of(&reader).await;
+        if server != home {
+            break (reader, server);
+        }
+    };
+    let servers = deployment.servers().iter().zip(front.proxies());
+    let (_, proxy) = servers.into_iter().find(|(server, _)| server.port() == away).unwrap();
+    proxy.set(Fault::Silent);
+    writer.put(&ID, teapot("Kettle")).await.unwrap();
+    assert!(writer.stats().invalidations_owed > 0, "one server has not heard of it");
+    let options = ReadOptions { at_least: writer.token(&ID), ..ReadOptions::default() };
+    let read = reader.read_partial("card", &ID, &options).await.unwrap();
+    assert_eq!(document(&read), Some(card("Kettle")), "its own shard has heard of it");
+    proxy.set(Fault::Pass);
+    eventually("all have heard of it", Duration::from_secs(10), || async {
+        writer.stats().invalidations_owed == 0
+    })
+    .await;
+    let late = node(deployment.url()).await;
+    assert_eq!(
+        document(&read_card(&late).await),
+        Some(card("Kettle")),
+        "and no shard was left with an old part"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
