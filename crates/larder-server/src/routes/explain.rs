@@ -1,7 +1,7 @@
 //! `/v1/_explain/{collection}/{id}`: what each tier knows of one document.
 
 use hyper::{StatusCode, http::request::Parts};
-use larder::cache::TierState;
+use larder::cache::{PurgedBy, TierState};
 use serde_json::{Value, json};
 
 use crate::{
@@ -28,6 +28,13 @@ pub(crate) async fn key(app: &App, head: &Parts, collection: &str, id: &str) -> 
         "shared": explain.shared.as_ref().map(tier),
         "redis_key": explain.slot_key,
         "last_miss": explain.last_seen.map(|reason| reason.name()),
+        "tags": (!explain.tags.is_empty()).then_some(explain.tags),
+        "purged_by": explain.purged_by.map(|by| match by {
+            PurgedBy::Clear => "a purge of the whole collection".to_owned(),
+            PurgedBy::Tag(Some(tag)) => format!("a purge of the tag {tag}"),
+            PurgedBy::Tag(None) => "a purge of a tag".to_owned(),
+        }),
+        "refresh_lease_runs_out_in_ms": explain.refreshing_for.map(|left| left.as_millis() as u64),
         "invalidation_owed": explain.invalidation_owed,
     });
     Ok(fresh(StatusCode::OK, "application/json", body.to_string()))

@@ -6,7 +6,7 @@ use crate::{
     ErrorKind, Result,
     cache::{
         MissReason,
-        coherence::{Basis, TagStamp},
+        coherence::{Basis, tag_hash},
         entry::{Envelope, Slot},
         inner::Inner,
         shared::Shared,
@@ -29,6 +29,21 @@ pub struct Explain {
     pub last_seen: Option<MissReason>,
     /// Whether this node owes Redis an invalidation of this key.
     pub invalidation_owed: bool,
+    /// The tags of the value in Redis, as far as the value itself tells them: not those that one call gave.
+    pub tags: Vec<String>,
+    /// What made the value in Redis worthless, if it is [`TierState::Purged`].
+    pub purged_by: Option<PurgedBy>,
+    /// A node loads the key anew while readers have what is there: when its lease runs out unless it is renewed.
+    pub refreshing_for: Option<Duration>,
+}
+
+/// A purge that a value in Redis belonged to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PurgedBy {
+    /// One of everything in the cache, or nobody knows any more what was purged.
+    Clear,
+    /// One of a tag; without a name if the value does not tell its tags.
+    Tag(Option<String>),
 }
 
 /// What one tier has of a key.
@@ -76,11 +91,25 @@ where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// What the key's slot in Redis holds. Two round trips; one more if this node has not heard of one of the value's tags before,
-    /// and one if it is out of step.
-    pub(crate) async fn explain_shared(&self, shared: &Shared, key: &K, text: &str) -> TierState {
-        let (slot, remaining) = (shared.peek(text).await, shared.remaining(text).await);
-        let left = remaining.ok().flatten().unwrap_or_default();
+    /// Adds what Redis has of the key. Two round trips, the second one of two commands at the same time; one more if this node has not
+    /// heard of one of the value's tags before, and one if it is out of step.
+    pub(crate) async fn explain_shared(&self, shared: &Shared, key: &K, explain: &mut Explain) {
+        let slot = shared.peek(&explain.key).await;
+        let (left, refreshing_for) =
+            tokio::join!(shared.remaining(&explain.key), shared.remaining_lease(&explain.key));
+        explain.refreshing_for = refreshing_for.ok().flatten();
+        let left = left.ok().flatten().unwrap_or_default();
+        explain.shared = Some(self.explain_slot(shared, key, slot, left, explain).await);
+    }
+
+    async fn explain_slot(
+        &self,
+        shared: &Shared,
+        key: &K,
+        slot: Result<Option<Slot>>,
+        left: Duration,
+        explain: &mut Explain,
+    ) -> TierState {
         let envelope = match slot {
             Ok(None) => return TierState::Empty,
             Ok(Some(Slot::Lease(_))) => return TierState::Leased { runs_out_in: left },
@@ -89,10 +118,17 @@ where
             Err(error) if error.kind() == ErrorKind::Corrupt => return TierState::Corrupt(error.to_string()),
             Err(error) => return TierState::Unreachable(error.to_string()),
         };
-        match self.is_purged(shared, key, text, &envelope).await {
-            Ok(true) => return TierState::Purged,
-            Ok(false) => {}
+        let value = self.decoded(&envelope).flatten();
+        explain.tags = match (&self.tags_of, &value) {
+            (Some(tags_of), Some(value)) => tags_of(key, value),
+            _ => Vec::new(),
+        };
+        explain.purged_by = match self.purged_by(shared, key, explain, &envelope).await {
+            Ok(purged_by) => purged_by,
             Err(error) => return TierState::Unreachable(error.to_string()),
+        };
+        if explain.purged_by.is_some() {
+            return TierState::Purged;
         }
         let age_ms = envelope.age_ms(self.clock.unix_ms());
         TierState::Holds {
@@ -105,15 +141,23 @@ where
     }
 
     /// Whether the value was loaded before the last clear, or the last purge of one of its tags.
-    async fn is_purged(&self, shared: &Shared, key: &K, text: &str, envelope: &Envelope) -> Result<bool> {
+    async fn purged_by(
+        &self,
+        shared: &Shared,
+        key: &K,
+        Explain { key: text, tags: names, .. }: &Explain,
+        envelope: &Envelope,
+    ) -> Result<Option<PurgedBy>> {
         if let Some(follower) = &self.follower {
             follower.ensure_synced(shared.shard_of(text)).await?;
         }
         if !self.coherence.is_after_clear(shared.shard_of(text), envelope.at) {
-            return Ok(true);
+            return Ok(Some(PurgedBy::Clear));
         }
         let basis = Basis { at: envelope.at, ..self.basis(self.route_of(key, None), text) };
-        let tags = self.tag_stamps(basis, &envelope.tags).await?;
-        Ok(!tags.iter().all(TagStamp::is_current))
+        let stamps = self.tag_stamps(basis, &envelope.tags).await?;
+        let purged = envelope.tags.iter().zip(&stamps).find(|(_, stamp)| !stamp.is_current());
+        let name_of = |hash: u64| names.iter().find(|name| tag_hash(name) == hash).cloned();
+        Ok(purged.map(|(hash, _)| PurgedBy::Tag(name_of(*hash))))
     }
 }

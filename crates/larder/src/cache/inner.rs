@@ -415,17 +415,20 @@ where
             },
         };
         let looked_up = self.shared_by(self.route_of(key, None));
-        let shared = match looked_up {
-            None => None,
-            Some(shared) => Some(self.explain_shared(shared, key, &text).await),
-        };
-        Explain {
+        let mut explain = Explain {
             near,
-            shared,
+            shared: None,
             slot_key: looked_up.and_then(|shared| shared.slot_key(&text).ok()),
             last_seen: self.missed.recall(key),
             invalidation_owed: self.shared.as_ref().is_some_and(|shared| !shared.trusts(&text)),
+            tags: Vec::new(),
+            purged_by: None,
+            refreshing_for: None,
             key: text,
+        };
+        if let Some(shared) = looked_up {
+            self.explain_shared(shared, key, &mut explain).await;
         }
+        explain
     }
 }

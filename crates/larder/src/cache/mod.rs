@@ -100,7 +100,7 @@ pub use self::{
     codec::{Codec, Json, MessagePack, Raw},
     confirm::Loaded,
     consistency::Consistency,
-    explain::{Explain, TierState},
+    explain::{Explain, PurgedBy, TierState},
     hit_rate::{HitLevel, HitRate, HitRateAlarm, HitRateRules},
     hot::HotKey,
     policy::{MAX_LIFETIME, Policy},

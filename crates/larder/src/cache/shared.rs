@@ -499,10 +499,18 @@ impl Shared {
 
     /// What remains of a slot's hard expiry; `None` if the slot is empty.
     pub(crate) async fn remaining(&self, key: &str) -> Result<Option<Duration>> {
-        let slot = self.slot(key)?;
+        self.remaining_of(&self.slot(key)?).await
+    }
+
+    /// What remains of the lease beside a slot; `None` if nobody has it.
+    pub(crate) async fn remaining_lease(&self, key: &str) -> Result<Option<Duration>> {
+        self.remaining_of(&self.control(key)?).await
+    }
+
+    async fn remaining_of(&self, name: &[u8]) -> Result<Option<Duration>> {
         let mut pttl = ::redis::cmd("PTTL");
-        pttl.arg(&slot);
-        match self.redis.command(&slot, &pttl).await? {
+        pttl.arg(name);
+        match self.redis.command(name, &pttl).await? {
             Value::Int(ms) if ms >= 0 => Ok(Some(Duration::from_millis(ms as u64))),
             _ => Ok(None),
         }

@@ -273,7 +273,7 @@ where
         Some(self.near_copy(value, life, 0, basis, stamps))
     }
 
-    fn decoded(&self, envelope: &Envelope) -> Option<Option<Arc<V>>> {
+    pub(crate) fn decoded(&self, envelope: &Envelope) -> Option<Option<Arc<V>>> {
         let codec = self.codec.as_ref()?;
         if envelope.codec != codec.id() {
             return None;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use larder::{
     Cache, Policy,
-    cache::{MissReason, Read, ReadMode, ReadOptions, Served, TierState},
+    cache::{Explain, MissReason, PurgedBy, Read, ReadMode, ReadOptions, Served, TierState},
     redis::Redis,
 };
 use larder_testkit::redis::{Deployment, Options};
@@ -155,7 +155,10 @@ async fn what_a_purge_of_its_tag_or_of_everything_made_worthless_is_not_said_to_
                 true => a.invalidate_tag("tag").await.unwrap(),
                 false => a.clear().await.unwrap(),
             };
-            assert_eq!(a.explain(&key).await.shared, Some(TierState::Purged), "{what}");
+            let explain = a.explain(&key).await;
+            assert_eq!(explain.shared, Some(TierState::Purged), "{what}");
+            let purge = if by_tag { PurgedBy::Tag(Some("tag".into())) } else { PurgedBy::Clear };
+            assert_eq!((explain.purged_by, explain.tags), (Some(purge), vec!["tag".to_owned()]), "{what}");
             // One that has never heard of the tag, or of the shard.
             let new = node(&setup, lasting(), near).await;
             assert_eq!(new.explain(&key).await.shared, Some(TierState::Purged), "{what}");
@@ -164,8 +167,28 @@ async fn what_a_purge_of_its_tag_or_of_everything_made_worthless_is_not_said_to_
             })
             .await;
             read(&b, KEY).await;
-            let shared = a.explain(&key).await.shared;
+            let Explain { shared, purged_by, refreshing_for, .. } = a.explain(&key).await;
             assert!(matches!(shared, Some(TierState::Holds { .. })), "{what}: {shared:?}");
+            assert_eq!((purged_by, refreshing_for), (None, None), "{what}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_value_is_being_loaded_anew_behind_its_readers_is_said() {
+    for (backend, near) in TIERS.into_iter().filter(|(backend, _)| *backend != Backend::Memory) {
+        let setup = Setup::new(backend);
+        let policy = Policy::ttl(Duration::from_secs(10)).jitter(0.0).stale_while_revalidate(LONG);
+        let cache = node(&setup, policy, near).await;
+        read(&cache, KEY).await;
+        setup.clock.advance(Duration::from_secs(20));
+        let held = Origin::held(2);
+        let stale = cache.read_with(KEY, &ReadOptions::default(), held.loader()).await.unwrap();
+        assert!(stale.stale, "{backend:?}");
+        held.until_reading(1).await;
+        let explain = cache.explain(&KEY.to_owned()).await;
+        assert!(explain.refreshing_for.is_some_and(|left| !left.is_zero()), "{backend:?}: {explain:?}");
+        assert!(matches!(explain.shared, Some(TierState::Holds { .. })), "{backend:?}: {explain:?}");
+        held.let_go(1);
     }
 }
