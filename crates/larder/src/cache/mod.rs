@@ -88,6 +88,7 @@ mod write;
 use std::{borrow::Borrow, fmt, future::Future, hash::Hash, sync::Arc};
 
 use futures_util::future::join_all;
+use tokio::sync::oneshot;
 
 #[cfg(test)]
 pub(crate) use self::purge::matches;
@@ -513,6 +514,19 @@ where
     /// not heard of one of the value's tags before, and one if it is out of step.
     pub async fn explain(&self, key: &K) -> Explain {
         self.inner.explain(key).await
+    }
+
+    /// Runs something in a task that ends before [`close`](Self::close) does, and not with its caller. `None` if it ended without
+    /// an answer: it panicked, or its runtime ended.
+    pub(crate) async fn run_to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (teller, told) = oneshot::channel();
+        self.inner.tasks.spawn(async move {
+            let _ = teller.send(work.await);
+        });
+        told.await.ok()
     }
 
     pub(crate) fn shared(&self) -> Option<&Arc<Shared>> {

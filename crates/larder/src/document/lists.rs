@@ -160,6 +160,13 @@ impl Collection {
         documents || self.lists.as_ref().is_some_and(Lists::owes)
     }
 
+    /// Of a write that goes on without its caller.
+    pub(super) fn leave_lists_to_its_end(&self) {
+        if let Some(Lists(cache)) = &self.lists {
+            cache.leave_all_to_its_end();
+        }
+    }
+
     /// Carries a write or a purge out, and then forgets the lists, unless the database refused it; also if its caller goes
     /// away. Returns what came of it, and of forgetting.
     ///

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use bson::{Bson, Document, RawDocumentBuf};
 
 use super::{
-    Collection, Expect, Filter, Id, MAX_AGGREGATED, MergePatch, Put, Written, ingest::excerpt, write::Demand,
+    Collection, Expect, Filter, Id, MAX_AGGREGATED, MergePatch, Put, Written, ingest::excerpt,
+    store::Replaced, write::Demand,
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -55,7 +56,7 @@ impl Within<'_> {
     pub async fn replace(&self, id: &Id, document: Document, expect: &Expect) -> Result<Written> {
         self.collection.check_id(id)?;
         self.collection.check(&document)?;
-        let replace = self.collection.store().replace(id, document, self.demand(expect), false);
+        let replace = self.replacement(id, document, expect, false);
         Ok(self.collection.written(id, replace, |it| &it.written).await?.written)
     }
 
@@ -67,7 +68,7 @@ impl Within<'_> {
     pub async fn put(&self, id: &Id, document: Document) -> Result<Put> {
         self.collection.check_id(id)?;
         self.collection.check(&document)?;
-        let put = self.collection.store().replace(id, document, self.demand(&Expect::Any), true);
+        let put = self.replacement(id, document, &Expect::Any, true);
         let replaced = self.collection.written(id, put, |it| &it.written).await?;
         match replaced.written {
             Written::Done(document) => Ok(Put { document, created: replaced.inserted }),
@@ -89,7 +90,9 @@ impl Within<'_> {
     /// As [`Collection::patch`].
     pub async fn patch(&self, id: &Id, patch: &MergePatch, expect: &Expect) -> Result<Written> {
         self.collection.check_id(id)?;
-        let patch = self.collection.store().patch(id, patch, self.demand(expect));
+        let (store, demand) = (self.collection.store().clone(), self.demand(expect));
+        let patched = (id.clone(), patch.clone());
+        let patch = async move { store.patch(&patched.0, &patched.1, demand).await };
         self.collection.written(id, patch, |written| written).await
     }
 
@@ -99,12 +102,13 @@ impl Within<'_> {
     /// As [`Collection::delete`].
     pub async fn delete(&self, id: &Id, expect: &Expect) -> Result<Written> {
         self.collection.check_id(id)?;
-        let delete = self.collection.store().delete(id, self.demand(expect));
+        let (store, deleted, demand) = (self.collection.store().clone(), id.clone(), self.demand(expect));
+        let delete = async move { store.delete(&deleted, demand).await };
         if !self.collection.writes_through {
-            return self.collection.guarded(&[id], delete).await;
+            return self.collection.guarded(vec![id.clone()], delete).await;
         }
         let left = |written: &Written| matches!(written, Written::Done(_)).then_some(None);
-        Box::pin(self.collection.through(id, delete, left)).await
+        self.collection.through(id, delete, left).await
     }
 
     /// As [`Collection::aggregate`], over the documents that match.
@@ -135,6 +139,17 @@ impl Within<'_> {
             return Err(Error::new(ErrorKind::TooLarge, message));
         }
         Ok(documents)
+    }
+
+    fn replacement(
+        &self,
+        id: &Id,
+        document: Document,
+        expect: &Expect,
+        upsert: bool,
+    ) -> impl Future<Output = Result<Replaced>> + Send + 'static {
+        let (store, id, demand) = (self.collection.store().clone(), id.clone(), self.demand(expect));
+        async move { store.replace(&id, document, demand, upsert).await }
     }
 
     fn demand(&self, expect: &Expect) -> Demand {

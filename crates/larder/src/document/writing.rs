@@ -5,7 +5,7 @@ use std::{pin::Pin, sync::Arc};
 use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, Timestamp, oid::ObjectId};
 
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     document::{
         Collection, Expect, Filter, Id, IdType, Inserted, MergePatch, Put, StoredDocument, Written,
         raw::Malformed, write::with_id,
@@ -20,19 +20,20 @@ impl Collection {
     /// the schema declares fields, naming what does not keep to it, see [`Schema::check`](crate::document::Schema::check).
     ///
     /// # Cancel safety
-    /// If the future is dropped, the document may be inserted, and what was cached of its id, such as that there is none, is
-    /// forgotten all the same.
+    /// Once polled, the write goes on to its end, also if the future is dropped. So does every write here.
     pub async fn insert(&self, document: Document) -> Result<Inserted> {
         let (id, raw) = self.checked(&document)?;
         let document = Arc::new(StoredDocument::new(raw.clone())?);
-        let insert = async {
-            let mut outcomes = self.store().insert_many(vec![(id.clone(), raw)]).await?;
+        let (store, alone) = (self.store().clone(), vec![(id.clone(), raw)]);
+        let insert = async move {
+            let mut outcomes = store.insert_many(alone).await?;
             outcomes.pop().unwrap_or(Ok(()))
         };
         if self.writes_through {
-            Box::pin(self.through(&id, insert, |()| left_by(&document))).await?;
+            let left = document.clone();
+            self.through(&id, insert, move |()| left_by(&left)).await?;
         } else {
-            self.around(&[&id], insert).await?;
+            self.around(vec![id.clone()], insert).await?;
         }
         Ok(Inserted { id, document })
     }
@@ -74,13 +75,13 @@ impl Collection {
     ///
     /// # Errors
     /// As [`insert_many`](Self::insert_many).
+    ///
     /// # Cancel safety
-    /// Dropping the future leaves some of the documents written, and all of them invalidated.
+    /// As [`insert`](Self::insert).
     pub async fn put_many_raw(&self, documents: Vec<RawDocumentBuf>) -> Result<Vec<Result<Id>>> {
         let (ids, sound) = apart(documents.into_iter().map(|document| self.checked_raw(document)));
-        let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
-        let known: Vec<&Id> = known.iter().collect();
-        let written = self.guarded(&known, self.store().put_many(sound)).await?;
+        let (store, known) = (self.store().clone(), known(&sound));
+        let written = self.guarded(known, async move { store.put_many(sound).await }).await?;
         Ok(together(ids, written))
     }
 
@@ -89,9 +90,8 @@ impl Collection {
         documents: impl ExactSizeIterator<Item = Result<(Id, RawDocumentBuf)>>,
     ) -> Result<Vec<Result<Id>>> {
         let (ids, sound) = apart(documents);
-        let known: Vec<Id> = sound.iter().map(|(id, _)| id.clone()).collect();
-        let known: Vec<&Id> = known.iter().collect();
-        let written = self.around(&known, self.store().insert_many(sound)).await?;
+        let (store, known) = (self.store().clone(), known(&sound));
+        let written = self.around(known, async move { store.insert_many(sound).await }).await?;
         Ok(together(ids, written))
     }
 
@@ -176,56 +176,92 @@ impl Collection {
     }
 
     /// A write of one document by the collection's mode.
-    pub(super) async fn written<T>(
+    pub(super) async fn written<T: Send + 'static>(
         &self,
         id: &Id,
-        write: impl Future<Output = Result<T>>,
-        written: impl FnOnce(&T) -> &Written,
+        write: impl Future<Output = Result<T>> + Send + 'static,
+        written: impl FnOnce(&T) -> &Written + Send + 'static,
     ) -> Result<T> {
         if !self.writes_through {
-            return self.guarded(&[id], write).await;
+            return self.guarded(vec![id.clone()], write).await;
         }
-        let left = |done: &T| match written(done) {
+        let left = move |done: &T| match written(done) {
             Written::Done(document) => left_by(document),
             Written::Missing | Written::Changed | Written::Outside => None,
         };
-        Box::pin(self.through(id, write, left)).await
+        self.through(id, write, left).await
     }
 
     /// Writes while nothing can fill the document, and leaves what `left` says. As in [`guarded`](Self::guarded), Redis has no
     /// say in whether the write is done.
-    pub(super) async fn through<T>(
+    pub(super) async fn through<T: Send + 'static>(
         &self,
         id: &Id,
-        write: impl Future<Output = Result<T>>,
-        left: impl FnOnce(&T) -> Option<Option<Arc<StoredDocument>>>,
+        write: impl Future<Output = Result<T>> + Send + 'static,
+        left: impl FnOnce(&T) -> Option<Option<Arc<StoredDocument>>> + Send + 'static,
     ) -> Result<T> {
-        let write = async {
-            let done = write.await?;
-            let left = left(&done);
-            Ok((done, left))
-        };
-        let (done, told) = self.noting_lists(Box::pin(self.cache().write_through(id, write))).await?;
-        self.noted(told.map(drop));
-        Ok(done)
+        let (this, id, ids) = (self.clone(), id.clone(), vec![id.clone()]);
+        self.to_its_end(ids, async move {
+            let write = async {
+                let done = write.await?;
+                let left = left(&done);
+                Ok((done, left))
+            };
+            let (done, told) = this.noting_lists(Box::pin(this.cache().write_through(&id, write))).await?;
+            this.noted(told.map(drop));
+            Ok(done)
+        })
+        .await
     }
 
     /// Writes while nothing can fill the documents, and invalidates them. That Redis could not be told is no failure of the
     /// write: the cache keeps what it owes, and counts it.
-    pub(super) async fn guarded<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
-        let (written, invalidated) =
-            self.noting_lists(Box::pin(self.cache().guarded_write(ids, write))).await?;
-        self.noted(invalidated.map(drop));
-        Ok(written)
+    pub(super) async fn guarded<T: Send + 'static>(
+        &self,
+        ids: Vec<Id>,
+        write: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (this, written) = (self.clone(), ids.clone());
+        self.to_its_end(written, async move {
+            let ids: Vec<&Id> = ids.iter().collect();
+            let (written, invalidated) =
+                this.noting_lists(Box::pin(this.cache().guarded_write(&ids, write))).await?;
+            this.noted(invalidated.map(drop));
+            Ok(written)
+        })
+        .await
     }
 
     /// Writes, and invalidates the documents unless the database refused. As in [`guarded`](Self::guarded), Redis has no say in
     /// whether the write is done.
-    async fn around<T>(&self, ids: &[&Id], write: impl Future<Output = Result<T>>) -> Result<T> {
-        let (written, invalidated) =
-            self.noting_lists(Box::pin(self.cache().write_around(ids, write))).await?;
-        self.noted(invalidated.map(drop));
-        Ok(written)
+    async fn around<T: Send + 'static>(
+        &self,
+        ids: Vec<Id>,
+        write: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (this, written) = (self.clone(), ids.clone());
+        self.to_its_end(written, async move {
+            let ids: Vec<&Id> = ids.iter().collect();
+            let (written, invalidated) =
+                this.noting_lists(Box::pin(this.cache().write_around(&ids, write))).await?;
+            this.noted(invalidated.map(drop));
+            Ok(written)
+        })
+        .await
+    }
+
+    /// Runs a write and what is to be forgotten after it, also if its caller goes away meanwhile: the database goes on with what it
+    /// was sent, so only who waits for it knows when what is cached has to go.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        ids: Vec<Id>,
+        write: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let mut leaving = Leaving { collection: self, ids };
+        let answer = self.cache().run_to_its_end(write).await;
+        leaving.ids.clear();
+        let ended = "it ended without an answer: the write may be done";
+        answer.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, ended)))
     }
 
     /// Writes, and clears the lists.
@@ -239,6 +275,22 @@ impl Collection {
     fn noted(&self, told: Result<()>) {
         if let Err(error) = told {
             tracing::debug!(collection = self.cache().name(), %error, "A write is done, but Redis could not be told.");
+        }
+    }
+}
+
+/// The caller of a write, which may go away before its end.
+struct Leaving<'a> {
+    collection: &'a Collection,
+    /// What it writes; none once it has ended.
+    ids: Vec<Id>,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if !self.ids.is_empty() {
+            self.collection.cache().leave_to_its_end(&self.ids.iter().collect::<Vec<_>>());
+            self.collection.leave_lists_to_its_end();
         }
     }
 }
@@ -257,6 +309,10 @@ fn decoded(raw: &RawDocumentBuf) -> Result<Document> {
 
 /// Documents that are to be written, with their ids.
 type Identified = Vec<(Id, RawDocumentBuf)>;
+
+fn known(documents: &Identified) -> Vec<Id> {
+    documents.iter().map(|(id, _)| id.clone()).collect()
+}
 
 /// For each document its id, or why it cannot be written; and those that can.
 fn apart(

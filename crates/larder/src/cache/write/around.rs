@@ -41,6 +41,21 @@ where
     ) -> Result<(T, Result<Vec<Token>>)> {
         self.inner.clear_around(write).await
     }
+
+    /// Of a write that goes on without its caller: from here on nothing from before it is served on this node, though the write
+    /// itself sees to that only at its end.
+    pub(crate) fn leave_to_its_end(&self, keys: &[&K]) {
+        self.inner.forget_near(keys);
+        // A key that Redis cannot have was refused before the write began.
+        if let Ok(debts) = self.inner.debts_of(keys) {
+            drop(Owed { inner: &self.inner, debts });
+        }
+    }
+
+    /// The same for all that is cached.
+    pub(crate) fn leave_all_to_its_end(&self) {
+        drop(Owed { inner: &self.inner, debts: self.inner.debts_of_all() });
+    }
 }
 
 impl<K, V> Inner<K, V>

@@ -1,9 +1,11 @@
 //! SQLite against a plain model: all documents in memory, filtered, sorted and cut by hand.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bson::{Bson, Document, RawDocumentBuf, doc};
+use larder_testkit::eventually;
 use proptest::prelude::*;
+use tokio::time::timeout;
 
 use crate::{
     ErrorKind,
@@ -218,6 +220,25 @@ async fn a_file_keeps_its_documents_and_refuses_another_kind_of_id() {
     assert!(again.get(&Id::Int(7)).await.unwrap().is_some());
     let other = open(Schema::new("things", IdType::String)).await;
     assert_eq!(other.get(&Id::String("a".into())).await.unwrap_err().kind(), ErrorKind::Config);
+}
+
+/// A write that was sent to the database is carried out there whether somebody waits for it or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_whose_caller_goes_away_before_the_database_is_at_it_leaves_nothing_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.sqlite");
+    let things = Database::sqlite(&path).await.unwrap().collection(schema()).build().unwrap();
+    things.insert(doc! { "_id": 7_i64, "n": 1.0 }).await.unwrap();
+    let n = async || things.get(&Id::Int(7)).await.unwrap().map(|it| it.raw().get_f64("n").unwrap());
+    // Holds the write up, and no reader.
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let patch = MergePatch::new(doc! { "n": 2.0 }).unwrap();
+    let held = Duration::from_millis(200);
+    assert!(timeout(held, things.patch(&Id::Int(7), &patch, &Expect::Any)).await.is_err(), "it has to wait");
+    assert_eq!(n().await, Some(1.0), "what the database has until then, and kept");
+    other.execute_batch("ROLLBACK").unwrap();
+    eventually("the write is seen", Duration::from_secs(10), async || n().await == Some(2.0)).await;
 }
 
 #[tokio::test]
