@@ -53,6 +53,13 @@ impl Purge {
         self.pattern.is_some() || self.soft && (self.all || !self.tags.is_empty())
     }
 
+    /// Whether a cache that cannot tell Redis keeps this, and sends it again by itself. It does so with what it sends as one; of
+    /// several things nobody says how far it came.
+    pub(crate) fn is_kept(&self) -> bool {
+        let things = usize::from(!self.ids.is_empty()) + self.tags.len() + usize::from(self.all);
+        things == 1 && !self.is_search()
+    }
+
     /// Purges, in the order of the fields.
     ///
     /// # Errors
@@ -99,5 +106,39 @@ impl Purge {
             tokens.extend(collection.clear().await?);
         }
         Ok(Purged { matched, tokens })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_sent_to_redis_as_one_is_kept_and_what_is_found_step_by_step_is_not() {
+        let purge = |ids: usize, tags: usize, pattern: bool, all: bool, soft: bool| Purge {
+            ids: (0..ids as i64).map(Id::from).collect(),
+            tags: vec!["tag".to_owned(); tags],
+            pattern: pattern.then(|| "*".to_owned()),
+            all,
+            soft,
+        };
+        for kept in [
+            purge(3, 0, false, false, false),
+            purge(3, 0, false, false, true),
+            purge(0, 1, false, false, false),
+            purge(0, 0, false, true, false),
+        ] {
+            assert!(kept.is_kept(), "{kept:?}");
+        }
+        for forgotten in [
+            purge(0, 0, true, false, false),
+            purge(0, 1, false, false, true),
+            purge(0, 0, false, true, true),
+            purge(1, 1, false, false, false),
+            purge(0, 2, false, false, false),
+            purge(1, 0, true, false, false),
+        ] {
+            assert!(!forgotten.is_kept(), "{forgotten:?}");
+        }
     }
 }

@@ -130,6 +130,34 @@ impl Refusal {
         self
     }
 
+    /// What the library reports of Redis, of a request that leaves the database alone. `left` says what becomes of the request.
+    pub(crate) fn of_redis(error: Error, left: &str) -> Self {
+        match error.kind() {
+            ErrorKind::Unavailable | ErrorKind::Lost => {
+                tracing::warn!(%error, "A request was answered with 503.");
+                let after = error.retry_after().unwrap_or(SOON);
+                Self::busy(format!("Redis cannot be reached just now: {left}"), after)
+            }
+            ErrorKind::Timeout => {
+                tracing::warn!(%error, "A request was answered with 504.");
+                Self::redis_deadline(left)
+            }
+            ErrorKind::Config => {
+                tracing::error!(%error, "A request was answered with 503: Redis refuses this server.");
+                let detail = "Redis refuses this server: its login or its rights have to be mended there, or in the server's \
+                              configuration; the server's log says what it said";
+                Self::busy(format!("{detail}; {left}"), AFTER_MENDING)
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// 504: Redis was told, and did not answer in time.
+    pub(crate) fn redis_deadline(left: &str) -> Self {
+        let detail = format!("Redis did not answer in time: {left}");
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", detail)
+    }
+
     /// Names the place in the input.
     pub(crate) fn with_field(mut self, field: impl Into<String>) -> Self {
         self.0.field = Some(field.into());

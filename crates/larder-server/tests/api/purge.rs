@@ -244,6 +244,51 @@ async fn what_is_wrong_with_a_purge_is_named() {
     assert!(matched.is_u64(), "patterns need no Redis: {matched}");
 }
 
+#[tokio::test]
+async fn a_purge_that_redis_does_not_acknowledge_says_so_and_whether_it_has_to_be_ordered_again() {
+    const KEPT: &str = "this server keeps the purge, and sends it again";
+    const FORGOTTEN: &str = "order it again";
+    let server = redis::Server::start(&redis::Options::default());
+    let larder = Larder::start_with(&config("deaf"), &["--redis", &server.url()]).await;
+    let orders = [
+        (r#""keys":["1","2"]"#, KEPT),
+        (r#""tags":["n:1"]"#, KEPT),
+        (r#""all":true"#, KEPT),
+        (r#""keys":["1"],"mode":"soft""#, KEPT),
+        (r#""pattern":"a:*""#, FORGOTTEN),
+        (r#""all":true,"mode":"soft""#, FORGOTTEN),
+        (r#""keys":["1"],"tags":["n:1"]"#, FORGOTTEN),
+    ];
+    let refused = async |statuses: &[u16], why: &str| {
+        for (order, left) in orders {
+            let answer = larder.post("/v1/_purge", &format!(r#"{{"collection":"items",{order}}}"#)).await;
+            assert!(statuses.contains(&answer.status), "{order}: {answer:?}");
+            assert_problem(&answer, answer.status, None);
+            let said = answer.json()["detail"].clone();
+            let said = said.as_str().expect("a detail is text");
+            assert!(
+                said.contains(why) && said.contains(left) && !said.contains("database"),
+                "{order}: {said}"
+            );
+        }
+    };
+    server.ask(&["ACL", "SETUSER", "default", "-evalsha", "-eval", "-get"]);
+    refused(&[503], "Redis refuses this server").await;
+    server.freeze();
+    // Once the breaker has opened, nothing is asked any more.
+    refused(&[503, 504], "Redis ").await;
+    server.kill();
+    refused(&[503], "Redis cannot be reached just now").await;
+
+    server.restart();
+    larder.put("/v1/items/1", "{}").await;
+    eventually("what was kept is sent, and nothing is owed any more", PATIENCE, || async {
+        let explained = larder.get("/v1/_explain/items/1").await.json();
+        explained["shared"]["state"] != "unreachable" && explained["invalidation_owed"] == false
+    })
+    .await;
+}
+
 async fn stale_served(larder: &Larder) -> u64 {
     let metrics = larder.get("/metrics").await;
     let name = "larder_stale_served_total{collection=\"items\"} ";

@@ -21,15 +21,21 @@ use crate::{
     },
 };
 
+/// What becomes of a purge that Redis did not acknowledge.
+const KEPT: &str = "this server keeps the purge, and sends it again until Redis acknowledges it; until then other servers may \
+                    serve what they have cached";
+const FORGOTTEN: &str =
+    "the purge may have been carried out in part, and the rest is not kept; order it again";
+
 /// Purges what the body names, and answers how much that was; 202 if it goes on when the time of the request is over.
 ///
 /// # Errors
 /// What [`Call::enter`] refuses; 400 naming the member that is wrong, 413 for too many keys or tags, 415 for another
-/// media type; 503 or 504 if Redis did not acknowledge it: this node keeps keys, tags and `all` then, and sends them again. 503
-/// also while too many purges look through all keys.
+/// media type; 503 or 504 if Redis did not acknowledge it, which says whether this node keeps it and sends it again. 503 also while
+/// too many purges look through all keys.
 ///
 /// # Cancel safety
-/// A purge that looks through all keys goes on without its client, others are kept and sent again.
+/// A purge that looks through all keys goes on without its client; of others what was begun is kept and sent again.
 pub(crate) async fn run(app: &App, head: &Parts, incoming: Incoming) -> Result<Answer, Refusal> {
     // Earlier than the deadline around every request, which begins with the first wait.
     let deadline = Instant::now() + app.limits.request_deadline;
@@ -54,14 +60,18 @@ pub(crate) async fn run(app: &App, head: &Parts, incoming: Incoming) -> Result<A
     });
 
     let purge = Purge { ids, tags: order.tags, pattern: order.pattern, all: order.all, soft: order.soft };
+    let left = if purge.is_kept() { KEPT } else { FORGOTTEN };
     let purged = match purge.is_search() {
         true => search(&call, purge, deadline).await?,
-        false => Some(purge.carry_out(&call.resource.collection).await),
+        false => {
+            let done = timeout_at(deadline, purge.carry_out(&call.resource.collection)).await;
+            Some(done.map_err(|_| Refusal::redis_deadline(left))?)
+        }
     };
     let Some(purged) = purged else {
         return Ok(fresh(StatusCode::ACCEPTED, "application/json", counts.to_string()));
     };
-    let purged = purged.map_err(refuse)?;
+    let purged = purged.map_err(|error| refuse(error, left))?;
     counts["matched"] = purged.matched.into();
     let mut answer = fresh(StatusCode::OK, "application/json", counts.to_string());
     insert_tokens(&purged.tokens, answer.headers_mut());
@@ -89,12 +99,12 @@ async fn search(
     }
 }
 
-fn refuse(error: Error) -> Refusal {
+fn refuse(error: Error, left: &str) -> Refusal {
     match error.field() {
         Some("policy") => Refusal::invalid(
             "mode",
             "this collection keeps nothing past its time; \"soft\" needs stale_while_revalidate or stale_if_error",
         ),
-        _ => error.into(),
+        _ => Refusal::of_redis(error, left),
     }
 }
