@@ -5,7 +5,7 @@ use std::{pin::Pin, time::Duration};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Request, StatusCode, Uri,
+    Request, Response, StatusCode, Uri,
     client::conn::http1::{Connection, SendRequest, handshake},
     header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue},
 };
@@ -17,6 +17,8 @@ use super::plan::Planned;
 
 /// Says how the server is to use its cache for a request.
 const CACHE_MODE: HeaderName = HeaderName::from_static("x-larder-cache");
+/// Says how it did.
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// No answer that is measured here takes this long.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -72,7 +74,20 @@ impl Target {
     pub(super) async fn get(&self, path: &str) -> Result<(StatusCode, Bytes)> {
         let uri = path.parse().map_err(|_| Error::new(ErrorKind::Config, "the path cannot be asked for"))?;
         let request = Request::get::<Uri>(uri).body(Full::default()).map_err(away)?;
-        self.connect().await?.send(request).await
+        let answer = self.connect().await?.send(request).await?;
+        Ok((answer.status(), answer.into_body()))
+    }
+
+    /// Whether the server leaves its cache aside when this asks it to; it is no error there to ask for more than one may.
+    /// `None` if it refuses the request altogether.
+    ///
+    /// # Errors
+    /// `ErrorKind::Unavailable` if there is no answer.
+    pub(super) async fn comes_past_the_cache(&self, planned: Planned) -> Result<Option<bool>> {
+        let answer = self.connect().await?.send(request(planned, true)?).await?;
+        let status = answer.headers().get(CACHE_STATUS);
+        let is_past = status.is_some_and(|status| status.as_bytes().ends_with(b"fwd=bypass"));
+        Ok(answer.status().is_success().then_some(is_past))
     }
 }
 
@@ -90,18 +105,10 @@ impl Client {
     /// # Errors
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout`; the connection must not be used again then.
     pub(super) async fn ask(&mut self, planned: Planned, past_the_cache: bool) -> Result<StatusCode> {
-        let mut request = Request::builder().method(planned.method).uri(planned.uri);
-        if past_the_cache {
-            request = request.header(CACHE_MODE, "bypass");
-        }
-        if !planned.body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/merge-patch+json");
-        }
-        let request = request.body(Full::new(planned.body)).map_err(away)?;
-        self.send(request).await.map(|(status, _)| status)
+        self.send(request(planned, past_the_cache)?).await.map(|answer| answer.status())
     }
 
-    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
+    async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Bytes>> {
         request.headers_mut().insert(HOST, self.target.host.clone());
         if let Some(authorization) = &self.target.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
@@ -110,11 +117,11 @@ impl Client {
         let exchange = async move {
             sender.ready().await.map_err(away)?;
             let response = sender.send_request(request).await.map_err(away)?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+            let (head, body) = response.into_parts();
+            let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
             let body = body
                 .map_err(|error| Error::new(ErrorKind::Unavailable, format!("read the answer: {error}")))?;
-            Ok((status, body.to_bytes()))
+            Ok(Response::from_parts(head, body.to_bytes()))
         };
         let exchange = timeout(DEADLINE, exchange);
         tokio::select! {
@@ -123,6 +130,17 @@ impl Client {
             _ = &mut self.connection => Err(Error::new(ErrorKind::Unavailable, "the server closed the connection")),
         }
     }
+}
+
+fn request(planned: Planned, past_the_cache: bool) -> Result<Request<Full<Bytes>>> {
+    let mut request = Request::builder().method(planned.method).uri(planned.uri);
+    if past_the_cache {
+        request = request.header(CACHE_MODE, "bypass");
+    }
+    if !planned.body.is_empty() {
+        request = request.header(CONTENT_TYPE, "application/merge-patch+json");
+    }
+    request.body(Full::new(planned.body)).map_err(away)
 }
 
 fn away(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -75,12 +75,13 @@ impl LoadArgs {
 /// Measures a running server, prints the comparison and writes the plot and the raw data.
 ///
 /// # Errors
-/// `ErrorKind::Config` for a URL that is not plain HTTP or a collection without documents; `ErrorKind::Unavailable` if
-/// the server does not answer or a file cannot be written.
+/// `ErrorKind::Config` for a URL that is not plain HTTP, a collection without documents, or a key that does not come past the
+/// cache; `ErrorKind::Unavailable` if the server does not answer or a file cannot be written.
 pub(crate) async fn run(args: &LoadArgs) -> Result<()> {
     let target = Target::new(&args.url, args.key.as_deref())?;
     let workload = workload(&target, args).await?;
     let plan = Plan::new(target.clone(), &workload)?;
+    require_two_ways(&plan, args).await?;
     let time = Duration::from_secs(args.seconds);
     say(&format!("Warming up {}, then {} s with the cache and {1} s past it.", args.url, args.seconds));
 
@@ -96,6 +97,23 @@ pub(crate) async fn run(args: &LoadArgs) -> Result<()> {
     say(&report::table(&comparison));
     say(&format!("Plot: {}   Raw data: {}", args.plot.display(), csv.display()));
     Ok(())
+}
+
+/// Refuses to compare the cache with itself.
+async fn require_two_ways(plan: &Plan, args: &LoadArgs) -> Result<()> {
+    if plan.target.comes_past_the_cache(plan.read()).await? != Some(false) {
+        return Ok(());
+    }
+    let whose = match args.key {
+        Some(_) => {
+            "the role of this key has no `bypass`: add `bypass = true` to its [[role]] in the server's configuration"
+        }
+        None => {
+            "who has no key does not come past the cache: give --key a key whose role has `bypass = true`"
+        }
+    };
+    let message = format!("both runs would measure the cache, because {whose}");
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// What to send, from what the server has.

@@ -119,6 +119,12 @@ impl Plan {
         Ok(Self { target, inner: Arc::new(inner) })
     }
 
+    /// A read of one of the documents.
+    pub(super) fn read(&self) -> Planned {
+        let uri = self.inner.documents[0].uri.clone();
+        Planned { kind: Kind::Read, method: Method::GET, uri, body: Bytes::new() }
+    }
+
     /// The requests of one connection, without end. The same number gives the same requests.
     pub(super) fn requests(&self, stream: u64) -> impl Iterator<Item = Planned> + Send + use<> {
         let inner = Arc::clone(&self.inner);

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::{
@@ -53,4 +54,44 @@ fn a_server_that_is_not_there_is_said_not_to_answer() {
     let output = run(&["bench", "--url", "http://127.0.0.1:1"], &[]);
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("does not answer"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_come_past_the_cache_is_refused_before_anything_is_measured() {
+    let hash = |key: &str| Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let config = format!(
+        r#"
+role = [{{ name = "owner", bypass = true }}, {{ name = "reader" }}]
+key = [{{ name = "a", role = "owner", sha256 = "{}" }}, {{ name = "b", role = "reader", sha256 = "{}" }}]
+[[collection]]
+name = "items"
+strict = false
+id = "int"
+grant = [
+    {{ role = "owner", verbs = ["read", "list", "create"] }},
+    {{ role = "reader", verbs = ["read", "list"] }},
+    {{ role = "anonymous", verbs = ["read", "list"] }},
+]
+"#,
+        hash("owner-key"),
+        hash("reader-key")
+    );
+    let server = Larder::start(&config).await;
+    let headers = [("x-api-key", "owner-key"), ("content-type", "application/json")];
+    assert_eq!(server.client().send("POST", "/v1/items", &headers, r#"{"_id":1}"#).await.status, 201);
+    let folder = TempDir::new().expect("a temporary folder");
+    let plot = folder.path().join("plot.svg");
+    let arguments = ["bench", "--collection", "items", "--seconds", "1", "--connections", "1", "--url"];
+    let arguments = [&arguments[..], &[server.url(), "--plot", plot.to_str().expect("UTF-8")]].concat();
+    for (key, says) in [
+        (&["--key", "reader-key"][..], Some("the role of this key has no `bypass`")),
+        (&[], Some("give --key a key whose role has `bypass = true`")),
+        (&["--key", "owner-key"], None),
+    ] {
+        let output = run(&[&arguments, key].concat(), &[]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.success(), says.is_none(), "{key:?}: {output:?}");
+        assert_eq!(plot.exists(), says.is_none(), "{key:?}: {output:?}");
+        assert!(says.is_none_or(|says| said.contains(says)), "{key:?}: {said}");
+    }
 }
