@@ -131,10 +131,16 @@ fn check_polled(table: &Reader<'_>, path: &str, schema: &Schema) {
 /// Reads a name that stands in addresses, and so needs no escaping there.
 pub(super) fn require_name(table: &mut Reader<'_>) -> Option<String> {
     let name: Option<String> = table.require("name");
-    if name.as_ref().is_some_and(|name| !is_plain_name(name)) {
-        table.report("name", "must be 1 to 64 letters, digits, \"-\" and \"_\", and not begin with \"_\"");
+    if let Some(fault) = name.as_ref().and_then(|name| name_fault(name)) {
+        table.report("name", fault);
     }
     name
+}
+
+/// What is wrong with a name that stands in addresses, if anything is.
+pub(crate) fn name_fault(name: &str) -> Option<&'static str> {
+    let fault = "must be 1 to 64 letters, digits, \"-\" and \"_\", and not begin with \"_\"";
+    (!is_plain_name(name)).then_some(fault)
 }
 
 fn is_plain_name(name: &str) -> bool {

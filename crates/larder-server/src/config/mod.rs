@@ -34,7 +34,7 @@ use self::reader::{Context, Reader};
 pub(crate) use self::{
     access::{ANONYMOUS, ApiKey, Auth, Grant, is_within},
     backends::{MongoSettings, RedisSettings, WatchSettings},
-    collection::CollectionConfig,
+    collection::{CollectionConfig, name_fault},
     cors::CorsSettings,
     jwt::JwtSettings,
     limits::Limits,

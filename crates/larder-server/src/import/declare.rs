@@ -8,11 +8,12 @@ use serde_json::Value;
 use super::{
     args::ImportArgs,
     columns::Cell,
-    infer::{Fields, Place, Seen},
+    infer::{Fields, Place, Seen, is_odd},
     input::Input,
     record::Records,
     unreadable,
 };
+use crate::config::name_fault;
 
 /// So many documents are looked at.
 const LOOKED_AT: u64 = 1_000;
@@ -26,8 +27,12 @@ const LONGEST_FILTERED: usize = 64;
 /// A configuration that declares the collection and fits the first documents of the file.
 ///
 /// # Errors
-/// `ErrorKind::Config` if the input cannot be read or has no document.
+/// `ErrorKind::Config` if no collection can have this name, if the input cannot be read or has no document.
 pub(crate) fn declare(args: &ImportArgs) -> Result<String> {
+    if let Some(fault) = name_fault(&args.collection) {
+        let message = format!("\"{}\" {fault}", args.collection.escape_debug());
+        return Err(Error::new(ErrorKind::Config, message).with_field("COLLECTION"));
+    }
     let input = Input::open(args).map_err(|error| unreadable(args, error))?;
     let guess = |_: &str| Ok(Cell::Guess);
     let records = Records::new(input.reader, input.format, input.has_comments, guess);
@@ -57,7 +62,7 @@ fn configuration(args: &ImportArgs, root: &Fields) -> String {
     let (name, file, count) = (&args.collection, args.file.display(), root.documents);
     let id = match root.fields.get("_id").map(|place| &place.seen) {
         Some(Seen::Int) => "int",
-        None | Some(Seen::ObjectId) => "objectId",
+        None | Some(Seen::ObjectId | Seen::ObjectIdText) => "objectId",
         Some(_) => "string",
     };
     let mut text = format!(
@@ -73,6 +78,15 @@ fn configuration(args: &ImportArgs, root: &Fields) -> String {
     );
     let mut indexes = INDEXED;
     for (name, place) in root.fields.iter().filter(|(name, _)| *name != "_id") {
+        if is_odd(name) {
+            let _ = writeln!(
+                text,
+                "\n# {} cannot be declared, and a document with it not imported: a name is not empty, has no point, and\n\
+                 # does not begin with \"$\".",
+                quoted(name)
+            );
+            continue;
+        }
         field(&mut text, name, place, root.documents, Some(&mut indexes));
     }
     text
@@ -80,11 +94,6 @@ fn configuration(args: &ImportArgs, root: &Fields) -> String {
 
 /// Writes a field and those below it. `indexes` counts down; `None` below an array.
 fn field(text: &mut String, path: &str, place: &Place, documents: u64, mut indexes: Option<&mut usize>) {
-    if path.is_empty() || path.starts_with('$') || path.contains('\0') {
-        let _ =
-            writeln!(text, "\n# {} cannot be declared: it is not a name that MongoDB takes.", quoted(path));
-        return;
-    }
     let _ = write!(
         text,
         "\n[[collection.field]]\npath = {}\ntype = \"{}\"\n",
@@ -122,7 +131,8 @@ fn field(text: &mut String, path: &str, place: &Place, documents: u64, mut index
 fn is_short(place: &Place) -> bool {
     match place.seen {
         Seen::String => place.longest <= LONGEST_FILTERED,
-        Seen::Bool | Seen::Int | Seen::Double | Seen::Decimal | Seen::Date | Seen::ObjectId => true,
+        Seen::Bool | Seen::Int | Seen::Double | Seen::Decimal => true,
+        Seen::Date | Seen::DateText | Seen::ObjectId | Seen::ObjectIdText => true,
         Seen::Nothing | Seen::Object(_) | Seen::Array(_) | Seen::Mixed => false,
     }
 }
@@ -134,8 +144,8 @@ fn type_name(seen: &Seen) -> String {
         Seen::Int => "int".to_owned(),
         Seen::Double => "double".to_owned(),
         Seen::Decimal => "decimal".to_owned(),
-        Seen::Date => "date".to_owned(),
-        Seen::ObjectId => "objectId".to_owned(),
+        Seen::Date | Seen::DateText => "date".to_owned(),
+        Seen::ObjectId | Seen::ObjectIdText => "objectId".to_owned(),
         Seen::String => "string".to_owned(),
         Seen::Object(_) => "object".to_owned(),
         Seen::Array(element) => format!("array<{}>", type_name(element)),

@@ -17,8 +17,12 @@ pub(super) enum Seen {
     Int,
     Double,
     Decimal,
+    /// Stated outright, by Extended JSON.
     Date,
     ObjectId,
+    /// Texts that can be read as that.
+    DateText,
+    ObjectIdText,
     String,
     Object(Fields),
     Array(Box<Seen>),
@@ -33,7 +37,7 @@ pub(super) struct Fields {
     pub(super) fields: BTreeMap<String, Place>,
 }
 
-/// One field: what was in it, and in how many documents.
+/// One field: what was in it, and in how many documents something was.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Place {
     pub(super) seen: Seen,
@@ -48,7 +52,8 @@ impl Fields {
         self.documents += 1;
         for (name, value) in document {
             let place = self.fields.entry(name.clone()).or_default();
-            place.documents += 1;
+            // What is required must not be null.
+            place.documents += u64::from(!value.is_null());
             place.longest = place.longest.max(value.as_str().map_or(0, str::len));
             std::mem::take(&mut place.seen).with(value).clone_into(&mut place.seen);
         }
@@ -56,9 +61,13 @@ impl Fields {
 
     /// Whether the names of the fields are data and not a structure.
     pub(super) fn is_map(&self) -> bool {
-        let odd = |name: &String| name.is_empty() || name.starts_with('$') || name.contains(['.', '\0']);
-        self.fields.len() > MOST_FIELDS || self.fields.keys().any(odd)
+        self.fields.len() > MOST_FIELDS || self.fields.keys().any(|name| is_odd(name))
     }
+}
+
+/// Whether a field of this name can neither be declared nor be stored.
+pub(super) fn is_odd(name: &str) -> bool {
+    name.is_empty() || name.starts_with('$') || name.contains(['.', '\0'])
 }
 
 impl Seen {
@@ -85,15 +94,19 @@ impl Seen {
         }
     }
 
+    fn is_text(&self) -> bool {
+        matches!(self, Self::DateText | Self::ObjectIdText | Self::String)
+    }
+
     fn joined(self, other: Self) -> Self {
         match (self, other) {
             (Self::Nothing, other) => other,
             (seen, other) if seen == other => seen,
             (Self::Int | Self::Double, Self::Int | Self::Double) => Self::Double,
+            (Self::Date, Self::DateText) | (Self::DateText, Self::Date) => Self::Date,
+            (Self::ObjectId, Self::ObjectIdText) | (Self::ObjectIdText, Self::ObjectId) => Self::ObjectId,
             // A text that looks like a date or an id is still a text.
-            (Self::Date | Self::ObjectId | Self::String, Self::Date | Self::ObjectId | Self::String) => {
-                Self::String
-            }
+            (seen, other) if seen.is_text() && other.is_text() => Self::String,
             _ => Self::Mixed,
         }
     }
@@ -106,11 +119,11 @@ fn scalar(value: &Value) -> Seen {
         Value::Number(number) if number.is_i64() => Seen::Int,
         Value::Number(_) => Seen::Double,
         Value::String(text) if text.len() == 24 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
-            Seen::ObjectId
+            Seen::ObjectIdText
         }
         // With its time: a bare date is more often a label than an instant.
         Value::String(text) if text.len() >= 20 && bson::DateTime::parse_rfc3339_str(text).is_ok() => {
-            Seen::Date
+            Seen::DateText
         }
         Value::String(_) => Seen::String,
         Value::Object(object) => extended(object).unwrap_or(Seen::Mixed),

@@ -1,11 +1,13 @@
-//! What holds for every input: nothing is lost, nothing is added, and no bytes stop the readers.
+//! What holds for every input: nothing is lost, nothing is added, no bytes stop the readers, and a declaration fits what it was made
+//! from.
 
-use std::io::BufReader;
+use std::{collections::BTreeMap, io::BufReader, path::Path};
 
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{columns::Cell, format::Format, record::Records};
+use super::{columns::Cell, declare::declaration, format::Format, record::Records, tests::args};
+use crate::config;
 
 /// JSON with the characters that readers trip over.
 fn json() -> impl Strategy<Value = Value> {
@@ -36,6 +38,31 @@ fn records(input: &[u8], buffer: usize, format: Format, cell: Cell) -> Option<Ve
 fn values(records: Option<Vec<Result<Vec<u8>, String>>>) -> Vec<Value> {
     let records = records.expect("the input begins as it should");
     records.into_iter().map(|json| serde_json::from_slice(&json.unwrap()).unwrap()).collect()
+}
+
+/// What may stand in a field, and what looks like something else.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f32>().prop_map(Value::from),
+        "[a-z]{0,3}".prop_map(Value::from),
+        Just("2025-01-02T03:04:05Z".into()),
+        Just("0123456789abcdef01234567".into()),
+        Just(json!({ "$date": "2025-01-02T03:04:05Z" })),
+        Just(json!({ "$oid": "0123456789abcdef01234567" })),
+        Just(json!({ "$numberDecimal": "1.50" })),
+        Just(json!({ "$numberLong": "7" })),
+        Just(json!({ "$numberDouble": "NaN" })),
+        Just(json!({ "$binary": { "base64": "", "subType": "00" } })),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::btree_map("[ab]", inner, 0..3).prop_map(Value::from_iter),
+        ]
+    })
 }
 
 fn row(cells: &[String]) -> String {
@@ -76,6 +103,26 @@ proptest! {
             .collect();
         // The separator is found by a look at the whole header row, so the buffer holds that at least.
         prop_assert_eq!(values(records(text.as_bytes(), buffer + 10, Format::Csv, Cell::Text)), expected);
+    }
+
+    #[test]
+    fn a_declaration_accepts_every_document_that_it_was_made_from(
+        documents in prop::collection::vec(prop::collection::btree_map("[a-d]", value(), 0..4), 1..5), has_ids: bool,
+    ) {
+        let documents: Vec<String> = documents.into_iter().enumerate().map(|(number, mut document)| {
+            if has_ids {
+                document.insert("_id".to_owned(), number.into());
+            }
+            Value::from_iter(document).to_string()
+        }).collect();
+        let lines = documents.join("\n");
+        let records = Records::new(lines.as_bytes(), Format::Ndjson, false, |_| Ok(Cell::Guess)).unwrap();
+        let text = declaration(&args(Path::new("things.ndjson")), records).unwrap();
+        let config = config::parse("declared", &text, &BTreeMap::new()).unwrap();
+        for document in &documents {
+            let read = config.collections[0].schema.read_raw(document.as_bytes());
+            prop_assert!(read.is_ok(), "{}: {:?}\n{}", document, read, text);
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ async fn things() -> Collection {
     Database::sqlite_in_memory().await.unwrap().collection(schema()).build().unwrap()
 }
 
-fn args(file: &Path) -> ImportArgs {
+pub(super) fn args(file: &Path) -> ImportArgs {
     ImportArgs {
         collection: "things".into(),
         file: file.to_owned(),
@@ -217,4 +217,23 @@ fn a_declaration_is_made_from_the_documents() {
         ("price", "double"),
     ];
     assert_eq!(types, expected);
+}
+
+#[test]
+fn a_field_that_is_null_somewhere_is_not_declared_as_required() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.json");
+    let content = r#"[{"_id":1,"a":null,"b":1,"c":1},{"_id":2,"a":5,"b":null,"c":2}]"#;
+    fs::write(&file, content).unwrap();
+    let table: toml::Table = declare(&args(&file)).unwrap().parse().unwrap();
+    let fields = table["collection"][0]["field"].as_array().unwrap();
+    let required = fields.iter().filter(|field| field.get("required").is_some());
+    assert_eq!(required.map(|field| field["path"].as_str().unwrap()).collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn a_name_that_no_collection_can_have_is_refused_before_the_file_is_looked_at() {
+    let args = ImportArgs { collection: "bad name".into(), ..args(Path::new("nowhere.json")) };
+    let error = declare(&args).unwrap_err().to_string();
+    assert!(error.starts_with("COLLECTION: \"bad name\" must be 1 to 64 letters"), "{error}");
 }
