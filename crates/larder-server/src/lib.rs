@@ -18,6 +18,7 @@ mod indexes;
 mod jwt;
 mod load;
 mod logging;
+mod members;
 mod purge;
 mod resource;
 mod routes;

@@ -17,7 +17,11 @@ pub(crate) struct ImportArgs {
     /// The format; without it, the name and the first characters of the file decide.
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
-    /// Replace documents that exist already, instead of rejecting the new ones.
+    /// The field that says which document it is, when that is not `_id`: `id`, `sku`. It becomes the `_id` and is taken out of the
+    /// document; a document without it is rejected.
+    #[arg(long, value_name = "FIELD")]
+    pub(crate) id: Option<String>,
+    /// Replace documents that exist already, instead of rejecting the new ones. Each needs an `_id`, or the field of --id.
     #[arg(long)]
     pub(crate) upsert: bool,
     /// Read and check everything, write nothing.

@@ -1,9 +1,9 @@
 //! A declaration to begin with, for people who come with a file and no configuration.
 
-use std::{fmt::Write, io::BufRead};
+use std::{collections::HashSet, fmt::Write, io::BufRead};
 
 use larder::{Error, ErrorKind, Result};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     args::ImportArgs,
@@ -42,24 +42,59 @@ pub(crate) fn declare(args: &ImportArgs) -> Result<String> {
 /// As [`declare`], from records.
 pub(super) fn declaration<R: BufRead>(args: &ImportArgs, mut records: Records<R>) -> Result<String> {
     let mut root = Fields::default();
+    let mut ids = Ids::default();
     while root.documents < LOOKED_AT
         && let Some(record) = records.next().map_err(|error| unreadable(args, error))?
     {
         if let Some(Value::Object(document)) =
-            record.json().ok().and_then(|json| serde_json::from_slice(json).ok())
+            record.json_by(args.id.as_deref()).ok().and_then(|json| serde_json::from_slice(&json).ok())
         {
+            ids.add(&document);
             root.add(&document);
         }
     }
     if root.documents == 0 {
         let file = args.file.display().to_string();
-        return Err(Error::new(ErrorKind::Config, "no JSON document was found in it").with_field(file));
+        let message = match &args.id {
+            Some(id) => format!("no JSON document with a field `{id}` and no `_id` was found in it"),
+            None => "no JSON document was found in it".to_owned(),
+        };
+        return Err(Error::new(ErrorKind::Config, message).with_field(file));
     }
-    Ok(configuration(args, &root))
+    Ok(configuration(args, &root, ids.are_unique(root.documents)))
 }
 
-fn configuration(args: &ImportArgs, root: &Fields) -> String {
+/// What stood in the field `id`, which is what other systems call it.
+#[derive(Debug, Default)]
+struct Ids {
+    seen: HashSet<String>,
+    /// A document has an `_id` of its own.
+    have_another: bool,
+}
+
+impl Ids {
+    fn add(&mut self, document: &Map<String, Value>) {
+        self.have_another |= document.contains_key("_id");
+        if let Some(id @ (Value::String(_) | Value::Number(_))) = document.get("id") {
+            self.seen.insert(id.to_string());
+        }
+    }
+
+    /// Whether each of so many documents has one that no other has, and nothing better.
+    fn are_unique(&self, documents: u64) -> bool {
+        !self.have_another && self.seen.len() as u64 == documents
+    }
+}
+
+fn configuration(args: &ImportArgs, root: &Fields, has_unique_id: bool) -> String {
     let (name, file, count) = (&args.collection, args.file.display(), root.documents);
+    let by_id = args.id.as_ref().map(|id| format!(" --id {id}")).unwrap_or_default();
+    let hint = if has_unique_id {
+        "# Each has a field `id` of its own, and none an `_id`. Begin with `--id id` to have it as the `_id`: addresses are\n\
+         # then /v1/NAME/ID, and a second import replaces the documents (--upsert).\n"
+    } else {
+        ""
+    };
     let id = match root.fields.get("_id").map(|place| &place.seen) {
         Some(Seen::Int) => "int",
         None | Some(Seen::ObjectId | Seen::ObjectIdText) => "objectId",
@@ -67,8 +102,9 @@ fn configuration(args: &ImportArgs, root: &Fields) -> String {
     };
     let mut text = format!(
         "# Made from the first {count} documents of {file}. Read it through, save it as larder.toml, then:\n\
-         #   larder --config larder.toml import {name} {file}\n\
-         #   larder --config larder.toml\n\n\
+         #   larder --config larder.toml import {name} {file}{by_id}\n\
+         #   larder --config larder.toml\n\
+         {hint}\n\
          [auth]\n\
          open = true                     # on this machine only; `larder config` shows keys and roles\n\n\
          [[collection]]\n\

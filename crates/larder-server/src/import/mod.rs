@@ -9,6 +9,7 @@ mod declare;
 mod format;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod id;
 mod infer;
 mod input;
 mod lines;
@@ -34,7 +35,13 @@ use larder::{
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 pub(crate) use self::{args::ImportArgs, declare::declare};
-use self::{input::Input, parse::Parsed, progress::Progress, rejects::Rejects, write::Writer};
+use self::{
+    input::Input,
+    parse::{Form, Parsed},
+    progress::Progress,
+    rejects::Rejects,
+    write::Writer,
+};
 
 /// Batches that wait for the database while the next is read.
 const WAITING: usize = 3;
@@ -58,7 +65,7 @@ pub(crate) struct Outcome {
 /// leaves the others alone.
 ///
 /// # Errors
-/// `ErrorKind::Config` if the input cannot be read at all; as [`Collection::insert_many`] if the database fails. What was
+/// `ErrorKind::Config` if the input cannot be read at all, or a document to be replaced has no id; as [`Collection::insert_many`] if the database fails. What was
 /// imported until then stays, and the message says how much that is.
 pub(crate) async fn run(args: &ImportArgs, collection: &Collection) -> Result<Outcome> {
     let input = Input::open(args).map_err(|error| unreadable(args, error))?;
@@ -67,19 +74,22 @@ pub(crate) async fn run(args: &ImportArgs, collection: &Collection) -> Result<Ou
 
 async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Result<Outcome> {
     let mut progress = Progress::new(input.length, input.position.clone());
-    let schema = collection.schema().clone();
-    let records = parse::records(input, &schema).map_err(|error| unreadable(args, error))?;
+    let form = Form { schema: collection.schema().clone(), id: args.id.clone() };
+    let records = parse::records(input, &form).map_err(|error| unreadable(args, error))?;
     let (noun, is_array) = (records.noun(), records.is_array());
     let mut rejects = Rejects::new(args.rejects_path(), records.header());
     let (sender, mut batches) = mpsc::channel(WAITING);
     let size = args.batch as usize;
-    let reader = spawn_blocking(move || parse::run(records, &schema, size, &sender));
+    let reader = spawn_blocking(move || parse::run(records, &form, size, &sender));
 
     let writer = Writer::new(collection, args);
     let mut imported = 0;
     while let Some(batch) = batches.recv().await {
         let batch =
             batch.map_err(|error| unreadable(args, error)).map_err(|error| so_far(error, imported))?;
+        if args.upsert {
+            require_ids(&batch, noun)?;
+        }
         let outcomes = writer.write(batch).await.map_err(|error| so_far(error, imported))?;
         for (Parsed { number, text, .. }, reason) in outcomes.rejected {
             let place = format!("{noun} {number}");
@@ -109,6 +119,19 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
         indexing: progress.elapsed() - elapsed,
         dry_run: args.dry_run,
     })
+}
+
+/// Refuses what cannot be put in the place of anything: it would be there once more after every import.
+fn require_ids(batch: &[Parsed], noun: &str) -> Result<()> {
+    let has_none = |parsed: &&Parsed| {
+        parsed.document.as_ref().is_ok_and(|document| matches!(document.get("_id"), Ok(None)))
+    };
+    let Some(Parsed { number, .. }) = batch.iter().find(has_none) else { return Ok(()) };
+    let message = format!(
+        "{noun} {number} has no _id, so --upsert would insert it once more with every import: name the field that says which \
+         document it is by --id FIELD, or import without --upsert"
+    );
+    Err(Error::new(ErrorKind::Config, message))
 }
 
 /// How many indexes the declaration asks for, at the most.

@@ -27,23 +27,35 @@ pub(super) struct Parsed {
 /// What the reading thread sends.
 pub(super) type Batch = io::Result<Vec<Parsed>>;
 
+/// What documents are read by.
+#[derive(Clone, Debug)]
+pub(super) struct Form {
+    pub(super) schema: Schema,
+    /// The field that becomes the `_id`.
+    pub(super) id: Option<String>,
+}
+
 /// The records of an input, typed by the declared fields of a collection.
 ///
 /// # Errors
 /// When reading fails; `InvalidData` if a table has no usable header row.
-pub(super) fn records(input: Input, schema: &Schema) -> io::Result<Records<impl io::BufRead + use<>>> {
-    Records::new(input.reader, input.format, input.has_comments, |column| Cell::of(schema, column))
+pub(super) fn records(input: Input, form: &Form) -> io::Result<Records<impl io::BufRead + use<>>> {
+    let cell = |column: &str| {
+        let column = if form.id.as_deref() == Some(column) { "_id" } else { column };
+        Cell::of(&form.schema, column)
+    };
+    Records::new(input.reader, input.format, input.has_comments, cell)
 }
 
 /// Reads to the end, or until nobody listens any more. A failure to read is the last thing sent.
 pub(super) fn run<R: io::BufRead>(
     mut records: Records<R>,
-    schema: &Schema,
+    form: &Form,
     documents: usize,
     batches: &mpsc::Sender<Batch>,
 ) {
     loop {
-        let (batch, end) = next(&mut records, schema, documents);
+        let (batch, end) = next(&mut records, form, documents);
         if !batch.is_empty() && batches.blocking_send(Ok(batch)).is_err() {
             return;
         }
@@ -62,13 +74,13 @@ enum End {
     Failed(io::Error),
 }
 
-fn next<R: io::BufRead>(records: &mut Records<R>, schema: &Schema, documents: usize) -> (Vec<Parsed>, End) {
+fn next<R: io::BufRead>(records: &mut Records<R>, form: &Form, documents: usize) -> (Vec<Parsed>, End) {
     let (mut batch, mut bytes) = (Vec::with_capacity(documents), 0);
     while batch.len() < documents && bytes < MAX_BATCH_BYTES {
         match records.next() {
             Ok(Some(record)) => {
                 bytes += record.text.len();
-                batch.push(parse(record, schema));
+                batch.push(parse(record, form));
             }
             Ok(None) => return (batch, End::Input),
             Err(error) => return (batch, End::Failed(error)),
@@ -77,10 +89,9 @@ fn next<R: io::BufRead>(records: &mut Records<R>, schema: &Schema, documents: us
     (batch, End::Full)
 }
 
-fn parse(record: Record, schema: &Schema) -> Parsed {
-    let document = match record.json() {
-        Ok(json) => schema.read_raw(json).map_err(|error| error.to_string()),
-        Err(reason) => Err(reason.to_owned()),
-    };
+fn parse(record: Record, form: &Form) -> Parsed {
+    let document = record
+        .json_by(form.id.as_deref())
+        .and_then(|json| form.schema.read_raw(&json).map_err(|error| error.to_string()));
     Parsed { number: record.number, text: record.text, document }
 }

@@ -1,8 +1,11 @@
 //! Records: an input of any format cut into pieces of bounded size, each with its place.
 
-use std::io::{self, BufRead};
+use std::{
+    borrow::Cow,
+    io::{self, BufRead},
+};
 
-use super::{array::Elements, columns::Cell, format::Format, lines::Lines, table::Table};
+use super::{array::Elements, columns::Cell, format::Format, id::moved, lines::Lines, table::Table};
 
 /// The longest record that is read whole. JSON is longer than BSON, whose limit in MongoDB is 16 MiB.
 pub(super) const MAX_RECORD_BYTES: usize = 32 << 20;
@@ -43,6 +46,15 @@ impl Record {
             Content::Json(json) => Ok(json),
             Content::Fault(reason) => Err(reason),
         }
+    }
+
+    /// The JSON of the document, with this field as its `_id`, if one is given.
+    ///
+    /// # Errors
+    /// Why the record cannot be read, or that it has no such field.
+    pub(super) fn json_by(&self, id: Option<&str>) -> Result<Cow<'_, [u8]>, String> {
+        let json = self.json()?;
+        id.map_or(Ok(json.into()), |field| moved(json, field))
     }
 
     /// A record longer than [`MAX_RECORD_BYTES`], of which only the beginning is kept.

@@ -25,6 +25,7 @@ pub(super) fn args(file: &Path) -> ImportArgs {
         collection: "things".into(),
         file: file.to_owned(),
         format: None,
+        id: None,
         upsert: false,
         dry_run: false,
         batch: 3,
@@ -190,6 +191,70 @@ async fn a_database_that_fails_stops_the_import_and_its_reader() {
     let database = Database::sqlite_in_memory().await.unwrap().with_deadline(std::time::Duration::ZERO);
     let error = run(&args(&file), &database.collection(schema()).build().unwrap()).await.unwrap_err();
     assert!(error.to_string().starts_with("stopped after "), "{error}");
+}
+
+#[tokio::test]
+async fn another_field_becomes_the_id_and_a_record_without_it_is_rejected_by_its_number() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [
+        ("things.ndjson", "{\"name\":\"a\",\"sku\":1}\n{\"name\":\"b\"}\n{\"sku\":3,\"name\":\"c\"}\n"),
+        ("things.json", r#"[{"name":"a","sku":1},{"name":"b"},{"sku":3,"name":"c"}]"#),
+        ("things.csv", "name,sku\na,1\nb,\nc,3\n"),
+    ] {
+        let things = things().await;
+        let file = folder.path().join(name);
+        fs::write(&file, content).unwrap();
+        for upsert in [false, true] {
+            let outcome =
+                run(&ImportArgs { id: Some("sku".into()), upsert, ..args(&file) }, &things).await.unwrap();
+            assert_eq!((outcome.imported, outcome.rejected), (2, 1), "{name}");
+            let rejects = fs::read_to_string(&outcome.rejects).unwrap();
+            let number = if name.ends_with("csv") { 3 } else { 2 };
+            assert!(rejects.contains(&format!(" {number}: sku: is missing")), "{rejects}");
+        }
+        assert_eq!(things.count(&Filter::All).await.unwrap(), 2);
+        assert_eq!(
+            things.get(&Id::Int(3)).await.unwrap().unwrap().json(),
+            r#"{"_id":3,"name":"c"}"#,
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn documents_without_an_id_are_not_replaced_by_others_like_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.ndjson");
+    fs::write(&file, "{\"_id\":\"0123456789abcdef01234567\",\"sku\":\"A-1\"}\n\n{\"sku\":\"A-2\"}\n")
+        .unwrap();
+    let schema = Schema::new("things", IdType::ObjectId).field(Field::new("sku", FieldType::String));
+    let things = Database::sqlite_in_memory().await.unwrap().collection(schema).build().unwrap();
+    let error = run(&ImportArgs { upsert: true, ..args(&file) }, &things).await.unwrap_err();
+    let said = error.to_string();
+    assert!(said.starts_with("line 3 has no _id") && said.contains("--id FIELD"), "{said}");
+    assert_eq!(things.count(&Filter::All).await.unwrap(), 0, "nothing was written");
+    // Each is a new one, as is said.
+    assert_eq!(run(&args(&file), &things).await.unwrap().imported, 2);
+}
+
+#[test]
+fn a_declaration_goes_by_the_field_that_is_the_id_and_suggests_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.ndjson");
+    let declared = |content: &str, id: Option<&str>| {
+        fs::write(&file, content).unwrap();
+        declare(&ImportArgs { id: id.map(str::to_owned), ..args(&file) }).unwrap()
+    };
+    let suggestion = "Begin with `--id id`";
+    let unique = "{\"id\":\"A-1\",\"n\":1}\n{\"id\":\"A-2\",\"n\":1}\n";
+    let text = declared(unique, None);
+    assert!(text.contains(suggestion) && text.contains("id = \"objectId\""), "{text}");
+    let text = declared(unique, Some("id"));
+    assert!(text.contains("things.ndjson --id id\n") && text.contains("\nid = \"string\"\n"), "{text}");
+    assert!(!text.contains(suggestion) && !text.contains("path = \"id\""), "{text}");
+    for other in ["{\"id\":1}\n{\"id\":1}", "{\"id\":1}\n{\"n\":1}", "{\"_id\":1,\"id\":1}"] {
+        assert!(!declared(other, None).contains(suggestion), "{other}");
+    }
 }
 
 #[test]

@@ -1,16 +1,13 @@
 //! Which fields a body names, before anything is said of what stands in them.
 
-use std::{borrow::Cow, fmt};
-
 use hyper::StatusCode;
 use larder::document::MAX_DEPTH;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
 use serde_json::value::RawValue;
 
-use crate::routes::{Refusal, View};
+use crate::{
+    members::Members,
+    routes::{Refusal, View},
+};
 
 /// Checks that every field that a body names may be written. Looks at names alone: the declared type of a field is not for
 /// those who may not write it.
@@ -64,33 +61,6 @@ fn members_to_merge(value: &RawValue) -> Option<Result<Members<'_>, Refusal>> {
 
 fn unreadable(error: &serde_json::Error) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", format!("not valid JSON: {error}"))
-}
-
-/// The members of an object as they stand there: a name that is given twice is there twice.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Names)
-    }
-}
-
-struct Names;
-
-impl<'de> Visitor<'de> for Names {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
-        let mut members = Vec::new();
-        while let Some(member) = map.next_entry()? {
-            members.push(member);
-        }
-        Ok(Members(members))
-    }
 }
 
 #[cfg(test)]
