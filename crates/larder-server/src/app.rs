@@ -168,10 +168,11 @@ fn redis_config(settings: &RedisSettings) -> Result<RedisConfig> {
     let url = settings.url.as_ref().map_or("", |url| url.reveal());
     let mut config = RedisConfig::new(url).deadline(settings.deadline).app(&settings.app);
     if let Some(path) = &settings.ca_file {
-        config = config.ca_certificate(read_pem(path)?);
+        config = config.ca_certificate(read_pem("redis.ca_file", path)?);
     }
     if let (Some(certificate), Some(key)) = (&settings.certificate_file, &settings.key_file) {
-        config = config.client_certificate(read_pem(certificate)?, read_pem(key)?);
+        let certificate = read_pem("redis.certificate_file", certificate)?;
+        config = config.client_certificate(certificate, read_pem("redis.key_file", key)?);
     }
     if let Some(password) = &settings.sentinel_password {
         config = config.sentinel_login(settings.sentinel_user.clone().unwrap_or_default(), password.reveal());
@@ -179,10 +180,19 @@ fn redis_config(settings: &RedisSettings) -> Result<RedisConfig> {
     Ok(config)
 }
 
-pub(crate) fn read_pem(path: &Path) -> Result<Vec<u8>> {
+/// The file that this setting names.
+///
+/// # Errors
+/// `ErrorKind::Config` at the setting if it cannot be read.
+pub(crate) fn read_pem(setting: &'static str, path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| {
-        larder::Error::new(larder::ErrorKind::Config, format!("read {}", path.display())).with_source(error)
+        larder::Error::new(larder::ErrorKind::Config, unreadable(path, &error)).with_field(setting)
     })
+}
+
+/// What is said of a file that a setting names and that cannot be read.
+pub(crate) fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("{} cannot be read ({error}): name a file that this user may read", path.display())
 }
 
 pub(crate) fn open_collection(

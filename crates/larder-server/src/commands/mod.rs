@@ -80,7 +80,8 @@ const NOT_SETTINGS: [&str; 3] = ["LARDER_CONFIG", "LARDER_LOG", "LARDER_KEY"];
 pub(crate) fn load_config(options: &Options) -> Result<Loaded, Problems> {
     let environment = overrides(options);
     let Some(path) = &options.config else {
-        let mut config = config::parse("environment", SAMPLE_CONFIG, &environment)?;
+        let parsed = config::parse("environment", SAMPLE_CONFIG, &environment);
+        let mut config = parsed.map_err(|problems| of_the_sample(problems, options))?;
         let cache = config.cache.clone();
         config.collections = sample::collections()
             .into_iter()
@@ -97,6 +98,24 @@ pub(crate) fn load_config(options: &Options) -> Result<Loaded, Problems> {
         list: vec![Problem { path: String::new(), line: 0, message: format!("cannot be read: {error}") }],
     })?;
     Ok(Loaded { config: config::parse(&origin, &text, &environment)?, is_sample: false })
+}
+
+/// The same problems, in words for somebody who has no file and declared nothing.
+fn of_the_sample(Problems { origin, list }: Problems, options: &Options) -> Problems {
+    let is_option = options.listen.is_some();
+    let is_open = |problem: &Problem| problem.path == "auth.open";
+    let origin = if is_option && list.iter().all(is_open) { "command line".to_owned() } else { origin };
+    let in_words = |problem: Problem| {
+        if !is_open(&problem) {
+            return problem;
+        }
+        let path = if is_option { "--listen" } else { "LARDER_LISTEN" }.to_owned();
+        let message = "the sample shop is open to everyone, so it serves this machine only: listen on a \
+                       loopback address (127.0.0.1), or declare keys and collections in a file (`larder config > larder.toml`) and give it by --config"
+            .to_owned();
+        Problem { path, line: 0, message }
+    };
+    Problems { origin, list: list.into_iter().map(in_words).collect() }
 }
 
 /// The declaration of a collection.

@@ -102,29 +102,30 @@ impl Source {
                 read.map_err(|reason| format!("{}: {reason}", issuer.shown))
             }
             Place::SetFile(path) => {
-                let read = read_file(path).await.and_then(|document| KeySet::of_jwks(&document, accepted));
-                read.map_err(|reason| format!("{}: {reason}", path.display()))
+                let read = read_file(path, |document| KeySet::of_jwks(document, accepted)).await;
+                read.map_err(|reason| format!("jwt.jwks_file: {reason}"))
             }
             Place::PemFile(path) => {
-                let read = read_file(path).await.and_then(|pem| KeySet::of_pem(&pem, accepted));
-                read.map_err(|reason| format!("{}: {reason}", path.display()))
+                let read = read_file(path, |pem| KeySet::of_pem(pem, accepted)).await;
+                read.map_err(|reason| format!("jwt.public_key_file: {reason}"))
             }
             Place::Secret(secret) => Ok(KeySet::of_secret(secret.reveal(), accepted)),
         }
     }
 }
 
-async fn read_file(path: &Path) -> Fetched<Vec<u8>> {
-    let read = async {
+async fn read_file(path: &Path, read: impl FnOnce(&[u8]) -> Fetched<KeySet>) -> Fetched<KeySet> {
+    let file = async {
         let mut bytes = Vec::new();
         File::open(path).await?.take(MAX_BYTES + 1).read_to_end(&mut bytes).await?;
         Ok::<_, io::Error>(bytes)
     };
-    let bytes = read.await.map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err("it is larger than 256 KiB".to_owned());
-    }
-    Ok(bytes)
+    let bytes = file.await.map_err(|error| app::unreadable(path, &error))?;
+    let keys = match bytes.len() as u64 > MAX_BYTES {
+        true => Err("it is larger than 256 KiB".to_owned()),
+        false => read(&bytes),
+    };
+    keys.map_err(|reason| format!("{}: {reason}", path.display()))
 }
 
 /// An issuer that publishes its keys.
@@ -202,7 +203,7 @@ fn connector(ca_file: Option<&Path>) -> Result<TlsConnector> {
         None => RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() },
         Some(path) => {
             let mut roots = RootCertStore::empty();
-            let pem = app::read_pem(path)?;
+            let pem = app::read_pem("jwt.ca_file", path)?;
             for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let added = certificate.map_err(|_| ()).and_then(|one| roots.add(one).map_err(|_| ()));
                 added.map_err(|()| wrong("the certificate authority for tokens cannot be read"))?;

@@ -44,6 +44,27 @@ fn an_open_server_does_not_listen_to_other_machines() {
 }
 
 #[test]
+fn the_sample_shop_does_not_listen_to_other_machines_and_says_which_setting_asks_for_it() {
+    for (arguments, environment, heading) in [
+        (
+            &["--listen", "0.0.0.0:0"][..],
+            &[][..],
+            "command line: 1 problem\n  --listen: the sample shop is open",
+        ),
+        (
+            &[],
+            &[("LARDER_LISTEN", "0.0.0.0:0")],
+            "environment: 1 problem\n  LARDER_LISTEN: the sample shop is open",
+        ),
+    ] {
+        let output = run(arguments, environment);
+        assert_eq!(output.status.code(), Some(2));
+        let said = stderr(&output);
+        assert!(said.contains(heading) && said.contains("larder config > larder.toml"), "{said}");
+    }
+}
+
+#[test]
 fn an_unknown_variable_is_refused() {
     let output = run(&["check"], &[("LARDER_REDIS__URLS", "redis://localhost")]);
     assert_eq!(output.status.code(), Some(2));
@@ -55,6 +76,29 @@ fn a_file_that_is_not_there_is_said_to_be_missing() {
     let output = run(&["--config", "/nowhere/larder.toml"], &[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("/nowhere/larder.toml"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_file_that_a_setting_names_and_that_cannot_be_read_is_told_with_its_setting() {
+    let redis = "[redis]\nurl = \"rediss://127.0.0.1:1\"\n";
+    let pair = "certificate_file = \"larder-nowhere.pem\"\nkey_file = \"larder-nowhere.pem\"";
+    let jwt = "[jwt]\nissuer = \"i\"\naudience = [\"a\"]\nalgorithms = [\"RS256\"]\n";
+    for (config, setting) in [
+        (format!("auth.open = true\n{redis}ca_file = \"larder-nowhere.pem\""), "redis.ca_file"),
+        (format!("auth.open = true\n{redis}{pair}"), "redis.certificate_file"),
+        (format!("{jwt}jwks_file = \"larder-nowhere.pem\""), "jwt.jwks_file"),
+        (format!("{jwt}public_key_file = \"larder-nowhere.pem\""), "jwt.public_key_file"),
+        (format!("{jwt}jwks_url = \"https://127.0.0.1:1\"\nca_file = \"larder-nowhere.pem\""), "jwt.ca_file"),
+    ] {
+        for command in [&["check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
+            let output = run_with(&config, command, &[]);
+            let said = stdout(&output) + &stderr(&output);
+            let told = format!("{setting}: larder-nowhere.pem cannot be read (");
+            assert!(said.contains(&told) && said.contains("name a file that this user may read"), "{said}");
+            assert!(!said.contains("mend the URL"), "{said}");
+            assert_eq!(output.status.code(), Some(2), "{said}");
+        }
+    }
 }
 
 #[test]

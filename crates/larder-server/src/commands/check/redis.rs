@@ -28,8 +28,12 @@ pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report
     let redis = match open_redis(&config.redis).await {
         Ok(redis) => redis,
         Err(error) => {
-            report.fail("redis", format!("{place}: {error}"), "mend the URL, the login or the server");
-            return;
+            // A setting that is named says how to mend it.
+            let fix = match error.field() {
+                Some(_) => "the server would not start",
+                None => "mend the URL, the login or the server",
+            };
+            return report.fail("redis", format!("{place}: {error}"), fix);
         }
     };
     match redis.probe().await {
