@@ -19,6 +19,7 @@ mod jwt;
 mod load;
 mod logging;
 mod members;
+mod position;
 mod purge;
 mod resource;
 mod routes;

@@ -11,6 +11,7 @@ use super::{
     input::Input,
     record::{Record, Records},
 };
+use crate::position;
 
 /// A batch ends when its texts are this long, however few documents it has.
 const MAX_BATCH_BYTES: usize = 8 << 20;
@@ -92,6 +93,15 @@ fn next<R: io::BufRead>(records: &mut Records<R>, form: &Form, documents: usize)
 fn parse(record: Record, form: &Form) -> Parsed {
     let document = record
         .json_by(form.id.as_deref())
-        .and_then(|json| form.schema.read_raw(&json).map_err(|error| error.to_string()));
+        .and_then(|json| form.schema.read_raw(&json).map_err(|error| in_record(&error.to_string())));
     Parsed { number: record.number, text: record.text, document }
+}
+
+/// What is wrong with a record, with the place in it: the record has a number of its own.
+fn in_record(said: &str) -> String {
+    match position::split(said) {
+        (what, Some((1, column))) => format!("{what} at column {column}"),
+        (what, Some((line, column))) => format!("{what} in line {line} of it, at column {column}"),
+        (what, None) => what.to_owned(),
+    }
 }

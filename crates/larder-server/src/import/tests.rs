@@ -79,6 +79,18 @@ async fn lines_are_imported_and_the_bad_ones_kept_with_their_numbers() {
 }
 
 #[tokio::test]
+async fn wrong_json_is_told_with_its_place_in_its_own_record() {
+    let (_, _, rejects) = check("things.ndjson", "{\"_id\":1,\"name\":\"a\"}\n{\"_id\":2,,}\n").await;
+    assert!(
+        rejects.starts_with("# line 2: not valid JSON: key must be a string at column 10\n"),
+        "{rejects}"
+    );
+    let (_, _, rejects) = check("things.json", "[{\"_id\":1,\"name\":\"a\"},\n\n{\n \"_id\":2,,}]").await;
+    let expected = "# element 2: not valid JSON: key must be a string in line 2 of it, at column 10\n";
+    assert!(rejects.starts_with(expected), "{rejects}");
+}
+
+#[tokio::test]
 async fn a_table_is_imported_by_the_declared_types_and_its_bad_rows_kept() {
     let content = "_id,name,price,maker.name,tags,added\n\
                    1,007,1.50,M,\"[\"\"x\"\"]\",2025-01-02T03:04:05Z\n\

@@ -44,13 +44,17 @@ pub(crate) async fn insert(
     // What cannot be read is answered in its place; the rest goes to the database together.
     let mut outcomes: Vec<Option<Value>> = Vec::with_capacity(texts.len());
     let mut documents: Vec<Document> = Vec::with_capacity(texts.len());
+    let mut place = Place { body: &body, ..Place::default() };
     for text in texts {
         match input::document(&call, None, text) {
             Ok(document) => {
                 documents.push(document);
                 outcomes.push(None);
             }
-            Err(refusal) => outcomes.push(Some(failed(&refusal))),
+            Err(refusal) => {
+                place.advance_to(text);
+                outcomes.push(Some(failed(&refusal.behind(place.lines, place.bytes))));
+            }
         }
     }
     let inserted = match documents.is_empty() {
@@ -76,6 +80,29 @@ pub(crate) async fn insert(
     let mut answer = fresh(StatusCode::OK, "application/json", body.to_string());
     call.insert_token_of_all(&created, answer.headers_mut());
     Ok(answer)
+}
+
+/// Where in a body a piece of it begins.
+#[derive(Debug, Default)]
+struct Place<'a> {
+    body: &'a [u8],
+    at: usize,
+    /// How many lines end before it.
+    lines: usize,
+    /// How much stands before it in its own line.
+    bytes: usize,
+}
+
+impl Place<'_> {
+    /// Goes on to a later piece of the body. The body is looked through once, however many pieces there are.
+    fn advance_to(&mut self, piece: &[u8]) {
+        let start = piece.as_ptr().addr() - self.body.as_ptr().addr();
+        for byte in &self.body[self.at..start] {
+            (self.lines, self.bytes) =
+                if *byte == b'\n' { (self.lines + 1, 0) } else { (self.lines, self.bytes + 1) };
+        }
+        self.at = start;
+    }
 }
 
 fn failed(refusal: &Refusal) -> Value {

@@ -8,6 +8,7 @@ use larder::{
 };
 
 use crate::{
+    position,
     routes::{Refusal, call::Call, writable},
     rows,
 };
@@ -60,8 +61,12 @@ fn refuse(call: &Call<'_>, error: larder::Error, json: &[u8]) -> Refusal {
 /// What is said of a body that is no JSON, or not of what it has to be.
 pub(crate) fn refuse_text(error: &larder::Error, json: &[u8]) -> Refusal {
     let refusal = Refusal::new(StatusCode::BAD_REQUEST, "invalid-json", error.message());
-    match serde_json::from_slice::<serde::de::IgnoredAny>(json) {
-        Ok(_) => refusal,
-        Err(syntax) => refusal.with_position(syntax.line(), syntax.column()),
+    let place = position::split(error.message()).1.or_else(|| {
+        let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(json).err()?;
+        Some((syntax.line(), syntax.column()))
+    });
+    match place {
+        Some((line, column)) => refusal.with_position(line, column),
+        None => refusal,
     }
 }

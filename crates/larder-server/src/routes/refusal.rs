@@ -11,7 +11,7 @@ use hyper::{
 use larder::{Error, ErrorKind};
 use serde_json::{Map, Value};
 
-use crate::routes::Answer;
+use crate::{position, routes::Answer};
 
 /// When to come back to what mends itself.
 const SOON: Duration = Duration::from_secs(1);
@@ -173,6 +173,17 @@ impl Refusal {
     /// Names line and column in the body, both from 1.
     pub(crate) fn with_position(mut self, line: usize, column: usize) -> Self {
         self.0.position = Some((line, column));
+        self
+    }
+
+    /// The same, of a piece of the body: before it are so many lines, and so many bytes in the line that it begins in.
+    pub(crate) fn behind(mut self, lines: usize, bytes: usize) -> Self {
+        let Some((line, column)) = self.0.position else { return self };
+        let (line, column) = (line + lines, if line == 1 { column + bytes } else { column });
+        self.0.position = Some((line, column));
+        if let (what, Some(_)) = position::split(&self.0.detail) {
+            self.0.detail = format!("{what} at line {line} column {column}");
+        }
         self
     }
 

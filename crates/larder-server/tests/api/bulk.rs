@@ -33,6 +33,27 @@ async fn lines_are_taken_as_well_as_an_array() {
 }
 
 #[tokio::test]
+async fn wrong_json_is_told_with_its_line_and_column_in_the_whole_body() {
+    let larder = items().await;
+    let lines = "{\"_id\":1,\"name\":\"a\"}\r\n\n{\"_id\":3,,}\n{}\n  {\"_id\":5,,}\n";
+    let array = "[{\"_id\":1},\n  {\"name\":\"\\ud800\"}, {\n \"name\":\"\\ud800\"}]";
+    for (media_type, body, places) in [
+        ("application/x-ndjson", lines, [(2, 3, 10), (4, 5, 12)]),
+        ("application/json", array, [(1, 2, 18), (2, 3, 16)]),
+    ] {
+        let answer =
+            larder.client().send("POST", "/v1/items/bulk", &[("content-type", media_type)], body).await;
+        for (item, line, column) in places {
+            let problem =
+                &answer.json()["items"][item - usize::from(media_type.ends_with("ndjson"))]["problem"];
+            assert_eq!((&problem["line"], &problem["column"]), (&line.into(), &column.into()), "{answer:?}");
+            let place = format!(" at line {line} column {column}");
+            assert!(problem["detail"].as_str().is_some_and(|detail| detail.ends_with(&place)), "{problem}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_cut_into_documents_is_refused_whole() {
     let config = format!("{}\n[limits]\nmax_bulk_items = 3", crate::ITEMS);
     let larder = Larder::start(&config).await;
