@@ -218,9 +218,9 @@ pub(crate) struct AdviseArgs {
 /// Which running server to ask.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerArgs {
-    /// The running server.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:7300")]
-    pub url: String,
+    /// The running server: http://host:port. Without it, the one that listens on this machine where the configuration says.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
     /// An administrator's key, if the server asks for one.
     #[arg(long, value_name = "KEY", env = "LARDER_KEY", hide_env_values = true)]
     pub key: Option<String>,

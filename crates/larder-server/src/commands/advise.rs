@@ -5,13 +5,20 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::{
-    cli::AdviseArgs,
-    commands::{OK, TROUBLE, ask::ask, complain, say, terminal::shown},
+    cli::{AdviseArgs, Options},
+    commands::{OK, TROUBLE, WRONG, ask::Asked, complain, say, terminal::shown},
 };
 
-/// Prints the server's advice. Returns 1 if it cannot be asked.
-pub(crate) async fn run(args: &AdviseArgs) -> u8 {
-    match ask(&args.server, "/v1/_advise").await {
+/// Prints the server's advice. Returns 1 if it cannot be asked, 2 if it is not known where it is.
+pub(crate) async fn run(options: &Options, args: &AdviseArgs) -> u8 {
+    let server = match Asked::find(options, &args.server) {
+        Ok(server) => server,
+        Err(message) => {
+            complain(message);
+            return WRONG;
+        }
+    };
+    match server.ask("/v1/_advise").await {
         Ok(answer) => {
             say(if args.json { answer.to_string() } else { describe(&answer) });
             OK

@@ -5,18 +5,25 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::{
-    cli::ExplainArgs,
+    cli::{ExplainArgs, Options},
     commands::{
-        OK, TROUBLE,
-        ask::{ask, segment},
+        OK, TROUBLE, WRONG,
+        ask::{Asked, segment},
         complain, say,
     },
 };
 
 /// Prints what the server says.
-pub(crate) async fn run(args: &ExplainArgs) -> u8 {
+pub(crate) async fn run(options: &Options, args: &ExplainArgs) -> u8 {
+    let server = match Asked::find(options, &args.server) {
+        Ok(server) => server,
+        Err(message) => {
+            complain(message);
+            return WRONG;
+        }
+    };
     let path = format!("/v1/_explain/{}/{}", segment(&args.collection), segment(&args.id));
-    match ask(&args.server, &path).await {
+    match server.ask(&path).await {
         Ok(answer) => {
             say(describe(&answer));
             OK

@@ -42,9 +42,9 @@ pub(crate) async fn run(cli: Cli) -> ExitCode {
             OK
         }
         Command::Check(args) => check::run(&options, &args).await,
-        Command::Explain(args) => explain::run(&args).await,
-        Command::Advise(args) => advise::run(&args).await,
-        Command::Top(args) => top::run(&args).await,
+        Command::Explain(args) => explain::run(&options, &args).await,
+        Command::Advise(args) => advise::run(&options, &args).await,
+        Command::Top(args) => top::run(&options, &args).await,
         Command::Behind { order } => behind::run(&options, &order).await,
         Command::Purge(args) => purge::run(&options, &args).await,
         Command::Import(args) => import::run(&options, &args).await,

@@ -10,10 +10,10 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::{
-    cli::TopArgs,
+    cli::{Options, TopArgs},
     commands::{
-        OK, TROUBLE,
-        ask::ask,
+        OK, TROUBLE, WRONG,
+        ask::Asked,
         complain, say,
         terminal::{shown, shown_rate},
     },
@@ -22,12 +22,19 @@ use crate::{
 /// Home, and everything below away: the picture before is written over without a flicker.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
-/// Shows the table, once or until it is interrupted. Returns 1 if the server cannot be asked.
-pub(crate) async fn run(args: &TopArgs) -> u8 {
+/// Shows the table, once or until it is interrupted. Returns 1 if the server cannot be asked, 2 if it is not known where it is.
+pub(crate) async fn run(options: &Options, args: &TopArgs) -> u8 {
+    let server = match Asked::find(options, &args.server) {
+        Ok(server) => server,
+        Err(message) => {
+            complain(message);
+            return WRONG;
+        }
+    };
     let path = format!("/v1/_top?limit={}", args.limit);
     let is_live = !args.once && !args.json && stdout().is_terminal();
     loop {
-        let answer = match ask(&args.server, &path).await {
+        let answer = match server.ask(&path).await {
             Ok(answer) => answer,
             Err(message) => {
                 complain(message);

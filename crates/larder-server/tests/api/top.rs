@@ -53,3 +53,31 @@ async fn the_command_shows_them_and_says_when_it_cannot() {
     assert_eq!(away.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&away.stderr).contains("is the server running?"), "{away:?}");
 }
+
+#[tokio::test]
+async fn the_commands_ask_the_server_that_the_configuration_starts_here() {
+    let larder = warm().await;
+    let file = larder.folder().join("asked.toml");
+    let listen = larder.url().trim_start_matches("http://");
+    std::fs::write(&file, format!("listen = \"{listen}\"\n{CONFIG}")).expect("the folder can be written to");
+    let file = file.to_str().expect("UTF-8");
+    for (command, says) in [
+        (&["top"][..], "items       often"),
+        (&["advise"], "items: 33 reads"),
+        (&["explain", "items", "often"], "collection               items"),
+    ] {
+        for options in [&["--config", file][..], &["--listen", listen]] {
+            let output = run(&[command, options].concat(), &[]);
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && said.contains(says), "{output:?}");
+        }
+        for (url, says) in [
+            (listen.to_owned(), format!("--url {listen}: write http://{listen}")),
+            (format!("https://{listen}"), "must begin with http://".to_owned()),
+        ] {
+            let output = run(&[command, &["--url", &url]].concat(), &[]);
+            assert_eq!(output.status.code(), Some(2), "{output:?}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains(&says), "{output:?}");
+        }
+    }
+}
