@@ -1,6 +1,9 @@
 //! `larder import COLLECTION FILE`: documents from a file into a declared collection, while the server runs or not.
 
-use larder::{Result, document::Collection};
+use larder::{
+    Result,
+    document::{Collection, Database},
+};
 
 use crate::{
     app::{open_collection, open_database, open_redis},
@@ -23,7 +26,11 @@ pub(crate) async fn run(options: &Options, args: &ImportArgs) -> u8 {
             return WRONG;
         }
     };
-    let (collection, _claim) = match open(&config, &args.collection).await {
+    let opened = match args.dry_run {
+        true => open_in_memory(&config, &args.collection).await.map(|collection| (collection, None)),
+        false => open(&config, &args.collection).await,
+    };
+    let (collection, _claim) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             complain(&error);
@@ -47,6 +54,11 @@ fn finish(said: Result<String>, code: u8) -> u8 {
             WRONG
         }
     }
+}
+
+/// The declared collection over nothing: a dry run looks at the documents alone, and leaves no trace.
+async fn open_in_memory(config: &Config, name: &str) -> Result<Collection> {
+    open_collection(&Database::sqlite_in_memory().await?, None, find_collection(config, name)?)
 }
 
 /// The collection, and the right to write to it while it is embedded. With Redis if there is one: what was known to be

@@ -24,7 +24,7 @@ pub(crate) struct ImportArgs {
     /// Replace documents that exist already, instead of rejecting the new ones. Each needs an `_id`, or the field of --id.
     #[arg(long)]
     pub(crate) upsert: bool,
-    /// Read and check everything, write nothing.
+    /// Read and check everything, write nothing but the file of --rejects, if that is given.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// How many documents are written at once.
@@ -43,6 +43,11 @@ impl ImportArgs {
     /// Whether the documents come from standard input.
     pub(super) fn is_stdin(&self) -> bool {
         self.file == Path::new("-")
+    }
+
+    /// Whether rejected documents are kept: a dry run leaves no file that nobody asked for.
+    pub(super) fn keeps_rejects(&self) -> bool {
+        !self.dry_run || self.rejects.is_some()
     }
 
     /// Where rejected documents are kept.

@@ -51,12 +51,13 @@ const WAITING: usize = 3;
 pub(crate) struct Outcome {
     pub(crate) imported: u64,
     pub(crate) rejected: u64,
-    /// Where the rejected ones are kept.
+    /// Where the rejected ones are kept, but for a dry run.
     pub(crate) rejects: PathBuf,
     pub(crate) elapsed: Duration,
     /// The time that the indexes took afterwards.
     pub(crate) indexing: Duration,
     dry_run: bool,
+    are_kept: bool,
 }
 
 /// Imports what the arguments name into `collection`.
@@ -77,7 +78,10 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
     let form = Form { schema: collection.schema().clone(), id: args.id.clone() };
     let records = parse::records(input, &form).map_err(|error| unreadable(args, error))?;
     let (noun, is_array) = (records.noun(), records.is_array());
-    let mut rejects = Rejects::new(args.rejects_path(), records.header());
+    let mut rejects = match args.keeps_rejects() {
+        true => Rejects::new(args.rejects_path(), records.header()),
+        false => Rejects::discarding(args.rejects_path()),
+    };
     let (sender, mut batches) = mpsc::channel(WAITING);
     let size = args.batch as usize;
     let reader = spawn_blocking(move || parse::run(records, &form, size, &sender));
@@ -93,7 +97,7 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
         let outcomes = writer.write(batch).await.map_err(|error| so_far(error, imported))?;
         for (Parsed { number, text, .. }, reason) in outcomes.rejected {
             let place = format!("{noun} {number}");
-            progress.rejected(&place, &reason);
+            progress.rejected(&place, &reason, args.keeps_rejects());
             let text = if is_array { array::one_line(&text) } else { text };
             rejects.keep(&place, &reason, &text).map_err(|error| not_kept(&rejects, error))?;
         }
@@ -118,6 +122,7 @@ async fn import(args: &ImportArgs, collection: &Collection, input: Input) -> Res
         elapsed,
         indexing: progress.elapsed() - elapsed,
         dry_run: args.dry_run,
+        are_kept: args.keeps_rejects(),
     })
 }
 
@@ -168,8 +173,10 @@ impl fmt::Display for Outcome {
         if self.indexing > Duration::from_millis(100) {
             write!(f, ", indexes made in {:.1} s", self.indexing.as_secs_f64())?;
         }
-        if self.rejected > 0 {
+        if self.rejected > 0 && self.are_kept {
             write!(f, ", {} rejected and kept in {}", HumanCount(self.rejected), self.rejects.display())?;
+        } else if self.rejected > 0 {
+            write!(f, ", {} would be rejected", HumanCount(self.rejected))?;
         }
         f.write_str(".")
     }

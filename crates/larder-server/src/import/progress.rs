@@ -48,12 +48,15 @@ impl Progress {
     }
 
     /// Says that a document was rejected, the first few times.
-    pub(super) fn rejected(&mut self, place: &str, reason: &str) {
+    pub(super) fn rejected(&mut self, place: &str, reason: &str, is_kept: bool) {
         self.shown += 1;
         if self.shown <= SHOWN_REASONS {
             self.say(&format!("{place}: {reason}"));
         } else if self.shown == SHOWN_REASONS + 1 {
-            self.say("More were rejected; the reject file has them all.");
+            self.say(match is_kept {
+                true => "More were rejected; the reject file has them all.",
+                false => "More would be rejected; --rejects FILE keeps them all.",
+            });
         }
     }
 

@@ -17,12 +17,19 @@ pub(super) struct Rejects {
     /// The first line of the file: the header row of a table, so that the mended file can be imported by itself.
     header: Option<Vec<u8>>,
     file: Option<BufWriter<File>>,
+    /// Whether they are only counted.
+    discards: bool,
     count: u64,
 }
 
 impl Rejects {
     pub(super) fn new(path: PathBuf, header: Option<Vec<u8>>) -> Self {
-        Self { path, header, file: None, count: 0 }
+        Self { path, header, file: None, discards: false, count: 0 }
+    }
+
+    /// Counts documents and keeps none.
+    pub(super) fn discarding(path: PathBuf) -> Self {
+        Self { discards: true, ..Self::new(path, None) }
     }
 
     /// How many there are.
@@ -35,11 +42,15 @@ impl Rejects {
         &self.path
     }
 
-    /// Keeps a document. `place` is its line or element.
+    /// Keeps a document, or only counts it. `place` is its line or element.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub(super) fn keep(&mut self, place: &str, reason: &str, text: &[u8]) -> io::Result<()> {
+        self.count += 1;
+        if self.discards {
+            return Ok(());
+        }
         let file = match &mut self.file {
             Some(file) => file,
             None => {
@@ -51,7 +62,6 @@ impl Rejects {
                 self.file.insert(file)
             }
         };
-        self.count += 1;
         // A reason is one line, whatever text of the input it repeats.
         writeln!(file, "# {place}: {}", reason.replace(char::is_control, " "))?;
         file.write_all(text)?;

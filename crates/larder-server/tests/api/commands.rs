@@ -118,6 +118,60 @@ fn the_doctor_finds_the_embedded_parts_well() {
 }
 
 #[test]
+fn the_doctor_names_what_the_embedded_database_has_no_index_for() {
+    for (config, effect) in [
+        (crate::ITEMS.to_owned(), "such a list reads the whole collection"),
+        (
+            crate::ITEMS.replace("id = \"int\"", "id = \"int\"\nrequire_index = true"),
+            "such a list is refused",
+        ),
+    ] {
+        let said = stdout(&run_with(&config, &["check"], &[]));
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains("indexes of items")).collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        assert!(lines[0].contains("none for tags") && lines[0].contains(effect), "{said}");
+    }
+}
+
+#[test]
+fn what_only_looks_makes_nothing() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("larder.toml"), crate::ITEMS).expect("the folder can be written to");
+    let lines: String = (0..12).map(|id| format!("{{\"_id\":{id}}}\n")).collect();
+    fs::write(path("items.ndjson"), lines + "{\"_id\":99,\"name\":\"a\"}")
+        .expect("the folder can be written to");
+    let options = ["--config", &path("larder.toml"), "--data", &path("data")];
+    let files = || {
+        let mut names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = files();
+
+    let output = run(&[&["check"], &options[..]].concat(), &[]);
+    let said = stdout(&output);
+    assert!(output.status.success() && said.contains("not there yet: the server makes it"), "{said}");
+    assert_eq!(files(), before);
+    let dry = ["import", "items", &path("items.ndjson"), "--dry-run"];
+    let output = run(&[&dry[..], &options].concat(), &[]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = stdout(&output);
+    assert!(
+        said.starts_with("1 documents could be imported") && said.contains("12 would be rejected"),
+        "{said}"
+    );
+    assert!(stderr(&output).contains("--rejects FILE keeps them all"), "{}", stderr(&output));
+    assert_eq!(files(), before);
+
+    // Whoever names a file has it.
+    let output = run(&[&dry[..], &["--rejects", &path("kept")], &options].concat(), &[]);
+    assert!(stdout(&output).contains("12 rejected and kept in"), "{}", stdout(&output));
+    assert_eq!(fs::read_to_string(path("kept")).unwrap().lines().count(), 24);
+}
+
+#[test]
 fn the_doctor_tells_a_database_that_cannot_be_opened_from_a_redis_that_is_away() {
     let output = run_with(crate::ITEMS, &["check", "--redis", "redis://127.0.0.1:1"], &[]);
     let said = stdout(&output);

@@ -1,13 +1,13 @@
 //! What the database is, what it can do, and whether it has the indexes that the declared fields need.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
 use bson::DateTime;
 use larder::document::{Capability, Database, DatabaseProbe, Field, FilterTemplate, IndexReport, Schema};
 
 use super::report::{Level, Report};
 use crate::{
-    app::{open_collection, open_database},
+    app::{DATABASE_FILE, open_collection, open_database},
     cli::CheckArgs,
     config::{CollectionConfig, Config},
 };
@@ -20,7 +20,14 @@ pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report
         Some(url) => url.as_shown_url(),
         None => config.data_dir.display().to_string(),
     };
-    let probed = match open_database(config).await {
+    // What is only looked at is not made.
+    let is_new =
+        config.mongo.url.is_none() && !args.create_indexes && !config.data_dir.join(DATABASE_FILE).exists();
+    let opened = match is_new {
+        true => open_new(config).await,
+        false => open_database(config).await,
+    };
+    let probed = match opened {
         Ok(database) => database.probe().await.map(|probe| (database, probe)),
         Err(error) => Err(error),
     };
@@ -31,11 +38,25 @@ pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report
             return;
         }
     };
+    let place = if is_new { format!("{place} (not there yet: the server makes it)") } else { place };
     report_probe(&place, config.mongo.url.is_none(), &probe, report);
     check_watch(config, &probe, report);
     for declared in &config.collections {
         check_indexes(config, &database, declared, args, report).await;
     }
+}
+
+/// The embedded database as it would be, if the server could make its file.
+async fn open_new(config: &Config) -> larder::Result<Database> {
+    let folder = &config.data_dir;
+    let above = folder.ancestors().find(|above| above.exists()).unwrap_or(Path::new("."));
+    let metadata = above.metadata();
+    let is_usable = metadata.is_ok_and(|found| found.is_dir() && !found.permissions().readonly());
+    if !is_usable {
+        let message = format!("cannot be made: {} is no folder that can be written to", above.display());
+        return Err(larder::Error::new(larder::ErrorKind::Config, message));
+    }
+    Database::sqlite_in_memory().await
 }
 
 fn report_probe(place: &str, is_embedded: bool, probe: &DatabaseProbe, report: &mut Report) {
@@ -131,20 +152,19 @@ async fn check_indexes(
         report.add(Level::Good, what, format!("all {} are there", wanted.len()));
         return;
     }
-    if config.mongo.url.is_none() {
-        report.add(
-            Level::Note,
-            what,
-            format!("the server makes the missing {} when it needs them", missing.len()),
-        );
-        return;
-    }
     let effect = if declared.require_index {
         "such a list is refused"
     } else {
         "such a list reads the whole collection"
     };
     for IndexReport { field, keys, .. } in missing {
+        if config.mongo.url.is_none() {
+            // It has made all that it can have, and nobody can mend the others.
+            let found =
+                format!("none for {field}: embedded, there is none of what is in arrays, and {effect}");
+            report.add(Level::Note, &what, found);
+            continue;
+        }
         let effect = format!("{effect}; db.{name}.createIndex({keys})");
         report.warn(&what, format!("none for {field}"), effect);
     }
