@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, num::NonZeroU16, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{
+    Args, Error, Parser, Subcommand,
+    builder::StyledStr,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use crate::{import::ImportArgs, load::LoadArgs};
 
@@ -16,6 +20,26 @@ pub(crate) struct Cli {
     pub command: Option<Command>,
     #[command(flatten)]
     pub options: Options,
+}
+
+impl Cli {
+    /// Reads the command line; ends the process if it is wrong, or asks for help.
+    pub(crate) fn read() -> Self {
+        Self::try_parse().unwrap_or_else(|error| with_hint(error).exit())
+    }
+}
+
+/// What is said of a command line that is wrong. An option of `serve` may stand behind `serve` only, though no command means the same.
+fn with_hint(mut error: Error) -> Error {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidArg) else { return error };
+    let serve = ServeArgs::augment_args(clap::Command::new("serve"));
+    let name = given.split('=').next().unwrap_or_default();
+    let is_of_serve = |arg: &clap::Arg| arg.get_long().is_some_and(|long| name == format!("--{long}"));
+    if error.kind() == ErrorKind::UnknownArgument && serve.get_arguments().any(is_of_serve) {
+        let hint = StyledStr::from(format!("it is an option of `serve`: larder serve {name}"));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint]));
+    }
+    error
 }
 
 /// Where the configuration comes from. These win over the environment, which wins over the file.
@@ -224,4 +248,19 @@ pub(crate) struct ServerArgs {
     /// An administrator's key, if the server asks for one.
     #[arg(long, value_name = "KEY", env = "LARDER_KEY", hide_env_values = true)]
     pub key: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_of_serve_is_said_to_be_one() {
+        let said = |arguments: &[&str]| with_hint(Cli::try_parse_from(arguments).unwrap_err()).to_string();
+        let with_it = said(&["larder", "--no-sample"]);
+        assert!(with_it.contains("tip: it is an option of `serve`: larder serve --no-sample"), "{with_it}");
+        assert!(said(&["larder", "--ready-file", "x"]).contains("larder serve --ready-file"));
+        let without = said(&["larder", "--no-smaple"]);
+        assert!(without.contains("--no-smaple") && !without.contains("option of `serve`"), "{without}");
+    }
 }

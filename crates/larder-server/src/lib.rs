@@ -33,14 +33,12 @@ mod workers;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 /// Reads the command line, carries the command out, and answers with the code that the process ends with.
 ///
 /// To be called once in a process, from within a Tokio runtime: it sets up logging, and a wrong command line ends the
 /// process at once.
 pub async fn run() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = cli::Cli::read();
     // A command says itself what it found.
     let is_server = matches!(cli.command, None | Some(cli::Command::Serve(_)));
     let _log = logging::begin(if is_server { "info" } else { "error" });

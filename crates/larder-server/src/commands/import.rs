@@ -9,7 +9,7 @@ use crate::{
     app::{open_collection, open_database, open_redis},
     claim::{Claim, claim},
     cli::Options,
-    commands::{OK, TROUBLE, WRONG, complain, find_collection, load_config, say},
+    commands::{Loaded, OK, TROUBLE, WRONG, complain, find_collection, load_config, say},
     config::Config,
     import::{self, ImportArgs},
 };
@@ -19,13 +19,24 @@ pub(crate) async fn run(options: &Options, args: &ImportArgs) -> u8 {
     if args.declare {
         return finish(import::declare(args), OK);
     }
-    let config = match load_config(options) {
-        Ok(loaded) => loaded.config,
+    let Loaded { config, is_sample } = match load_config(options) {
+        Ok(loaded) => loaded,
         Err(problems) => {
             complain(problems);
             return WRONG;
         }
     };
+    if let Err(undeclared) = find_collection(&config, &args.collection) {
+        let place = if is_sample {
+            "save it as larder.toml and give --config larder.toml"
+        } else {
+            "add it to yours"
+        };
+        complain(format_args!(
+            "{undeclared}; --declare instead prints a declaration made from the file: {place}"
+        ));
+        return WRONG;
+    }
     let opened = match args.dry_run {
         true => open_in_memory(&config, &args.collection).await.map(|collection| (collection, None)),
         false => open(&config, &args.collection).await,

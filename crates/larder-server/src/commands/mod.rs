@@ -154,6 +154,11 @@ fn overrides(options: &Options) -> BTreeMap<String, String> {
     variables
 }
 
+/// So many of something, in words.
+pub(crate) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Prints to standard output. A reader that went away is not worth an error.
 pub(crate) fn say(text: impl AsRef<str>) {
     let _ = writeln!(io::stdout().lock(), "{}", text.as_ref());

@@ -8,7 +8,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     app::{App, DATABASE_FILE},
     cli::{Options, ServeArgs},
-    commands::{Loaded, OK, TROUBLE, WRONG, complain, load_config, say},
+    commands::{Loaded, OK, TROUBLE, WRONG, complain, counted, load_config, say},
     config::Config,
     indexes::LOOK_EVERY,
     routes, sample,
@@ -159,8 +159,9 @@ fn greeting(config: &Config, server: &Server, is_sample: bool, args: &ServeArgs)
             Some(issuer) => format!("tokens of {issuer}, "),
             None => String::new(),
         };
-        let (keys, roles) = (config.auth.keys.len(), config.auth.roles.len());
-        format!("{tokens}{keys} keys, {roles} roles; what is not granted is refused")
+        let keys = counted(config.auth.keys.len(), "key", "keys");
+        let roles = counted(config.auth.roles.len(), "role", "roles");
+        format!("{tokens}{keys}, {roles}; what is not granted is refused")
     };
     let mut text = format!(
         "Larder {} serves {url}\n  database  {database}\n  cache     {cache}\n  access    {access}\n",

@@ -118,6 +118,20 @@ fn the_doctor_finds_the_embedded_parts_well() {
 }
 
 #[test]
+fn the_doctor_counts_in_words_that_fit() {
+    let server = Server::start(&Options::default());
+    let bare = "auth.open = true\n[[collection]]\nname = \"a\"\nid = \"int\"\n";
+    let field = "field = [{ path = \"n\", type = \"int\", filter = true }]\n";
+    for (config, indexes) in
+        [(bare.to_owned(), "none is needed"), (format!("{bare}{field}"), "the one that is needed is there")]
+    {
+        let said = stdout(&run_with(&config, &["check", "--redis", &server.url()], &[]));
+        assert!(said.contains(indexes) && said.contains(" 1 collection\n"), "{said}");
+        assert!(said.contains(" one server, 1 primary\n"), "{said}");
+    }
+}
+
+#[test]
 fn the_doctor_names_what_the_embedded_database_has_no_index_for() {
     for (config, effect) in [
         (crate::ITEMS.to_owned(), "such a list reads the whole collection"),

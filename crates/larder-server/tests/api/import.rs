@@ -91,6 +91,26 @@ fn what_cannot_be_imported_at_all_ends_with_2() {
 }
 
 #[test]
+fn a_collection_that_is_not_declared_is_told_with_the_way_to_declare_it() {
+    let folder = folder();
+    fs::write(folder.path().join("orders.json"), "[{}]").expect("written");
+    for (options, place) in
+        [(&[][..], "save it as larder.toml"), (&["--config", "larder.toml"], "add it to yours")]
+    {
+        let output = Command::new(binary())
+            .args(options)
+            .args(["import", "orders", "orders.json"])
+            .current_dir(folder.path())
+            .output()
+            .expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2));
+        let said = text(&output.stderr);
+        assert!(said.contains("orders: is not a declared collection"), "{said}");
+        assert!(said.contains("--declare instead prints a declaration") && said.contains(place), "{said}");
+    }
+}
+
+#[test]
 fn a_line_larger_than_the_memory_allowed_is_rejected_and_the_rest_imported() {
     let folder = folder();
     let path = folder.path().join("items.ndjson");

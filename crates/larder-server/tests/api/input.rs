@@ -147,3 +147,24 @@ async fn large_bodies_are_refused_while_others_have_the_room() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_an_address_says_wrongly_is_named() {
+    let larder = items().await;
+    larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
+    for (address, field, says) in [
+        ("/v1/items?name=eq.%ff", "name", "must be UTF-8"),
+        ("/v1/items?limit=1&%ff=1", "%ff", "must be UTF-8"),
+        ("/v1/items/_q/named?name=%ff", "name", "must be UTF-8"),
+        ("/v1/items/1?fields=%ff", "fields", "must be UTF-8"),
+        ("/v1/items/%ff", "_id", "must be UTF-8"),
+        ("/v1/items/9999999999999999999999", "_id", "it is too large"),
+        ("/v1/items/-9223372036854775809", "_id", "it is too large"),
+        ("/v1/items/007", "_id", "without leading zeros"),
+    ] {
+        let answer = larder.get(address).await;
+        assert_problem(&answer, 400, Some(field));
+        assert!(answer.text().contains(says), "{address}: {answer:?}");
+    }
+    assert_eq!(larder.get("/v1/items?name=eq.a+b%20%C3%A9&limit=1").await.status, 200);
+}

@@ -1,6 +1,6 @@
 //! Document ids: the three kinds that a collection can declare.
 
-use std::fmt;
+use std::{fmt, num::IntErrorKind};
 
 use bson::{Bson, RawDocument, oid::ObjectId};
 
@@ -46,6 +46,11 @@ impl IdType {
             Self::Int => match text.parse::<i64>() {
                 // One document, one text: "+7" and "007" are not ids.
                 Ok(number) if itoa::Buffer::new().format(number) == text => Ok(Id::Int(number)),
+                Err(wrong)
+                    if matches!(wrong.kind(), IntErrorKind::PosOverflow | IntErrorKind::NegOverflow) =>
+                {
+                    Err(Error::invalid("_id", "must be an integer of at most 64 bits: it is too large"))
+                }
                 _ => Err(Error::invalid("_id", "must be an integer without leading zeros")),
             },
             Self::String => Id::string(text),

@@ -149,7 +149,12 @@ async fn check_indexes(
     };
     let missing: Vec<&IndexReport> = wanted.iter().filter(|wanted| wanted.index.is_none()).collect();
     if missing.is_empty() {
-        report.add(Level::Good, what, format!("all {} are there", wanted.len()));
+        let found = match wanted.len() {
+            0 => "none is needed".to_owned(),
+            1 => "the one that is needed is there".to_owned(),
+            wanted => format!("all {wanted} are there"),
+        };
+        report.add(Level::Good, what, found);
         return;
     }
     let effect = if declared.require_index {

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use self::report::{Level, Report};
 use crate::{
     cli::{CheckArgs, Options},
-    commands::{Loaded, WRONG, complain, load_config, say},
+    commands::{Loaded, WRONG, complain, counted, load_config, say},
     config::{Config, Verb},
 };
 
@@ -44,7 +44,7 @@ fn check_config(config: &Config, is_sample: bool, report: &mut Report) {
             "there is nothing to serve; `larder config` shows how",
         );
     } else {
-        report.add(Level::Good, "config", format!("{collections} collections"));
+        report.add(Level::Good, "config", counted(collections, "collection", "collections"));
     }
     if config.auth.open {
         report.add(Level::Note, "access", "open: everyone on this machine may do everything");

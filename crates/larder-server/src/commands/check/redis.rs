@@ -6,7 +6,7 @@ use super::{
     behind::report_keeping,
     report::{Level, Report},
 };
-use crate::{app::open_redis, cli::CheckArgs, config::Config};
+use crate::{app::open_redis, cli::CheckArgs, commands::counted, config::Config};
 
 /// Entries carry the wall clock of the node that wrote them; past this, their age is told wrongly.
 const MAX_CLOCK_OFFSET_MS: i64 = 500;
@@ -51,7 +51,8 @@ fn report_probe(place: &str, probe: &ServerProbe, write_behind: bool, report: &m
         DeploymentMode::Cluster => "a cluster",
         _ => "one server",
     };
-    report.add(Level::Good, "redis", format!("{place}: {mode}, {} primaries", probe.primaries.len()));
+    let primaries = counted(probe.primaries.len(), "primary", "primaries");
+    report.add(Level::Good, "redis", format!("{place}: {mode}, {primaries}"));
     for primary in &probe.primaries {
         report_primary(primary, write_behind, report);
     }
