@@ -16,6 +16,9 @@ use crate::{
     workers::Workers,
 };
 
+/// So many collections are shown at the start.
+const SHOWN_LISTS: usize = 3;
+
 /// Serves until it is told to stop.
 pub(crate) async fn run(options: &Options, args: &ServeArgs) -> u8 {
     let loaded = match load_config(options) {
@@ -182,7 +185,22 @@ fn greeting(config: &Config, server: &Server, is_sample: bool, args: &ServeArgs)
              \nA miss, then a hit:\n  \
              curl -sI {url}/v1/products/1 {url}/v1/products/1 | grep -i cache-status\n"
         ));
+    } else {
+        text.push_str(&addresses_to_try(config, &url));
     }
     text.push_str("\nCtrl-C stops it.");
     text
+}
+
+/// Where to look first at collections of one's own.
+fn addresses_to_try(config: &Config, url: &str) -> String {
+    let lists = config.collections.iter().take(SHOWN_LISTS);
+    let lists = lists.map(|collection| (format!("{url}/v1/{}?limit=3", collection.name), "a list"));
+    let first = std::iter::once((format!("{url}/"), "the dashboard"));
+    let last = std::iter::once((format!("{url}/openapi.json"), "everything there is"));
+    let addresses: Vec<_> = first.chain(lists).chain(last).collect();
+    let width = addresses.iter().map(|(address, _)| address.len()).max().unwrap_or_default();
+    let by_key = if config.auth.open { "" } else { " (with a key: -H 'Authorization: Bearer KEY')" };
+    let lines = addresses.iter().map(|(address, what)| format!("\n  {address:<width$}  {what}"));
+    format!("\nTo try{by_key}:{}\n", lines.collect::<String>())
 }

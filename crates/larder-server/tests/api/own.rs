@@ -236,3 +236,20 @@ async fn a_request_that_takes_too_long_is_ended() {
     let answer = crate::client::send_raw(larder.url(), half).await;
     assert!(answer.starts_with("HTTP/1.1 504"), "{answer}");
 }
+
+#[tokio::test]
+async fn the_start_names_addresses_of_ones_own_collections_to_try() {
+    let declared = |name: &str| format!("[[collection]]\nname = \"{name}\"\nid = \"int\"\n");
+    let config = format!("auth.open = true\n{}", ["a", "long-name", "c", "d"].map(declared).concat());
+    let larder = Larder::start(&config).await;
+    let said = larder.output();
+    let lines =
+        said.lines().skip_while(|line| *line != "To try:").skip(1).take_while(|line| !line.is_empty());
+    let urls: Vec<&str> = lines.filter_map(|line| line.trim().strip_prefix(larder.url())).collect();
+    let paths: Vec<&str> = urls.iter().filter_map(|line| line.split_whitespace().next()).collect();
+    let expected = ["/", "/v1/a?limit=3", "/v1/long-name?limit=3", "/v1/c?limit=3", "/openapi.json"];
+    assert_eq!(paths, expected, "{said}");
+    for path in paths {
+        assert_eq!(larder.get(path).await.status, 200, "{path}");
+    }
+}

@@ -84,12 +84,27 @@ async fn the_first_minute_shows_what_the_readme_says() {
     assert!(purged.contains(r#""tags":1"#), "{purged}");
     let page: serde_json::Value = serde_json::from_str(&shell(&lines[1], &larder)).expect("a page");
     assert_eq!(page["items"].as_array().map(Vec::len), Some(2), "{page}");
+    the_lists_of_the_page_find_something(&larder).await;
 
     // Again from a cold cache, as the server itself tells to.
     let larder = Larder::start_in(larder.stop().await, &[]).await;
     let greeting = larder.output();
     let line = greeting.lines().map(str::trim).find(|line| line.starts_with("curl ")).expect("a line to try");
     assert_eq!(shape(&shell(line, &larder)), shape(&shown.join("\n")), "{line}");
+}
+
+/// Asks for what the page shows of lists, in an address and in a body.
+async fn the_lists_of_the_page_find_something(larder: &Larder) {
+    let lists = HTTP.split('`').filter(|code| code.starts_with("/v1/products?") && !code.contains('…'));
+    let lists: Vec<&str> = lists.collect();
+    assert_eq!(lists.len(), 1, "{lists:?}");
+    let bodies = blocks(HTTP, "json").into_iter().filter(|json| json.contains("\"filter\""));
+    let bodies: Vec<String> = bodies.collect();
+    assert_eq!(bodies.len(), 1, "{bodies:?}");
+    for answer in [larder.get(lists[0]).await, larder.post("/v1/products/_search", &bodies[0]).await] {
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.json()["items"].as_array().is_some_and(|items| !items.is_empty()), "{answer:?}");
+    }
 }
 
 #[test]
