@@ -7,11 +7,13 @@ use larder::document::{FieldType, IdType, Schema};
 /// How the cells of a column are written as JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cell {
-    /// As a string; the declared type of the field reads it from there.
+    /// As a string.
     Text,
-    /// As a number.
+    /// As a string, from which the declared type of the field reads it; or null.
+    Typed,
+    /// As a number, or null.
     Number,
-    /// As `true` or `false`.
+    /// As `true` or `false`, or null.
     Bool,
     /// The cell is JSON itself: an array or an object.
     Json,
@@ -39,7 +41,8 @@ impl Cell {
             FieldType::Bool => Self::Bool,
             FieldType::Object | FieldType::Array(_) => Self::Json,
             FieldType::Any => Self::Guess,
-            FieldType::String | FieldType::Decimal | FieldType::Date | FieldType::ObjectId => Self::Text,
+            FieldType::String => Self::Text,
+            FieldType::Decimal | FieldType::Date | FieldType::ObjectId => Self::Typed,
         })
     }
 
@@ -47,6 +50,9 @@ impl Cell {
         let bare = cell.trim();
         let as_it_is = match self {
             Self::Text => false,
+            // As it is guessed to be where nothing is declared.
+            Self::Typed | Self::Number | Self::Bool if bare == "null" => true,
+            Self::Typed => false,
             Self::Number if !(is_json(bare) && bare.parse::<f64>().is_ok()) => {
                 return Err("must be a number".to_owned());
             }
@@ -98,6 +104,11 @@ impl Columns {
             })?;
         }
         Ok(Self { names: names.to_vec(), fields })
+    }
+
+    /// Their names, in their order.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// How many there are.

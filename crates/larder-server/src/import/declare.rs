@@ -61,6 +61,9 @@ pub(super) fn declaration<R: BufRead>(args: &ImportArgs, mut records: Records<R>
         };
         return Err(Error::new(ErrorKind::Config, message).with_field(file));
     }
+    // A column that is empty so far is one all the same.
+    let columns = records.columns().iter().filter(|name| Some(*name) != args.id.as_ref());
+    columns.for_each(|name| root.expect(name));
     Ok(configuration(args, &root, ids.are_unique(root.documents)))
 }
 

@@ -59,6 +59,19 @@ impl Fields {
         }
     }
 
+    /// Takes in that there is such a field, whatever stands in it.
+    pub(super) fn expect(&mut self, path: &str) {
+        let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        let place = self.fields.entry(name.to_owned()).or_default();
+        let Some(rest) = rest else { return };
+        if place.seen == Seen::Nothing {
+            place.seen = Seen::Object(Self::default());
+        }
+        if let Seen::Object(fields) = &mut place.seen {
+            fields.expect(rest);
+        }
+    }
+
     /// Whether the names of the fields are data and not a structure.
     pub(super) fn is_map(&self) -> bool {
         self.fields.len() > MOST_FIELDS || self.fields.keys().any(|name| is_odd(name))

@@ -65,6 +65,27 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What may stand in a cell.
+fn cell() -> impl Strategy<Value = String> {
+    let typed = [
+        "",
+        "null",
+        "true",
+        "false",
+        "7",
+        "-1.5",
+        "007",
+        " 8 ",
+        "1e3",
+        "99999999999999999999",
+        "[1]",
+        "{\"a\":1}",
+        "\"x\"",
+    ];
+    let texts = ["2025-01-02T03:04:05Z", "0123456789abcdef01234567", "NULL", "a, b"];
+    prop::sample::select([&typed[..], &texts].concat()).prop_map(str::to_owned)
+}
+
 fn row(cells: &[String]) -> String {
     let quoted: Vec<String> = cells.iter().map(|cell| format!("\"{}\"", cell.replace('"', "\"\""))).collect();
     quoted.join(",")
@@ -122,6 +143,26 @@ proptest! {
         for document in &documents {
             let read = config.collections[0].schema.read_raw(document.as_bytes());
             prop_assert!(read.is_ok(), "{}: {:?}\n{}", document, read, text);
+        }
+    }
+
+    #[test]
+    fn a_declaration_accepts_every_row_that_it_was_made_from(
+        rows in prop::collection::vec(prop::collection::vec(cell(), 3), 1..5),
+    ) {
+        let mut text = "_id,a,b.c,b.d\n".to_owned();
+        rows.iter().enumerate().for_each(|(number, cells)| text += &format!("{number},{}\n", row(cells)));
+        let read = |cell: &dyn Fn(&str) -> Result<Cell, String>| {
+            Records::new(text.as_bytes(), Format::Csv, false, cell).unwrap()
+        };
+        let declared = declaration(&args(Path::new("things.csv")), read(&|_| Ok(Cell::Guess))).unwrap();
+        let config = config::parse("declared", &declared, &BTreeMap::new()).unwrap();
+        let schema = &config.collections[0].schema;
+        let mut records = read(&|column| Cell::of(schema, column));
+        while let Some(record) = records.next().unwrap() {
+            let read = record.json().map_err(str::to_owned);
+            let read = read.and_then(|json| schema.read_raw(json).map_err(|error| error.to_string()));
+            prop_assert!(read.is_ok(), "{:?}\n{}\n{}", read, text, declared);
         }
     }
 

@@ -111,6 +111,14 @@ impl<R: BufRead> Records<R> {
         }
     }
 
+    /// The columns of a table, whether anything stands in them or not.
+    pub(super) fn columns(&self) -> &[String] {
+        match self {
+            Self::Rows(table) => table.names(),
+            Self::Lines(_) | Self::Elements(_) => &[],
+        }
+    }
+
     /// Whether its records may go over several lines which a reader of lines would not put together again.
     pub(super) fn is_array(&self) -> bool {
         matches!(self, Self::Elements(_))

@@ -97,6 +97,11 @@ impl<R: BufRead> Table<R> {
         &self.header
     }
 
+    /// The names in the header row.
+    pub(super) fn names(&self) -> &[String] {
+        self.columns.names()
+    }
+
     /// The next row. A row over the limit is passed over piece by piece, never held.
     pub(super) fn next(&mut self) -> io::Result<Option<Record>> {
         let mut before = self.lines;

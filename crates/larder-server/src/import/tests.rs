@@ -1,6 +1,6 @@
 //! Imports of each format into SQLite, with what is wrong in them.
 
-use std::{fs, io::Cursor, path::Path};
+use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
 
 use larder::document::{Collection, Database, Field, FieldType, Filter, Id, IdType, Schema};
 
@@ -313,4 +313,24 @@ fn a_name_that_no_collection_can_have_is_refused_before_the_file_is_looked_at() 
     let args = ImportArgs { collection: "bad name".into(), ..args(Path::new("nowhere.json")) };
     let error = declare(&args).unwrap_err().to_string();
     assert!(error.starts_with("COLLECTION: \"bad name\" must be 1 to 64 letters"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_is_declared_with_its_empty_columns_and_its_nulls() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("things.csv");
+    fs::write(&file, "_id,price,at,maker.name,maker.town\n1,7,2025-01-02T03:04:05Z,,\n2,null,null,,\n")
+        .unwrap();
+    let text = declare(&args(&file)).unwrap();
+    for (path, kind) in
+        [("price", "int"), ("at", "date"), ("maker", "object"), ("maker.name", "any"), ("maker.town", "any")]
+    {
+        assert!(text.contains(&format!("path = \"{path}\"\ntype = \"{kind}\"\n")), "{path}: {text}");
+    }
+    assert!(!text.contains("required"), "{text}");
+    let config = crate::config::parse("declared", &text, &BTreeMap::new()).unwrap();
+    let schema = config.collections[0].schema.clone();
+    let things = Database::sqlite_in_memory().await.unwrap().collection(schema).build().unwrap();
+    assert_eq!(run(&args(&file), &things).await.unwrap().imported, 2);
+    assert_eq!(things.get(&Id::Int(2)).await.unwrap().unwrap().json(), r#"{"_id":2,"price":null,"at":null}"#);
 }
