@@ -355,8 +355,7 @@ impl Coherence {
     pub(crate) fn stamp_tag(&self, shard: u16, cell: Arc<TagCell>, at: Position) -> TagStamp {
         // The cell, which was taken before, counts in the shard's epoch. A number of an earlier one may be higher than all
         // of its purges.
-        let is_comparable = at.seq == PENDING || self.is_known_epoch(shard, at);
-        TagStamp { cell, seq: if is_comparable { at.seq } else { 0 } }
+        TagStamp { cell, seq: if self.is_known_epoch(shard, at) { at.seq } else { 0 } }
     }
 
     /// The tag's cell, if its last purge is known.

@@ -77,7 +77,12 @@ where
         }
         let entry = self.entry_at_hand(envelope, basis)?;
         let fresh = entry.terms.life.at_age(entry.age_ms(self.clock.monotonic_ms())) == Freshness::Fresh;
-        (fresh && entry.is_current(&self.coherence)).then_some(entry)
+        let current = match envelope.is_pending() {
+            // Whatever was purged: the source has nothing newer.
+            true => self.coherence.is_current(&entry.terms.stamp),
+            false => entry.is_current(&self.coherence),
+        };
+        (fresh && current).then_some(entry)
     }
 }
 

@@ -158,6 +158,12 @@ impl Envelope {
         self.at.seq == PENDING
     }
 
+    /// The position of a copy of it that a look found which began at `looked`. A purge does not take what is pending, but a copy
+    /// outlives that: one from before a purge looks again.
+    pub(crate) fn stands_at(&self, looked: Position) -> Position {
+        if self.is_pending() { looked } else { self.at }
+    }
+
     /// The first [`HEADER_BYTES`] of [`encode`](Self::encode): with its checksum, a name for the whole.
     pub(crate) fn header(&self, compress_above: Option<usize>) -> Vec<u8> {
         let mut bytes = self.encode(compress_above);

@@ -148,6 +148,9 @@ where
         Explain { key: text, tags: names, .. }: &Explain,
         envelope: &Envelope,
     ) -> Result<Option<PurgedBy>> {
+        if envelope.is_pending() {
+            return Ok(None);
+        }
         if let Some(follower) = &self.follower {
             follower.ensure_synced(shared.shard_of(text)).await?;
         }

@@ -249,14 +249,15 @@ where
     /// If its tags are not known yet and Redis cannot be asked.
     pub(crate) async fn entry_from(&self, envelope: &Envelope, basis: Basis) -> Result<Option<NearEntry<V>>> {
         let Some(value) = self.decoded(envelope) else { return Ok(None) };
-        let basis = Basis { at: envelope.at, ..basis };
+        let basis = Basis { at: envelope.stands_at(basis.at), ..basis };
         let age_ms = envelope.age_ms(self.clock.unix_ms());
         self.entry_of(value, envelope.life, age_ms, basis, &envelope.tags).await.map(Some)
     }
 
     /// [`entry_from`](Self::entry_from) without asking anybody; `None` also if its tags are not known yet.
     pub(crate) fn entry_at_hand(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
-        let stamps = self.stamps_at_hand(Basis { at: envelope.at, ..basis }, &envelope.tags)?;
+        let at = envelope.stands_at(basis.at);
+        let stamps = self.stamps_at_hand(Basis { at, ..basis }, &envelope.tags)?;
         let age_ms = envelope.age_ms(self.clock.unix_ms());
         Some(self.near_copy(self.decoded(envelope)?, envelope.life, age_ms, basis, stamps))
     }

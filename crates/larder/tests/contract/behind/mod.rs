@@ -208,6 +208,32 @@ async fn nothing_that_is_invalidated_meanwhile_brings_the_older_value_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_what_was_pending_goes_with_a_purge_like_any_other_once_the_database_has_it() {
+    for backend in Backend::SHARED {
+        let (setup, table) = (Setup::new(backend), Table::new());
+        let builder = setup.builder(lasting()).await.source(table.clone()).sink(table.clone());
+        let cache = builder.tags(|_, _| vec!["red".into()]).write_behind(quick()).build().unwrap();
+        // One at a time, and several at once.
+        let keys = ["k".to_owned(), "other".to_owned()];
+        table.hold();
+        for key in &keys {
+            cache.put(key, &1).await.unwrap();
+        }
+        assert_eq!(read(&cache, "k").await, Some(1), "{backend:?}");
+        assert_eq!(cache.get_many(&keys).await.unwrap()[1].as_deref(), Some(&1), "{backend:?}");
+        table.release();
+        cache.behind().unwrap().flush().await.unwrap();
+        for key in &keys {
+            table.write_past(key, 2);
+        }
+        cache.invalidate_tag("red").await.unwrap();
+        for key in &keys {
+            assert_eq!(read(&cache, key).await, Some(2), "{backend:?}: {key}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_value_expires_as_usual_once_the_database_has_it_and_not_before() {
     for backend in Backend::SHARED {
         let (setup, table) = (Setup::new(backend), Table::new());
