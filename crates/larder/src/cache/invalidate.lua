@@ -2,26 +2,24 @@
 -- Takes the next number of a shard's sequence for one invalidation, carries it out, logs it and announces it.
 --
 -- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] channel  KEYS[5] purge mark or the first slot  KEYS[6..] further
---         slots and the leases beside them; all with one hash tag
+--         slots and the leases beside them; and with ARGV[6] '1', as the last, the notes of what was spared; all with one hash tag
 -- ARGV[1] 'U' unlink KEYS[5..], 'M' set the mark KEYS[5] to the new number, 'B' put a writer's token into the block in each slot
 --         KEYS[5], [7], … and unlink the lease behind each, 'E' give the values in these slots another header, if they begin as they did
 --         when they were read, leave those that have it already, add a stranger to a block, and unlink what is another value by
 --         now, and the lease behind each
 -- ARGV[2] an epoch for the case that there is none      ARGV[3] the event      ARGV[4] lifetime of what is written,
 --         milliseconds, 0 for ever      ARGV[5] how a block begins      ARGV[6] '1' to spare values that are still to be written
---         behind: they are newer than anything the source has
+--         behind, and to note that: whether the source had them when it got what this is about, nobody can say
 -- ARGV[7] with 'B', the writer's token, and ARGV[8] '1' if it should be there already
 -- ARGV[7..] with 'E', three for each slot: how it began, how it is to begin, and for how long it is kept then, milliseconds
 -- Returns {epoch, number}
--- Cost    O(keys), six calls of Redis, up to four for each slot that is blocked, one for each that may be spared, five for
---         each of 'E'        Clock  none
+-- Cost    O(keys), six calls of Redis, up to four for each slot that is blocked, one for each that may be spared, one more for
+--         each that is, five for each of 'E'        Clock  none
 -- Retry   safe: a repeat takes another number and invalidates again; one of 'E' leaves what the first one made stale
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local mode, fresh_epoch, event, life = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local spares, PENDING, STRANGER = ARGV[6] == '1', string.rep('\255', 8), string.rep('\0', 16)
-local function is_spared(slot)
-  return spares and redis.pcall('GETRANGE', slot, 36, 43) == PENDING
-end
+local notes, last = KEYS[#KEYS], spares and #KEYS - 1 or #KEYS
 
 local epoch = redis.call('GET', epoch_key)
 if not epoch or redis.call('EXISTS', seq_key) == 0 then
@@ -33,10 +31,19 @@ if not epoch or redis.call('EXISTS', seq_key) == 0 then
 end
 local seq = string.format('%.0f', redis.call('INCR', seq_key))
 
+-- Whoever settles the value is to know: it goes then.
+local function is_spared(slot)
+  if not spares or redis.pcall('GETRANGE', slot, 36, 43) ~= PENDING then
+    return false
+  end
+  redis.call('HSET', notes, slot, seq)
+  return true
+end
+
 if mode == 'U' and not spares then
   redis.call('UNLINK', unpack(KEYS, 5))
 elseif mode == 'U' then
-  for i = 5, #KEYS, 2 do
+  for i = 5, last, 2 do
     if not is_spared(KEYS[i]) then
       redis.call('UNLINK', KEYS[i])
     end
@@ -48,8 +55,12 @@ elseif mode == 'M' then
   else
     redis.call('SET', KEYS[5], seq)
   end
+  if spares then
+    -- The mark takes what Redis has. Copies of what is pending may come after it.
+    redis.call('HSET', notes, 'purged', seq)
+  end
 elseif mode == 'E' then
-  for i = 5, #KEYS, 2 do
+  for i = 5, last, 2 do
     local at = 7 + (i - 5) / 2 * 3
     local began, begins, keep = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local head = #began > 0 and redis.pcall('GETRANGE', KEYS[i], 0, #began - 1)
@@ -70,7 +81,7 @@ elseif mode == 'E' then
   end
 else
   local token, is_renewed = ARGV[7], ARGV[8] == '1'
-  for i = 5, #KEYS, 2 do
+  for i = 5, last, 2 do
     if not is_spared(KEYS[i]) then
       local writers = ''
       if redis.pcall('GETRANGE', KEYS[i], 0, 1) == ARGV[5] then

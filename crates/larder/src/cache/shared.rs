@@ -398,6 +398,7 @@ impl Shared {
                 ("M", 0)
             }
         };
+        keys.extend(self.notes(shard));
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let (epoch, life_ms) = (new_epoch(), life_ms.to_string());
         let spares: &[u8] = if self.writes_behind { b"1" } else { b"0" };
@@ -491,6 +492,11 @@ impl Shared {
             Value::Int(behind) => Ok(behind.max(0) as u64),
             _ => Err(unexpected()),
         }
+    }
+
+    /// Where a shard notes what was spared because it is still to be written behind; `None` where nothing is.
+    pub(crate) fn notes(&self, shard: u16) -> Option<Vec<u8>> {
+        self.writes_behind.then(|| self.space.of_shard(shard, "wb:i"))
     }
 
     pub(crate) fn tag_key(&self, shard: u16, tag: u64) -> Vec<u8> {

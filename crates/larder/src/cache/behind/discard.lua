@@ -2,11 +2,12 @@
 -- Throws a dead letter away. If nothing later was written, the key is invalidated: readers see what the sink has.
 --
 -- KEYS[1] dead letters  KEYS[2] last version of each pending key  KEYS[3] the entry's slot  KEYS[4] the refresh lease beside
---         it  KEYS[5] sequence  KEYS[6] epoch  KEYS[7] log  KEYS[8] channel; all with one hash tag
+--         it  KEYS[5] sequence  KEYS[6] epoch  KEYS[7] log  KEYS[8] channel
+-- KEYS[9] notes of what was spared; all with one hash tag
 -- ARGV[1] the key's text  ARGV[2] the letter as it was read  ARGV[3] its version  ARGV[4] an epoch for the case that there is
 --         none  ARGV[5] the event
 -- Returns 1 done; 0 no such letter any more
--- Cost    O(1), nine calls of Redis        Clock  none
+-- Cost    O(1), ten calls of Redis        Clock  none
 -- Retry   safe: a repeat finds no letter
 local dead, pending, slot, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local seq_key, epoch_key, log_key, channel = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -19,6 +20,7 @@ if redis.call('HGET', pending, key) ~= ARGV[3] then
   return 1
 end
 redis.call('HDEL', pending, key)
+redis.call('HDEL', KEYS[9], slot)
 redis.call('UNLINK', slot, lease)
 local epoch = redis.call('GET', epoch_key)
 if not epoch or redis.call('EXISTS', seq_key) == 0 then

@@ -4,18 +4,19 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, cache::coherence::Position};
 
-/// In which an operation was acknowledged if it does not say: none.
-pub(crate) const NO_EPOCH: u64 = 0;
+/// Where an operation was acknowledged if it does not say: in no epoch.
+pub(crate) const NOWHERE: Position = Position { epoch: 0, seq: 0 };
 
 /// One acknowledged write, as it stands in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Op {
     /// Grows with every operation of the shard.
     pub(crate) version: u64,
-    /// The epoch of its shard's sequence in which it was acknowledged. In another one Redis may have lost what came after it.
-    pub(crate) epoch: u64,
+    /// The number of its shard's sequence under which it was acknowledged: a purge with a higher one came when it was pending. In
+    /// another epoch Redis may have lost what came after it.
+    pub(crate) acked: Position,
     /// The key's text form.
     pub(crate) key: String,
     /// What was put into the key's slot.
@@ -109,7 +110,7 @@ mod tests {
         proptest::collection::vec((0_u8..6, any::<u8>()), 0..60).prop_map(|writes| {
             let op = |(version, (key, byte)): (usize, (u8, u8))| Op {
                 version: version as u64,
-                epoch: NO_EPOCH,
+                acked: NOWHERE,
                 key: key.to_string(),
                 slot: Bytes::from(vec![byte]),
             };

@@ -1,7 +1,7 @@
 -- Hands a dead letter in again as the newest operation of its key, unless there is a later one.
 --
 -- KEYS[1] dead letters  KEYS[2] stream of operations  KEYS[3] last version of each pending key  KEYS[4] the
---         entry's slot  KEYS[5] epoch; all with one hash tag
+--         entry's slot  KEYS[5] epoch  KEYS[6] sequence; all with one hash tag
 -- ARGV[1] the key's text  ARGV[2] the letter as it was read  ARGV[3] its version  ARGV[4] the slot's bytes
 -- Returns 1 handed in; 0 no such letter any more; 2 struck off: a later write has taken its place
 -- Cost    O(1), nine calls of Redis        Clock  the server's (TIME)
@@ -27,7 +27,8 @@ if redis.call('EXISTS', stream) == 1 then
 end
 local time = redis.call('TIME')
 local version = string.format('%.0f', math.max(time[1] * 1000000 + time[2], last + 1))
-redis.call('XADD', stream, version .. '-0', 'p', redis.call('GET', KEYS[5]) or '', 'k', key, 'e', ARGV[4])
+local epoch, seq = unpack(redis.call('MGET', KEYS[5], KEYS[6]))
+redis.call('XADD', stream, version .. '-0', 'p', epoch or '', 'n', seq or '0', 'k', key, 'e', ARGV[4])
 redis.call('HSET', pending, key, version)
 redis.call('SET', slot, ARGV[4])
 redis.call('HDEL', dead, key)

@@ -10,7 +10,7 @@ use crate::{
     Result,
     cache::{
         behind::{
-            op::{Letter, NO_EPOCH, Op},
+            op::{Letter, NOWHERE, Op},
             sweep::Place,
         },
         coherence::Position,
@@ -69,7 +69,7 @@ pub(crate) struct Acked {
 pub(crate) struct Settled<'a> {
     pub(crate) key: &'a str,
     pub(crate) version: u64,
-    pub(crate) epoch: u64,
+    pub(crate) acked: Position,
     pub(crate) header: Vec<u8>,
     pub(crate) keep_ms: u64,
 }
@@ -188,6 +188,7 @@ impl Ledger {
         event: &[u8],
     ) -> Result<bool> {
         let mut names = self.keys(shard, ["wb:own", "wb", "wb:p", "wb:dlq", "q", "ep", "log", "ch"]);
+        names.extend(self.shared.notes(shard));
         let mut args: Vec<Vec<u8>> = vec![
             node_text(self.node).into(),
             fence.0.clone(),
@@ -199,7 +200,8 @@ impl Ledger {
             names.extend(self.slot_and_lease(settled.key)?);
             args.push(settled.key.into());
             args.push(settled.version.to_string().into());
-            args.push(epoch_text(settled.epoch).into());
+            args.push(epoch_text(settled.acked.epoch).into());
+            args.push(settled.acked.seq.to_string().into());
             args.push(settled.header.clone());
             args.push(settled.keep_ms.to_string().into());
         }
@@ -311,7 +313,7 @@ impl Ledger {
         let shard = self.shared.shard_of(key);
         let mut keys = self.keys(shard, ["wb:dlq", "wb", "wb:p"]);
         keys.push(self.shared.space().entry(key.as_bytes())?);
-        keys.push(self.key(shard, "ep"));
+        keys.extend(self.keys(shard, ["ep", "q"]));
         let version = letter.version.to_string();
         touched(&self.eval(&REPLAY, &keys, &[key.as_bytes(), bytes, version.as_bytes(), &letter.slot]).await?)
     }
@@ -328,6 +330,7 @@ impl Ledger {
         let mut keys = self.keys(shard, ["wb:dlq", "wb:p"]);
         keys.extend(self.slot_and_lease(key)?);
         keys.extend(self.keys(shard, ["q", "ep", "log", "ch"]));
+        keys.extend(self.shared.notes(shard));
         let (version, epoch) = (letter.version.to_string(), new_epoch());
         let args = [key.as_bytes(), bytes, version.as_bytes(), epoch.as_bytes(), event];
         touched(&self.eval(&DISCARD, &keys, &args).await?)
@@ -371,19 +374,25 @@ pub(crate) fn batch_of(parts: Vec<Value>) -> Result<Batch> {
     })
 }
 
-/// `["<version>-0", ["p", epoch, "k", key, "e", slot]]`; without the first two if an older version has written it.
+/// `["<version>-0", ["p", epoch, "n", number, "k", key, "e", slot]]`; without the first two fields if an older version has written it.
 fn op_of(entry: Value) -> Result<Op> {
     let Value::Array(mut parts) = entry else { return Err(unexpected()) };
-    let (Some(Value::Array(mut fields)), Some(id)) = (parts.pop(), parts.pop()) else {
+    let (Some(Value::Array(fields)), Some(id)) = (parts.pop(), parts.pop()) else {
         return Err(unexpected());
     };
     let id = text_of(&id).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(unexpected)?;
     let version = id.split('-').next().and_then(|version| version.parse().ok()).ok_or_else(unexpected)?;
-    let (Some(Value::BulkString(slot)), Some(_), Some(key)) = (fields.pop(), fields.pop(), fields.pop())
-    else {
-        return Err(unexpected());
-    };
-    let key = String::from_utf8_lossy(text_of(&key).ok_or_else(unexpected)?).into_owned();
-    let epoch = fields.get(1).and_then(text_of).and_then(epoch_of).unwrap_or(NO_EPOCH);
-    Ok(Op { version, epoch, key, slot: slot.into() })
+    let (mut acked, mut key, mut slot) = (NOWHERE, None, None);
+    let mut fields = fields.into_iter();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        match (text_of(&name), value) {
+            (Some(b"p"), epoch) => acked.epoch = text_of(&epoch).and_then(epoch_of).unwrap_or_default(),
+            (Some(b"n"), number) => acked.seq = number_of(&number).unwrap_or_default(),
+            (Some(b"k"), text) => key = text_of(&text).map(|text| String::from_utf8_lossy(text).into_owned()),
+            (Some(b"e"), Value::BulkString(bytes)) => slot = Some(bytes.into()),
+            _ => {}
+        }
+    }
+    let (Some(key), Some(slot)) = (key, slot) else { return Err(unexpected()) };
+    Ok(Op { version, acked, key, slot })
 }

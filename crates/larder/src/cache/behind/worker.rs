@@ -21,7 +21,6 @@ use crate::{
             sweep::Sweep,
         },
         codec::SharedCodec,
-        coherence::Position,
         entry::{Envelope, Slot, settled_header},
         event::Event,
         invalidate::keys_change,
@@ -145,7 +144,6 @@ where
         if desk.sweep.is_over(claimed) {
             desk.sweep = Sweep::default();
         }
-        let at = self.behind.core.coherence.position(shard);
         let place = desk.sweep.place();
         let batch = match self.behind.core.ledger.claim(shard, settings.lease, most, place).await {
             Ok(Claim::Owned(batch)) => batch,
@@ -172,7 +170,7 @@ where
                 // The lease first: a process that was frozen must notice before it goes on.
                 biased;
                 () = self.until_lost(shard, &fence, until) => None,
-                done = self.carry_out(shard, &fence, due, desk, at) => Some(done),
+                done = self.carry_out(shard, &fence, due, desk) => Some(done),
             };
             match carried_out {
                 Some(Ok(true)) => desk.leave_refused(keys),
@@ -220,14 +218,7 @@ where
     }
 
     /// Applies the work and strikes off what is done; false if another node has become the owner.
-    async fn carry_out(
-        &self,
-        shard: u16,
-        fence: &Fence,
-        works: Vec<Work>,
-        desk: &mut Desk,
-        at: Position,
-    ) -> Result<bool> {
+    async fn carry_out(&self, shard: u16, fence: &Fence, works: Vec<Work>, desk: &mut Desk) -> Result<bool> {
         let mut outcomes = Vec::with_capacity(works.len());
         let (mut bulk, mut writes) = (Vec::new(), Vec::new());
         for work in works {
@@ -264,7 +255,7 @@ where
         if done.is_empty() {
             return Ok(true);
         }
-        let settled = self.settle(shard, fence, &done, at).await?;
+        let settled = self.settle(shard, fence, &done).await?;
         if settled {
             desk.sweep.strike();
         }
@@ -351,20 +342,20 @@ where
     }
 
     /// Strikes off what the sink has taken; false if another node has become the owner.
-    async fn settle(&self, shard: u16, fence: &Fence, done: &[Work], at: Position) -> Result<bool> {
+    async fn settle(&self, shard: u16, fence: &Fence, done: &[Work]) -> Result<bool> {
         let core = &self.behind.core;
         let mut keys = Vec::with_capacity(done.len());
         let mut texts = Vec::with_capacity(done.len());
         for work in done {
             let slot = Slot::decode(&work.last.slot, core.ledger.shared().max_bytes())?;
             let (Slot::Value(envelope), Some(header)) =
-                (slot, settled_header(&work.last.slot, core.clock.unix_ms(), at))
+                (slot, settled_header(&work.last.slot, core.clock.unix_ms(), work.last.acked))
             else {
                 return Err(Error::new(ErrorKind::Corrupt, "an operation has no value"));
             };
             let (key, keep_ms) = (work.last.key.as_str(), envelope.life.keep_ms().max(1));
-            let (version, epoch) = (work.last.version, work.last.epoch);
-            keys.push(Settled { key, version, epoch, header, keep_ms });
+            let (version, acked) = (work.last.version, work.last.acked);
+            keys.push(Settled { key, version, acked, header, keep_ms });
             texts.push(work.last.key.clone());
         }
         let versions: Vec<u64> = done.iter().flat_map(|work| work.versions.iter().copied()).collect();

@@ -49,9 +49,10 @@ pub fn behind_reply(data: &[u8]) {
     assert_eq!(batch.ops.len(), entries);
     assert_ne!(batch.all, Some(0));
     let ops = batch.ops.iter().map(|op| {
-        let epoch = [text("p"), text(&epoch_text(op.epoch))];
+        let (epoch, number) = (epoch_text(op.acked.epoch), op.acked.seq.to_string());
+        let acked = [text("p"), text(&epoch), text("n"), text(&number)];
         let fields = [text("k"), text(&op.key), text("e"), Value::BulkString(op.slot.to_vec())];
-        let fields = epoch.into_iter().chain(fields).collect();
+        let fields = acked.into_iter().chain(fields).collect();
         Value::Array(vec![text(&format!("{}-0", op.version)), Value::Array(fields)])
     });
     let (steps, all) = (text(&batch.steps.to_string()), Value::Int(batch.all.unwrap_or(0) as i64));

@@ -3,9 +3,10 @@
 -- alone all the time: nobody else wrote the key meanwhile, nobody invalidated it, and nothing it belongs to was purged.
 --
 -- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] channel  KEYS[5] mark of the last clear  KEYS[6] mark of the last purge
--- by pattern  KEYS[7..] slots, each with the refresh lease beside it, and then the marks of the value's tags; all with one hash tag
+-- by pattern  KEYS[7..] slots, each with the refresh lease beside it, then the marks of the value's tags, and with ARGV[5] '1' the
+-- notes of what was spared; all with one hash tag
 -- ARGV[1] an epoch for the case that there is none  ARGV[2] the event  ARGV[3] how a block begins  ARGV[4] the writer's token
--- ARGV[5] '1' to spare values that are still to be written behind  ARGV[6] number of slots  ARGV[7] the envelope, or empty
+-- ARGV[5] '1' to spare values that are still to be written behind, and to note that  ARGV[6] number of slots  ARGV[7] the envelope, or empty
 -- ARGV[8] hard expiry, milliseconds  ARGV[9] epoch and ARGV[10] number that the block was given  ARGV[11] lifetime of a tag's
 -- mark, milliseconds
 -- Returns {epoch, number, '1' if the value was left, else '0'}
@@ -15,11 +16,15 @@ local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local fresh_epoch, event, mark, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local spares, slots, envelope = ARGV[5] == '1', tonumber(ARGV[6]), ARGV[7]
 local STRANGER = string.rep('\0', 16)
+local notes, last = KEYS[#KEYS], spares and #KEYS - 1 or #KEYS
 
 -- Takes the token out of a block; true if it was the only one. What else stands there goes.
 local function leave(slot)
   if redis.pcall('GETRANGE', slot, 0, 1) ~= mark then
-    if not spares or redis.pcall('GETRANGE', slot, 36, 43) ~= string.rep('\255', 8) then
+    if spares and redis.pcall('GETRANGE', slot, 36, 43) == string.rep('\255', 8) then
+      -- The source may have had it before this write. Whoever settles it is to know: it goes then.
+      redis.call('HSET', notes, slot, '1')
+    else
       redis.call('UNLINK', slot)
     end
     return false
@@ -55,7 +60,7 @@ end
 
 local epoch, now = unpack(redis.call('MGET', epoch_key, seq_key))
 if was_alone and #envelope > 0 and epoch == ARGV[9] and now then
-  local names = { KEYS[5], KEYS[6], unpack(KEYS, 7 + slots * 2) }
+  local names = { KEYS[5], KEYS[6], unpack(KEYS, 7 + slots * 2, last) }
   local marks, began = redis.call('MGET', unpack(names)), tonumber(ARGV[10])
   for i = 1, #names do
     -- A mark that is gone may have said anything: it counts as made just now.

@@ -51,6 +51,7 @@ impl Shared {
         let at = kept.map(|kept| kept.envelope.at).unwrap_or_default();
         let (fresh_epoch, epoch, seq) = (new_epoch(), epoch_text(at.epoch), at.seq.to_string());
         let (spares, tag_ms) = (if self.writes_behind() { "1" } else { "0" }, self.tag_keep_ms().to_string());
+        names.extend(self.notes(shard));
         let args: [&[u8]; 11] = [
             fresh_epoch.as_bytes(),
             event,

@@ -8,6 +8,7 @@ mod faults;
 mod limits;
 mod mongo;
 mod power;
+mod spared;
 mod steps;
 mod table;
 pub(crate) mod versioned;

@@ -22,6 +22,7 @@ pub(crate) struct Table(Arc<Inner>);
 struct Inner {
     rows: Mutex<BTreeMap<String, u64>>,
     held: watch::Sender<bool>,
+    silent: watch::Sender<bool>,
     away: AtomicBool,
     refused: Mutex<HashMap<String, ErrorKind>>,
     begun: AtomicU64,
@@ -33,6 +34,7 @@ impl Table {
         Self(Arc::new(Inner {
             rows: Mutex::default(),
             held: watch::Sender::new(false),
+            silent: watch::Sender::new(false),
             away: AtomicBool::new(false),
             refused: Mutex::default(),
             begun: AtomicU64::new(0),
@@ -47,6 +49,11 @@ impl Table {
 
     pub(crate) fn release(&self) {
         self.0.held.send_replace(false);
+    }
+
+    /// A write is carried out, and answered when the table is not silent any more.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.0.silent.send_replace(silent);
     }
 
     pub(crate) fn set_away(&self, away: bool) {
@@ -110,6 +117,8 @@ impl Table {
             Some(value) => self.0.rows.lock().insert(key.to_owned(), value),
             None => self.0.rows.lock().remove(key),
         };
+        let mut silent = self.0.silent.subscribe();
+        silent.wait_for(|silent| !silent).await.expect("the table outlives its writes");
         Ok(())
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Disk {
     /// How long an owner owns a shard.
     lease: Duration,
     rows: Arc<Mutex<Rows>>,
+    /// The key of the row that arrived last.
+    newest: Arc<Mutex<String>>,
     /// Whether it refuses some writes for good.
     is_choosy: Arc<AtomicBool>,
     /// Owns what is under way.
@@ -39,7 +41,14 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) fn new(world: World, lease: Duration) -> Self {
         let is_choosy = Arc::new(AtomicBool::new(true));
-        Self { world, lease, rows: Arc::default(), is_choosy, tasks: TaskTracker::new() }
+        Self {
+            world,
+            lease,
+            rows: Arc::default(),
+            newest: Arc::default(),
+            is_choosy,
+            tasks: TaskTracker::new(),
+        }
     }
 
     /// From now on it refuses nothing.
@@ -56,6 +65,17 @@ impl Disk {
         self.rows.lock().get(key).and_then(|(_, number)| *number)
     }
 
+    pub(super) fn newest(&self) -> String {
+        self.newest.lock().clone()
+    }
+
+    /// Another program changes a row, and leaves its version as it is.
+    pub(super) fn write_past(&self, key: &str, number: u64) {
+        if let Some((_, row)) = self.rows.lock().get_mut(key) {
+            *row = Some(number);
+        }
+    }
+
     pub(super) async fn load(&self, key: &str) -> Option<u64> {
         let number = self.row(key);
         sleep(self.world.pause(Duration::from_millis(20))).await;
@@ -64,11 +84,12 @@ impl Disk {
 
     /// Has the writes carried out after a while, whoever waits for it.
     fn send(&self, writes: Vec<Write<String, u64>>, late: Duration) -> impl Future {
-        let rows = self.rows.clone();
+        let (rows, newest) = (self.rows.clone(), self.newest.clone());
         self.tasks.spawn(async move {
             sleep(late).await;
             let mut rows = rows.lock();
             for write in writes {
+                newest.lock().clone_from(&write.key);
                 let row = rows.entry(write.key).or_default();
                 if row.0 < write.version {
                     *row = (write.version, write.value);

@@ -27,6 +27,8 @@ struct Key {
     begun: (u64, Option<u64>),
     /// Whether that one has not been acknowledged.
     is_open: bool,
+    /// Whether that one goes past the cache, which is told afterwards.
+    is_past: bool,
     /// The last write that was.
     acknowledged: (u64, Option<u64>),
     /// The number of the last removal that was begun.
@@ -52,13 +54,29 @@ impl Promises {
         }
         let number = key.begun.0 + 1;
         key.begun = (number, (!removes).then_some(number));
-        key.is_open = true;
+        (key.is_open, key.is_past) = (true, false);
         if removes {
             key.removed = number;
         }
         drop(state);
         self.journal.note(&format!("write {number} of {at} begins, removes: {removes}"));
         Some(number)
+    }
+
+    /// The write that has begun goes past the cache.
+    pub(super) fn goes_past(&self, at: usize) {
+        self.state.lock().keys[at].is_past = true;
+    }
+
+    /// Whether the database may have what the cache was never told of.
+    pub(super) fn is_untold(&self, at: usize) -> bool {
+        let state = self.state.lock();
+        state.keys[at].is_open && state.keys[at].is_past
+    }
+
+    /// What the last write left that was acknowledged.
+    pub(super) fn left(&self, at: usize) -> Option<u64> {
+        self.state.lock().keys[at].acknowledged.1
     }
 
     pub(super) fn acknowledged(&self, at: usize, node: usize) {
