@@ -3,7 +3,7 @@
 --
 -- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] channel  KEYS[5] purge mark or the first slot  KEYS[6..] further
 --         slots and the leases beside them; and with ARGV[6] '1', as the last, the notes of what was spared; all with one hash tag
--- ARGV[1] 'U' unlink KEYS[5..], 'M' set the mark KEYS[5] to the new number, 'B' put a writer's token into the block in each slot
+-- ARGV[1] 'U' unlink KEYS[5..], but add a stranger to a block, 'M' set the mark KEYS[5] to the new number, 'B' put a writer's token into the block in each slot
 --         KEYS[5], [7], … and unlink the lease behind each, 'E' give the values in these slots another header, if they begin as they did
 --         when they were read, leave those that have it already, add a stranger to a block, and unlink what is another value by
 --         now, and the lease behind each
@@ -13,8 +13,8 @@
 -- ARGV[7] with 'B', the writer's token, and ARGV[8] '1' if it should be there already
 -- ARGV[7..] with 'E', three for each slot: how it began, how it is to begin, and for how long it is kept then, milliseconds
 -- Returns {epoch, number}
--- Cost    O(keys), six calls of Redis, up to four for each slot that is blocked, one for each that may be spared, one more for
---         each that is, five for each of 'E'        Clock  none
+-- Cost    O(keys), six calls of Redis, three for each slot and up to two more for one that is blocked, one for each that may be spared,
+--         one more for each that is, five for each of 'E'        Clock  none
 -- Retry   safe: a repeat takes another number and invalidates again; one of 'E' leaves what the first one made stale
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local mode, fresh_epoch, event, life = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
@@ -40,11 +40,22 @@ local function is_spared(slot)
   return true
 end
 
-if mode == 'U' and not spares then
-  redis.call('UNLINK', unpack(KEYS, 5))
-elseif mode == 'U' then
+-- A write under way ends with an invalidation of its own. But what it wrote may be older than this: it must not stay. Nor may its
+-- block go: what is loaded before it is done must not stay either, and if the writer dies nobody else would say so.
+local function is_blocked(slot)
+  if redis.pcall('GETRANGE', slot, 0, 1) ~= ARGV[5] then
+    return false
+  end
+  local writers = redis.call('GETRANGE', slot, 2, -1)
+  if string.sub(writers, 1, 16) ~= STRANGER then
+    redis.call('SET', slot, ARGV[5] .. STRANGER .. writers, 'KEEPTTL')
+  end
+  return true
+end
+
+if mode == 'U' then
   for i = 5, last, 2 do
-    if not is_spared(KEYS[i]) then
+    if not is_blocked(KEYS[i]) and not is_spared(KEYS[i]) then
       redis.call('UNLINK', KEYS[i])
     end
     redis.call('UNLINK', KEYS[i + 1])
@@ -67,13 +78,7 @@ elseif mode == 'E' then
     if head == began then
       redis.call('SETRANGE', KEYS[i], 0, begins)
       redis.call('PEXPIRE', KEYS[i], keep, 'LT')
-    elseif redis.pcall('GETRANGE', KEYS[i], 0, 1) == ARGV[5] then
-      -- A write under way ends with an invalidation of its own. But what it wrote may be older than this: it must not stay.
-      local writers = redis.call('GETRANGE', KEYS[i], 2, -1)
-      if string.sub(writers, 1, 16) ~= STRANGER then
-        redis.call('SET', KEYS[i], ARGV[5] .. STRANGER .. writers, 'KEEPTTL')
-      end
-    elseif head ~= begins and not is_spared(KEYS[i]) then
+    elseif head ~= begins and not is_blocked(KEYS[i]) and not is_spared(KEYS[i]) then
       -- Not what a repeat finds done.
       redis.call('UNLINK', KEYS[i])
     end

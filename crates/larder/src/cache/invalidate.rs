@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
@@ -159,7 +159,7 @@ where
         for Debt { shard, what } in debts {
             match what {
                 // The near copies are all there is, and they are gone.
-                What::Key(_) => {}
+                What::Key(_) | What::Write(..) => {}
                 What::Tag(tag) => {
                     let at = self.coherence.next_alone();
                     self.coherence.watch_tag(*shard, *tag);
@@ -177,10 +177,12 @@ where
     /// refuses is no reason to send to the others again.
     async fn send(&self, shared: &Shared, debts: &[Debt]) -> Sent {
         let mut keys: BTreeMap<u16, Vec<String>> = BTreeMap::new();
+        let mut writes: BTreeMap<u16, Vec<End<'_>>> = BTreeMap::new();
         let mut calls = Vec::new();
         for Debt { shard, what } in debts {
             match what {
                 What::Key(text) => keys.entry(*shard).or_default().push(text.clone()),
+                What::Write(text, token) => writes.entry(*shard).or_default().push((text, token)),
                 What::Tag(tag) => calls.push((*shard, Action::Tag(*tag), Change::Tag(*tag))),
                 What::Clear => calls.push((*shard, Action::Clear, Change::Clear)),
             }
@@ -191,8 +193,22 @@ where
             let left = if acted.is_ok() { Vec::new() } else { action.debts(shard) };
             (acted, left)
         });
-        let (tokens, left): (Vec<_>, Vec<_>) = join_all(calls).await.into_iter().unzip();
+        let ends = writes.iter().flat_map(|(shard, ends)| {
+            ends.chunks(keys_per_script(shared)).map(move |ends| self.end_writes(shared, *shard, ends))
+        });
+        let (acted, ended) = join(join_all(calls), join_all(ends)).await;
+        let (tokens, left): (Vec<_>, Vec<_>) = acted.into_iter().chain(ended).unzip();
         Sent { tokens: tokens.into_iter().collect(), left: left.into_iter().flatten().collect() }
+    }
+
+    /// Ends writes of one shard that have not ended in Redis. Returns what is left to do.
+    async fn end_writes(&self, shared: &Shared, shard: u16, ends: &[End<'_>]) -> (Result<Token>, Vec<Debt>) {
+        let texts: Vec<String> = ends.iter().map(|(text, _)| (*text).clone()).collect();
+        let tokens: Vec<u8> = ends.iter().flat_map(|(_, token)| **token).collect();
+        let ended = self.finish(shared, shard, &texts, &tokens, None).await;
+        let debts = || ends.iter().map(|(text, token)| Debt::write(shard, text, **token)).collect();
+        let left = if ended.is_ok() { Vec::new() } else { debts() };
+        (ended.map(|(token, _)| token), left)
     }
 
     /// Destroys what these keys have in these shards, all shards at the same time. Nothing is kept if Redis does not answer.
@@ -305,7 +321,7 @@ where
         // From here on Redis is not believed; what was fetched from it a moment ago must go too.
         for Debt { shard, what } in debts {
             match what {
-                What::Key(text) => self.coherence.forget(text),
+                What::Key(text) | What::Write(text, _) => self.coherence.forget(text),
                 What::Tag(_) | What::Clear => self.coherence.flush(*shard),
             }
         }
@@ -337,14 +353,21 @@ where
     }
 }
 
+/// A key that a write was at, and the write's part in its block.
+type End<'a> = (&'a String, &'a [u8; 16]);
+
+fn keys_per_script(shared: &Shared) -> usize {
+    KEYS_PER_SCRIPT / shared.kinds().len()
+}
+
 /// The scripts that destroy these keys of these shards.
 fn unlinks<'a>(
     shared: &Shared,
     shards: &'a BTreeMap<u16, Vec<String>>,
 ) -> impl Iterator<Item = (u16, Action<'a>, Change)> {
-    let keys_per_script = KEYS_PER_SCRIPT / shared.kinds().len();
+    let most = keys_per_script(shared);
     shards.iter().flat_map(move |(shard, texts)| {
-        let scripts = texts.chunks(keys_per_script);
+        let scripts = texts.chunks(most);
         scripts.map(|texts| (*shard, Action::Unlink(texts), keys_change(texts)))
     })
 }

@@ -72,7 +72,7 @@ pub(crate) struct Marks {
 /// What one numbered invalidation does besides being logged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Action<'a> {
-    /// Destroys the values and the leases of these keys of the shard.
+    /// Destroys the values and the leases of these keys of the shard. Blocks stay, and leave no value.
     Unlink(&'a [String]),
     /// Destroys them, and lets nothing be filled while the block stands.
     Block(&'a [String], &'a Block),
@@ -404,7 +404,7 @@ impl Shared {
         let spares: &[u8] = if self.writes_behind { b"1" } else { b"0" };
         let mut args = vec![mode.as_bytes(), epoch.as_bytes(), event, life_ms.as_bytes(), &TOMBSTONE, spares];
         if let Action::Block(_, block) = action {
-            args.extend([block.token(), if block.is_renewed() { b"1" } else { b"0" }]);
+            args.extend([&block.token()[..], if block.is_renewed() { b"1" } else { b"0" }]);
         }
         let expired = if let Action::Expire(_, expired) = action { expired } else { &[] };
         let keep_ms: Vec<String> = expired.iter().map(|value| value.keep_ms.to_string()).collect();

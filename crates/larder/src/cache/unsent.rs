@@ -23,6 +23,8 @@ pub(crate) struct Debt {
 pub(crate) enum What {
     /// A key, by its text form.
     Key(String),
+    /// A key that a write of this node is at, by its text form, and the write's part in its block.
+    Write(String, [u8; 16]),
     /// A tag, by its hash.
     Tag(u64),
     /// Everything.
@@ -65,11 +67,15 @@ impl Debt {
     pub(crate) fn key(shard: u16, text: &str) -> Self {
         Self { shard, what: What::Key(text.to_owned()) }
     }
+
+    pub(crate) fn write(shard: u16, text: &str, token: [u8; 16]) -> Self {
+        Self { shard, what: What::Write(text.to_owned(), token) }
+    }
 }
 
 impl What {
     fn is_broad(&self) -> bool {
-        !matches!(self, Self::Key(_))
+        !matches!(self, Self::Key(_) | Self::Write(..))
     }
 }
 
@@ -79,8 +85,8 @@ impl Unsent {
         if !self.owing.load(Ordering::Acquire) {
             return true;
         }
-        let (state, key) = (self.state.lock(), What::Key(key.to_owned()));
-        let is_clean = |owed: &Account| owed.broad == 0 && !owed.debts.contains_key(&key);
+        let state = self.state.lock();
+        let is_clean = |owed: &Account| owed.broad == 0 && !owed.has(key);
         shards().into_iter().all(|shard| state.shards.get(&shard).is_none_or(is_clean))
     }
 
@@ -128,6 +134,15 @@ impl Unsent {
     /// How many invalidations are owed.
     pub(crate) fn len(&self) -> usize {
         if self.owing.load(Ordering::Acquire) { self.state.lock().count } else { 0 }
+    }
+}
+
+impl Account {
+    /// Whether this key is owed, for itself or after a write.
+    fn has(&self, key: &str) -> bool {
+        let write = |token| What::Write(key.to_owned(), [token; 16]);
+        self.debts.contains_key(&What::Key(key.to_owned()))
+            || self.debts.range(write(u8::MIN)..=write(u8::MAX)).next().is_some()
     }
 }
 
@@ -184,6 +199,19 @@ mod tests {
         assert!(unsent.trusts("a", || [0]));
         assert!(unsent.acknowledged(&[key("b")], unsent.moment().unwrap()));
         assert_eq!(unsent.len(), 0);
+    }
+
+    #[test]
+    fn a_key_whose_write_has_not_ended_is_not_trusted_either() {
+        let unsent = Unsent::default();
+        let (one, other) = (Debt::write(0, "b", [1; 16]), Debt::write(0, "b", [255; 16]));
+        unsent.keep(&[one.clone(), other.clone(), Debt::key(0, "d")]);
+        let trusted = || ["a", "b", "c"].map(|key| unsent.trusts(key, || [0]));
+        assert_eq!(trusted(), [true, false, true]);
+        unsent.acknowledged(&[one, Debt::key(0, "b")], unsent.moment().unwrap());
+        assert_eq!(trusted(), [true, false, true], "the other write");
+        unsent.acknowledged(&[other], unsent.moment().unwrap());
+        assert_eq!(trusted(), [true; 3]);
     }
 
     #[test]

@@ -297,6 +297,39 @@ async fn a_guarded_write_that_fails_or_is_dropped_leaves_no_block_behind() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_gives_up_a_guarded_write_takes_off_no_block_but_its_own() {
+    for backend in Backend::SHARED {
+        let setup = Setup::new(backend);
+        let (a, b) = (setup.node(lasting()).await, setup.node(lasting()).await);
+        let origin = Origin::open(1);
+        let during = async {
+            let forever = std::future::pending::<larder::Result<()>>();
+            let dropped =
+                tokio::time::timeout(Duration::from_millis(50), b.guarded_write(&[KEY], forever)).await;
+            assert!(dropped.is_err());
+            eventually("it is told to Redis", SOON, || async { b.stats().invalidations_owed == 0 }).await;
+            for node in [&a, &b] {
+                let read = node.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
+                assert_eq!(read.served, Served::Source, "{backend:?}");
+            }
+            let shared = b.explain(&KEY.to_owned()).await.shared;
+            assert!(matches!(shared, Some(TierState::Blocked { .. })), "{backend:?}: {shared:?}");
+            origin.write(2);
+            Ok(())
+        };
+        a.guarded_write(&[KEY], during).await.unwrap().1.unwrap();
+        for node in [&a, &b] {
+            eventually("it is cached again", SOON, || async {
+                let read = node.read_with(KEY, &ReadOptions::default(), origin.loader()).await.unwrap();
+                assert_eq!(read.value.as_deref(), Some(&2), "{backend:?}");
+                read.served != Served::Source
+            })
+            .await;
+        }
+    }
+}
+
 /// A node and the proxy through which it alone sees Redis.
 async fn behind_a_proxy(deployment: &Deployment, consistency: Consistency) -> (Cache<String, u64>, Front) {
     let proxy = Front::start(deployment).await;

@@ -71,8 +71,8 @@ async fn a_writer_that_dies() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_dies_inside_of_a_guarded_write_leaves_nothing_stale() {
     for backend in Backend::SHARED {
-        // What the database has then.
-        for (step, left) in [("before", 1), ("after", 2)] {
+        // What the database has then; and whether somebody else invalidates the key before.
+        for (step, left, disturbed) in [("before", 1, false), ("after", 2, false), ("after", 2, true)] {
             let setup = Setup::new(backend);
             let (url, name) = (backend.url().expect("it is a server"), &*setup.name);
             ask(&url, &["SET", &row(name), "1"]);
@@ -95,6 +95,13 @@ async fn a_process_that_dies_inside_of_a_guarded_write_leaves_nothing_stale() {
                     read(node, KEY, &url, name).await == (1, Served::Source)
                 })
                 .await;
+            }
+            if disturbed {
+                nodes[1].invalidate(KEY).await.unwrap();
+                for node in nodes.iter().chain(&nodes) {
+                    let read = read(node, KEY, &url, name).await;
+                    assert_eq!(read, (1, Served::Source), "{backend:?}: nothing is filled under the block");
+                }
             }
             drop(writer.0.stdin.take());
             let ended = block_in_place(|| writer.0.wait()).unwrap();

@@ -1,24 +1,25 @@
--- Ends a guarded write: takes the next number of the shard's sequence for the invalidation, takes the writer's token out of the
--- blocks of its keys, and leaves the written value in the first slot, if there is one to leave and the block was this writer's
--- alone all the time: nobody else wrote the key meanwhile, nobody invalidated it, and nothing it belongs to was purged.
+-- Ends a guarded write, or several: takes the next number of the shard's sequence for the invalidation, takes the writers'
+-- tokens out of the blocks of their keys, and leaves the written value in the first slot, if there is one to leave and the block
+-- was this writer's alone all the time: nobody else wrote the key meanwhile, nobody invalidated it, and nothing it belongs to was
+-- purged.
 --
 -- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] channel  KEYS[5] mark of the last clear  KEYS[6] mark of the last purge
 -- by pattern  KEYS[7..] slots, each with the refresh lease beside it, then the marks of the value's tags, and with ARGV[5] '1' the
 -- notes of what was spared; all with one hash tag
--- ARGV[1] an epoch for the case that there is none  ARGV[2] the event  ARGV[3] how a block begins  ARGV[4] the writer's token
--- ARGV[5] '1' to spare values that are still to be written behind, and to note that  ARGV[6] number of slots  ARGV[7] the envelope, or empty
--- ARGV[8] hard expiry, milliseconds  ARGV[9] epoch and ARGV[10] number that the block was given  ARGV[11] lifetime of a tag's
--- mark, milliseconds
+-- ARGV[1] an epoch for the case that there is none  ARGV[2] the event  ARGV[3] how a block begins  ARGV[4] the writer's token,
+-- or those of several  ARGV[5] '1' to spare values that are still to be written behind, and to note that  ARGV[6] number of slots
+-- ARGV[7] the envelope, or empty  ARGV[8] hard expiry, milliseconds  ARGV[9] epoch and ARGV[10] number that the block was given
+-- ARGV[11] lifetime of a tag's mark, milliseconds
 -- Returns {epoch, number, '1' if the value was left, else '0'}
 -- Cost    O(keys + tags), seven calls of Redis, four for each slot and one for each tag        Clock  none
 -- Retry   safe: a repeat takes another number, finds no block of its own, and destroys what the first one left
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local fresh_epoch, event, mark, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local fresh_epoch, event, mark, tokens = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local spares, slots, envelope = ARGV[5] == '1', tonumber(ARGV[6]), ARGV[7]
 local STRANGER = string.rep('\0', 16)
 local notes, last = KEYS[#KEYS], spares and #KEYS - 1 or #KEYS
 
--- Takes the token out of a block; true if it was the only one. What else stands there goes.
+-- Takes the tokens out of a block; true if it was the writer's alone. What else stands there goes.
 local function leave(slot)
   if redis.pcall('GETRANGE', slot, 0, 1) ~= mark then
     if spares and redis.pcall('GETRANGE', slot, 36, 43) == string.rep('\255', 8) then
@@ -30,15 +31,18 @@ local function leave(slot)
     return false
   end
   local writers = redis.call('GETRANGE', slot, 2, -1)
-  if writers == token then
+  if writers == tokens then
     redis.call('UNLINK', slot)
     return true
   end
-  local at, others = string.find(writers, token, 1, true), writers
-  if at then
-    others = string.sub(writers, 1, at - 1) .. string.sub(writers, at + 16)
+  local others = writers
+  for i = 1, #tokens, 16 do
+    local at = string.find(others, string.sub(tokens, i, i + 15), 1, true)
+    if at then
+      others = string.sub(others, 1, at - 1) .. string.sub(others, at + 16)
+    end
   end
-  if at and others == STRANGER then
+  if others ~= writers and (others == STRANGER or others == '') then
     redis.call('UNLINK', slot)
   else
     -- Whose write came last in the database nobody knows, least of all if this writer's block was lost and others began

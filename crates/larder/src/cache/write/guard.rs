@@ -14,6 +14,7 @@ use crate::{
         invalidate::{Owed, keys_change},
         shared::{Action, Shared},
         stats::Counter,
+        unsent::{Debt, What},
         write::{Block, HOLD, shared::Kept},
     },
 };
@@ -66,15 +67,16 @@ where
         };
         let shards = by_shard(shared, keys);
         // Whatever happens from here on, also if the caller goes away: the keys are invalidated in the end.
-        let mut owed = Owed { inner: self, debts };
         let block = Block::random();
+        let mut owed = Owed { inner: self, debts: of_write(debts, &block) };
         // If Redis is away the write goes on: what it could not block, it will be told afterwards, and until then this
         // node does not believe it.
         let _ = self.block(shared, &shards, &block).await;
         self.forget_near(keys);
         let written = self.while_blocking(shared, &shards, &block, write).await;
         // Also when the write failed: perhaps it was done, and the block must go.
-        let ends = shards.iter().map(|(shard, texts)| self.finish(shared, *shard, texts, &block, None));
+        let ends =
+            shards.iter().map(|(shard, texts)| self.finish(shared, *shard, texts, block.token(), None));
         let ended: Result<Vec<(Token, bool)>> = join_all(ends).await.into_iter().collect();
         if ended.is_ok() {
             owed.debts.clear();
@@ -116,28 +118,38 @@ where
         }
     }
 
-    /// Takes a block off keys of one shard and invalidates them, here and in Redis. Returns whether the value was left.
-    pub(super) async fn finish(
+    /// Takes the writers with these tokens out of the blocks of keys of one shard and invalidates the keys, here and in Redis. Returns
+    /// whether the value was left.
+    pub(crate) async fn finish(
         &self,
         shared: &Shared,
         shard: u16,
         texts: &[String],
-        block: &Block,
+        tokens: &[u8],
         kept: Option<&Kept<'_>>,
     ) -> Result<(Token, bool)> {
         let change = keys_change(texts);
         let event = Event { node: self.node, change: change.clone() }.encode();
-        let (at, is_left) = shared.finish(shard, texts, block, &event, kept).await?;
+        let (mut at, mut is_left) = shared.finish(shard, texts, tokens, &event, kept).await?;
         if let Some(follower) = &self.follower
             && follower.recheck(shard).await?
         {
             // Another server may know nothing of the block, nor of what happened under it.
-            return Ok((self.act(shared, shard, Action::Unlink(texts), change).await?, false));
+            (at, is_left) = shared.finish(shard, texts, tokens, &event, None).await?;
         }
         self.note_acknowledged(shard, at, Action::Unlink(texts).debts(shard));
         self.has_taken(shard, at, &change).await;
         Ok((Token::new(self.name_hash(), shard, at), is_left))
     }
+}
+
+/// What is owed of the keys of a write, until each shard has acknowledged its end.
+pub(super) fn of_write(debts: Vec<Debt>, block: &Block) -> Vec<Debt> {
+    let of_write = |debt| match debt {
+        Debt { shard, what: What::Key(text) } => Debt::write(shard, &text, *block.token()),
+        other => other,
+    };
+    debts.into_iter().map(of_write).collect()
 }
 
 fn by_shard<Q: fmt::Display + ?Sized>(shared: &Shared, keys: &[&Q]) -> ByShard {

@@ -2,7 +2,7 @@
 //!
 //! A block is a list of the writers that are at a key, by their tokens. Each adds its own and takes it out in the end, so that
 //! the first of several to be done does not end the protection of the others; one that dies is forgotten when the block runs
-//! out. A *guarded write* leaves nothing in the slot. A *write-through* leaves the value that it wrote, if the block held its
+//! out. An invalidation leaves a block where it is, and a stranger in it. A *guarded write* leaves nothing in the slot. A *write-through* leaves the value that it wrote, if the block held its
 //! token and no other from the beginning to the end. Two writers at once leave nothing: whose write came last in the database
 //! only the database knows. A *write-around* has no block: the key is owed while the database is written, and invalidated after.
 
@@ -35,7 +35,7 @@ impl Block {
         Self { is_renewed: true, ..self }
     }
 
-    pub(crate) fn token(&self) -> &[u8] {
+    pub(crate) fn token(&self) -> &[u8; 16] {
         &self.token
     }
 

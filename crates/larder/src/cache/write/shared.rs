@@ -9,7 +9,6 @@ use crate::{
         entry::{Envelope, TOMBSTONE},
         event::epoch_text,
         shared::{Shared, new_epoch, number_of, position_of, unexpected},
-        write::Block,
     },
     redis::Script,
 };
@@ -27,13 +26,13 @@ pub(crate) struct Kept<'a> {
 }
 
 impl Shared {
-    /// Takes the block off these keys of one shard, invalidates them, and leaves a value if the block was undisturbed. Returns
-    /// the number of the invalidation, and whether the value was left.
+    /// Takes the writers with these tokens out of the blocks of these keys of one shard, invalidates the keys, and leaves a value if
+    /// the block was undisturbed, of one writer. Returns the number of the invalidation, and whether the value was left.
     pub(crate) async fn finish(
         &self,
         shard: u16,
         keys: &[String],
-        block: &Block,
+        tokens: &[u8],
         event: &[u8],
         kept: Option<&Kept<'_>>,
     ) -> Result<(Position, bool)> {
@@ -56,7 +55,7 @@ impl Shared {
             fresh_epoch.as_bytes(),
             event,
             &TOMBSTONE,
-            block.token(),
+            tokens,
             spares.as_bytes(),
             slots.as_bytes(),
             &bytes,

@@ -16,7 +16,7 @@ use crate::{
         stats::Counter,
         write::{
             Block,
-            guard::{ByShard, Forgetting},
+            guard::{ByShard, Forgetting, of_write},
             shared::Kept,
         },
     },
@@ -144,8 +144,8 @@ where
         let home = shared.home_of(&text);
         let shards: ByShard = shared.shards_of(&text).map(|shard| (shard, vec![text.clone()])).collect();
         // Whatever happens from here on, also if the caller goes away: the key is invalidated in the end.
-        let mut owed = Owed { inner: self, debts };
         let block = Block::random();
+        let mut owed = Owed { inner: self, debts: of_write(debts, &block) };
         let blocked = self.block(shared, &shards, &block).await;
         self.forget_near(&[key]);
         // A block that was not acknowledged may come into force when somebody else has written: it is good for nothing.
@@ -209,7 +209,7 @@ where
         let home = shared.home_of(&end.text);
         let ends = shared.shards_of(&end.text).map(|shard| {
             let kept = kept.filter(|_| shard == home);
-            self.finish(shared, shard, end.texts(), &end.block, kept)
+            self.finish(shared, shard, end.texts(), end.block.token(), kept)
         });
         let ended: Vec<(Token, bool)> = join_all(ends).await.into_iter().collect::<Result<_>>()?;
         let is_left = ended.iter().any(|(_, is_left)| *is_left);
