@@ -190,6 +190,9 @@ where
             (stats.near_entries, stats.near_weight) = (near.len() as u64, near.weight());
             stats.near_capacity = near.capacity();
         }
+        if let Some(behind) = &self.inner.behind {
+            stats.corrupt += behind.corrupt();
+        }
         if let Some(shared) = &self.inner.shared {
             stats.invalidations_owed = shared.unsent.len() as u64;
             stats.log_gaps = self.inner.coherence.gaps.load(Relaxed);
@@ -235,7 +238,7 @@ pub struct CacheStats {
     pub log_gaps: u64,
     /// Calls to Redis that failed.
     pub shared_errors: u64,
-    /// Stored values that were foreign or damaged.
+    /// Stored values that were foreign or damaged, and such entries among the writes that are to be carried out behind.
     pub corrupt: u64,
     /// Source reads by reason, in the order of [`MissReason::ALL`].
     pub misses: [u64; MissReason::ALL.len()],

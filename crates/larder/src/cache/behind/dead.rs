@@ -49,7 +49,7 @@ pub enum Replayed {
 }
 
 impl Behind {
-    /// Up to `most` dead letters, in no particular order.
+    /// Up to `most` dead letters, in no particular order. One that is damaged is told to the log, and the others are returned.
     ///
     /// # Errors
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis cannot say.
@@ -63,7 +63,12 @@ impl Behind {
                     if found.len() >= most {
                         return Ok(found);
                     }
-                    found.push(self.described(key, &bytes)?);
+                    match self.described(&key, &bytes) {
+                        Ok(letter) => found.push(letter),
+                        Err(error) => {
+                            tracing::error!(key, %error, "A dead letter cannot be read and is left out.")
+                        }
+                    }
                 }
                 if next == 0 {
                     break;
@@ -74,12 +79,12 @@ impl Behind {
         Ok(found)
     }
 
-    fn described(&self, key: String, bytes: &Bytes) -> Result<DeadLetter> {
+    fn described(&self, key: &str, bytes: &Bytes) -> Result<DeadLetter> {
         let letter = Letter::decode(bytes)?;
         let slot = Slot::decode(&letter.slot, self.core.ledger.shared().max_bytes());
         let age_ms = self.core.clock.unix_ms().saturating_sub(letter.died_unix_ms);
         Ok(DeadLetter {
-            key,
+            key: key.to_owned(),
             version: letter.version,
             removes: matches!(slot, Ok(Slot::Value(envelope)) if envelope.payload.is_none()),
             attempts: letter.attempts,

@@ -34,7 +34,10 @@ mod worker;
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -91,6 +94,7 @@ struct Counts {
     buried: AtomicU64,
     waited: AtomicU64,
     fenced: AtomicU64,
+    corrupt: AtomicU64,
 }
 
 /// How far behind the sink is.
@@ -135,6 +139,11 @@ impl Behind {
 
     pub(crate) fn shards(&self) -> u16 {
         self.core.coherence.shards()
+    }
+
+    /// How many entries among the operations were foreign or damaged, and were struck off by this node.
+    pub(crate) fn corrupt(&self) -> u64 {
+        self.core.counts.corrupt.load(Relaxed)
     }
 
     /// Something was written to this shard, here or elsewhere.

@@ -23,6 +23,13 @@ pub(crate) struct Op {
     pub(crate) slot: Bytes,
 }
 
+impl Op {
+    /// The id in the stream of an operation with this version.
+    pub(crate) fn id(version: u64) -> Vec<u8> {
+        format!("{version}-0").into()
+    }
+}
+
 /// What remains to be done for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Work {

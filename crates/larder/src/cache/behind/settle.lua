@@ -7,7 +7,7 @@
 --         its slot and the refresh lease beside it; all with one hash tag
 -- ARGV[1] node  ARGV[2] fence  ARGV[3] an epoch for the case that there is none  ARGV[4] an event that names all these keys
 -- ARGV[5] number of keys, then for each: text, version, the epoch in which it was acknowledged and the number that it was given,
---         header for the slot, hard expiry in milliseconds; then the versions of all operations that are done
+--         header for the slot, hard expiry in milliseconds; then the ids of all entries that are done
 -- Returns 1, or 0 if somebody else owns the shard: nothing was changed
 -- Cost    O(operations), four calls of Redis and up to seven for each key, three more if something is announced        Clock  none
 -- Retry   safe: what is struck off already stays so
@@ -52,7 +52,7 @@ for i = 0, count - 1 do
   end
 end
 for i = 6 + count * 6, #ARGV do
-  redis.call('XDEL', stream, ARGV[i] .. '-0')
+  redis.call('XDEL', stream, ARGV[i])
 end
 
 if is_told then

@@ -49,6 +49,8 @@ pub(crate) enum Claim {
 pub(crate) struct Batch {
     pub(crate) fence: Fence,
     pub(crate) ops: Vec<Op>,
+    /// The ids of entries among them that are no operations: foreign, or damaged.
+    pub(crate) foreign: Vec<Vec<u8>>,
     /// How many steps the shard's owners have taken, this one included.
     pub(crate) steps: u64,
     /// How many operations there are, if these are the oldest; `None` if they are those from the owner's place on.
@@ -178,13 +180,13 @@ impl Ledger {
         Ok(self.eval(&KEEP, &self.keys(shard, ["wb:own"]), &args).await? == Value::Int(1))
     }
 
-    /// Strikes off what is done; false if somebody else owns the shard.
+    /// Strikes off the entries with the ids `done`; false if somebody else owns the shard.
     pub(crate) async fn settle(
         &self,
         shard: u16,
         fence: &Fence,
         keys: &[Settled<'_>],
-        done: &[u64],
+        done: &[Vec<u8>],
         event: &[u8],
     ) -> Result<bool> {
         let mut names = self.keys(shard, ["wb:own", "wb", "wb:p", "wb:dlq", "q", "ep", "log", "ch"]);
@@ -205,7 +207,7 @@ impl Ledger {
             args.push(settled.header.clone());
             args.push(settled.keep_ms.to_string().into());
         }
-        args.extend(done.iter().map(|version| version.to_string().into_bytes()));
+        args.extend_from_slice(done);
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         Ok(self.eval(&SETTLE, &names, &args).await? == Value::Int(1))
     }
@@ -248,7 +250,7 @@ impl Ledger {
         for reply in self.shared.redis().pipeline(&stream, commands).await? {
             let Value::Array(entries) = reply? else { return Err(unexpected()) };
             let Some(entry) = entries.into_iter().next() else { return Ok(None) };
-            versions.push(op_of(entry)?.version);
+            versions.push(version_of(&entry_of(entry)?.0)?);
         }
         match versions[..] {
             [oldest, newest] => Ok(Some((oldest, newest))),
@@ -260,7 +262,7 @@ impl Ledger {
     pub(crate) async fn has(&self, shard: u16, version: u64) -> Result<bool> {
         let stream = self.key(shard, "wb");
         let mut range = ::redis::cmd("XRANGE");
-        let id = format!("{version}-0");
+        let id = Op::id(version);
         range.arg(&stream).arg(&id).arg(&id);
         match self.shared.redis().command(&stream, &range).await? {
             Value::Array(entries) => Ok(!entries.is_empty()),
@@ -281,8 +283,9 @@ impl Ledger {
         let replies = replies.into_iter().collect::<Result<Vec<_>>>()?;
         match <[Value; 3]>::try_from(replies) {
             Ok([Value::Int(ops), Value::Int(letters), Value::Array(oldest)]) => {
-                let oldest = oldest.into_iter().next().map(op_of).transpose()?;
-                Ok((ops.max(0) as u64, letters.max(0) as u64, oldest.map(|op| op.version)))
+                let version = |entry| version_of(&entry_of(entry)?.0);
+                let oldest = oldest.into_iter().next().map(version).transpose()?;
+                Ok((ops.max(0) as u64, letters.max(0) as u64, oldest))
             }
             _ => Err(unexpected()),
         }
@@ -366,22 +369,40 @@ pub(crate) fn batch_of(parts: Vec<Value>) -> Result<Batch> {
     let Ok([_, fence, Value::Array(entries), steps, Value::Int(all)]) = <[Value; 5]>::try_from(parts) else {
         return Err(unexpected());
     };
+    let (mut ops, mut foreign) = (Vec::with_capacity(entries.len()), Vec::new());
+    for entry in entries {
+        let (id, fields) = entry_of(entry)?;
+        match op_of(&id, fields) {
+            Some(op) => ops.push(op),
+            None => foreign.push(id),
+        }
+    }
     Ok(Batch {
         fence: Fence(text_of(&fence).ok_or_else(unexpected)?.to_vec()),
-        ops: entries.into_iter().map(op_of).collect::<Result<_>>()?,
+        ops,
+        foreign,
         steps: number_of(&steps).ok_or_else(unexpected)?,
         all: u64::try_from(all).ok().filter(|all| *all > 0),
     })
 }
 
-/// `["<version>-0", ["p", epoch, "n", number, "k", key, "e", slot]]`; without the first two fields if an older version has written it.
-fn op_of(entry: Value) -> Result<Op> {
-    let Value::Array(mut parts) = entry else { return Err(unexpected()) };
-    let (Some(Value::Array(fields)), Some(id)) = (parts.pop(), parts.pop()) else {
-        return Err(unexpected());
-    };
-    let id = text_of(&id).and_then(|id| std::str::from_utf8(id).ok()).ok_or_else(unexpected)?;
-    let version = id.split('-').next().and_then(|version| version.parse().ok()).ok_or_else(unexpected)?;
+/// The id of an entry of the stream, and its fields.
+fn entry_of(entry: Value) -> Result<(Vec<u8>, Vec<Value>)> {
+    let Value::Array(parts) = entry else { return Err(unexpected()) };
+    let Ok([id, Value::Array(fields)]) = <[Value; 2]>::try_from(parts) else { return Err(unexpected()) };
+    Ok((text_of(&id).ok_or_else(unexpected)?.to_vec(), fields))
+}
+
+/// The first number of an id.
+fn version_of(id: &[u8]) -> Result<u64> {
+    let version = id.split(|byte| *byte == b'-').next().and_then(|text| std::str::from_utf8(text).ok());
+    version.and_then(|version| version.parse().ok()).ok_or_else(unexpected)
+}
+
+/// `<version>-0` with `["p", epoch, "n", number, "k", key, "e", slot]`, without the first two fields if an older version has written it.
+/// `None` for whatever else stands in the stream.
+fn op_of(id: &[u8], fields: Vec<Value>) -> Option<Op> {
+    let version = version_of(id.strip_suffix(b"-0")?).ok()?;
     let (mut acked, mut key, mut slot) = (NOWHERE, None, None);
     let mut fields = fields.into_iter();
     while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
@@ -393,6 +414,5 @@ fn op_of(entry: Value) -> Result<Op> {
             _ => {}
         }
     }
-    let (Some(key), Some(slot)) = (key, slot) else { return Err(unexpected()) };
-    Ok(Op { version, acked, key, slot })
+    Some(Op { version, acked, key: key?, slot: slot? })
 }

@@ -16,7 +16,7 @@ use crate::{
     cache::{
         behind::{
             Behind, NOBODY,
-            op::{Letter, Work, coalesce},
+            op::{Letter, Op, Work, coalesce},
             shared::{Batch, Buried, Claim, Fence, Settled},
             sweep::Sweep,
         },
@@ -160,17 +160,18 @@ where
             Err(_) => return Round::Later(IDLE),
         };
         desk.take(&batch);
-        let Batch { fence, ops, .. } = batch;
-        let (operations, last, is_full) = (ops.len(), ops.last().map(|op| op.version), ops.len() == most);
+        let Batch { fence, ops, foreign, .. } = batch;
+        let (entries, last) = (ops.len() + foreign.len(), ops.last().map(|op| op.version));
+        let is_full = entries == most;
         let due = desk.due_of(coalesce(ops));
-        if !due.is_empty() {
+        if !due.is_empty() || !foreign.is_empty() {
             let keys: Vec<String> = due.iter().map(|work| work.last.key.clone()).collect();
             let until = claimed + settings.lease;
             let carried_out = tokio::select! {
                 // The lease first: a process that was frozen must notice before it goes on.
                 biased;
                 () = self.until_lost(shard, &fence, until) => None,
-                done = self.carry_out(shard, &fence, due, desk) => Some(done),
+                done = self.carry_out(shard, &fence, due, &foreign, desk) => Some(done),
             };
             match carried_out {
                 Some(Ok(true)) => desk.leave_refused(keys),
@@ -186,7 +187,7 @@ where
                 }
             }
         }
-        desk.sweep.go_on(operations, last, is_full);
+        desk.sweep.go_on(entries, last, is_full);
         match desk.sweep.first_due() {
             _ if is_full => Round::More,
             None => Round::Done,
@@ -217,8 +218,18 @@ where
         }
     }
 
-    /// Applies the work and strikes off what is done; false if another node has become the owner.
-    async fn carry_out(&self, shard: u16, fence: &Fence, works: Vec<Work>, desk: &mut Desk) -> Result<bool> {
+    /// Applies the work and strikes off what is done, and what is no operation; false if another node has become the owner.
+    async fn carry_out(
+        &self,
+        shard: u16,
+        fence: &Fence,
+        works: Vec<Work>,
+        foreign: &[Vec<u8>],
+        desk: &mut Desk,
+    ) -> Result<bool> {
+        if !self.throw_out(shard, fence, foreign, desk).await? {
+            return Ok(false);
+        }
         let mut outcomes = Vec::with_capacity(works.len());
         let (mut bulk, mut writes) = (Vec::new(), Vec::new());
         for work in works {
@@ -260,6 +271,26 @@ where
             desk.sweep.strike();
         }
         Ok(settled)
+    }
+
+    /// Strikes off entries that nobody can carry out; false if another node has become the owner.
+    async fn throw_out(
+        &self,
+        shard: u16,
+        fence: &Fence,
+        foreign: &[Vec<u8>],
+        desk: &mut Desk,
+    ) -> Result<bool> {
+        let core = &self.behind.core;
+        let Some(first) = foreign.first() else { return Ok(true) };
+        if !core.ledger.settle(shard, fence, &[], foreign, &[]).await? {
+            return Ok(false);
+        }
+        desk.sweep.strike();
+        core.counts.corrupt.fetch_add(foreign.len() as u64, Relaxed);
+        let (count, first) = (foreign.len(), String::from_utf8_lossy(first));
+        tracing::error!(shard, count, %first, "Entries among the writes were foreign or damaged: they are struck off.");
+        Ok(true)
     }
 
     fn write_of(&self, work: &Work) -> Result<Write<K, V>> {
@@ -358,11 +389,12 @@ where
             keys.push(Settled { key, version, acked, header, keep_ms });
             texts.push(work.last.key.clone());
         }
-        let versions: Vec<u64> = done.iter().flat_map(|work| work.versions.iter().copied()).collect();
+        let ids: Vec<_> =
+            done.iter().flat_map(|work| &work.versions).map(|version| Op::id(*version)).collect();
         let event = Event { node: NOBODY, change: keys_change(&texts) }.encode();
-        let settled = core.ledger.settle(shard, fence, &keys, &versions, &event).await?;
+        let settled = core.ledger.settle(shard, fence, &keys, &ids, &event).await?;
         if settled {
-            core.counts.taken.fetch_add(versions.len() as u64, Relaxed);
+            core.counts.taken.fetch_add(ids.len() as u64, Relaxed);
         }
         Ok(settled)
     }

@@ -46,7 +46,7 @@ pub fn behind_reply(data: &[u8]) {
         _ => 0,
     };
     let Ok(batch) = batch_of(parts) else { return };
-    assert_eq!(batch.ops.len(), entries);
+    assert_eq!(batch.ops.len() + batch.foreign.len(), entries);
     assert_ne!(batch.all, Some(0));
     let ops = batch.ops.iter().map(|op| {
         let (epoch, number) = (epoch_text(op.acked.epoch), op.acked.seq.to_string());

@@ -5,6 +5,7 @@ mod crash;
 mod dead;
 mod durability;
 mod faults;
+mod foreign;
 mod limits;
 mod mongo;
 mod power;
