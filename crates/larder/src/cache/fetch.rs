@@ -47,6 +47,8 @@ pub(crate) struct Plan<V> {
     pub(crate) first: Option<Result<Lookup>>,
     /// Whether another node is at it, and is to tell when it is done.
     pub(crate) waits: bool,
+    /// Whether a look ran out of time: Redis may give it the lease later, when nobody uses it.
+    pub(crate) perhaps_leased: bool,
     /// Something past its time, and who has it, for the case that the source fails.
     pub(crate) spare: Option<Spare<V>>,
 }
@@ -163,6 +165,10 @@ where
         let mut fetched = self.load_and_fill(order, previous, load).await;
         if blocked {
             fetched.keep = None;
+        }
+        if plan.perhaps_leased && matches!(fetched.after, After::Nothing) {
+            // Else all nodes would wait for it to run out.
+            fetched.after = After::Release(plan.lease);
         }
         self.fail_safe(fetched, plan.spare.as_ref())
     }
@@ -291,7 +297,10 @@ where
             Ok(Lookup::Corrupt) => self.take_over(shared, plan).await,
             Ok(Lookup::Busy) => None,
             Ok(Lookup::Blocked) => Some(Right::Blocked),
-            Err(_) => Some(self.unleased_by_error()),
+            Err(error) => {
+                plan.perhaps_leased = error.kind() == ErrorKind::Timeout;
+                Some(self.unleased_by_error())
+            }
         }
     }
 

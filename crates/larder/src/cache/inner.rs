@@ -398,6 +398,7 @@ where
                     lease: Lease::random(),
                     first: None,
                     waits: false,
+                    perhaps_leased: false,
                     spare,
                 };
                 self.depart(Parts { leader, plan, load }).await

@@ -242,7 +242,8 @@ where
         match action {
             Action::Tag(tag) => self.coherence.purge_tag(shard, tag, at),
             Action::Clear => self.coherence.clear(shard, at),
-            Action::Unlink(_) | Action::Block(..) | Action::Expire(..) => {}
+            Action::Unlink(texts) | Action::Expire(texts, _) => self.forget_fetched(texts),
+            Action::Block(..) => {}
             Action::RefuseFills => self.coherence.forget_shard(shard),
         }
         let in_step = self.has_taken(shard, at, &change).await;
@@ -258,6 +259,12 @@ where
             }
         }
         Ok(Token::new(self.name_hash(), shard, at))
+    }
+
+    /// What was fetched of these keys before Redis acknowledged that they are invalidated. Their caller has forgotten them as well, but
+    /// not what was read in between, nor what a part of a document has; and of what is sent again there is no caller.
+    pub(crate) fn forget_fetched(&self, texts: &[String]) {
+        texts.iter().for_each(|text| self.coherence.forget(text));
     }
 
     /// Redis has acknowledged these; should it turn out to have lost them, they are owed again.

@@ -17,7 +17,7 @@ use larder::{
 use larder_testkit::{
     eventually,
     proxy::{Fault, Front},
-    redis::{Cluster, Deployment, Monitor, Options},
+    redis::{Cluster, Deployment, Monitor, Options, Reply},
 };
 
 use crate::setup::{Origin, lasting};
@@ -451,6 +451,11 @@ async fn a_full_redis_still_serves_what_it_has() {
         cache.get_with(KEY, origin.loader()).await.unwrap();
         deployment.ask_all(&["CONFIG", "SET", "maxmemory", "1"]);
         assert_eq!(served(&cache, KEY, &origin).await, Served::Shared);
+        let keys = [KEY.to_owned(), "nowhere".to_owned()];
+        let many =
+            cache.get_many_with(&keys, async |keys: Vec<String>| Ok(keys.iter().map(|_| Some(7)).collect()));
+        let many: Vec<_> = many.await.unwrap().into_iter().map(|value| value.as_deref().copied()).collect();
+        assert_eq!(many, [Some(1), Some(7)], "what is there is not loaded, alone or among others");
         assert_eq!(served(&cache, "other", &origin).await, Served::Source);
         cache.invalidate(KEY).await.expect("forgetting needs no memory");
     }
@@ -472,6 +477,26 @@ async fn a_flush_costs_misses_and_nothing_else() {
 }
 
 /// A node that dies with a lease in its hand holds the others up for the lease's few seconds, not for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_that_was_not_answered_in_time_leaves_no_lease_for_which_others_wait() {
+    for deployment in Deployment::each(&Options::default()) {
+        let proxy = Front::start(&deployment).await;
+        let cache = node(&proxy.url()).await;
+        let origin = Origin::open(1);
+        // Teaches the server the script that gives a lease back.
+        let fails = async || Err(larder::Error::new(ErrorKind::Source, "on fire"));
+        cache.get_with(KEY, fails).await.unwrap_err();
+        let slot = cache.explain(&KEY.to_owned()).await.slot_key.unwrap();
+        proxy.set(Fault::DropReplies);
+        assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
+        // Half of the time that a lease has.
+        eventually("the lease is given back", Duration::from_millis(1_500), || async {
+            deployment.owner_of(&slot).ask(&["EXISTS", &slot]) == Reply::Int(0)
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_of_a_dead_node_runs_out() {
     for deployment in Deployment::each(&Options::default()) {

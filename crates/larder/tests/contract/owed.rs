@@ -236,3 +236,45 @@ async fn a_key_that_has_no_slot_holds_up_no_other_after_an_outage() {
         .await;
     }
 }
+
+/// The write was dropped before Redis could be told of it, and meanwhile another node has stored what there was before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reader_fetched_before_an_owed_invalidation_was_acknowledged_is_gone_after_it() {
+    const KEY: &str = "k";
+    const A_WHILE: Duration = Duration::from_millis(150);
+    for deployment in Deployment::each(&Options::default()) {
+        deployment.ask_all(&["ACL", "SETUSER", "dumb", "on", ">secret", "~*", "&*", "+@all"]);
+        let open = async |url: String| {
+            let redis = Redis::connect(RedisConfig::new(url)).await.unwrap();
+            Cache::<String, u64>::builder("owed").redis(&redis).policy(lasting()).build().unwrap()
+        };
+        let url = deployment.url();
+        let a = open(url.replacen("://", "://dumb:secret@", 1)).await;
+        let (b, origin) = (open(url).await, Origin::held(1));
+        let loading = tokio::spawn({
+            let (b, load) = (b.clone(), origin.loader());
+            async move { b.get_with(KEY, load).await }
+        });
+        origin.until_reading(1).await;
+        deployment.ask_all(&["ACL", "SETUSER", "dumb", "-evalsha", "-eval"]);
+        let write = a.guarded_write(&[KEY], std::future::pending::<Result<()>>());
+        let mut write = Box::pin(timeout(2 * A_WHILE, write));
+        assert!(timeout(A_WHILE, &mut write).await.is_err(), "the block is refused, and the write goes on");
+        let reading = tokio::spawn({
+            let (a, load) = (a.clone(), Origin::open(2).loader());
+            async move { a.get_with(KEY, load).await }
+        });
+        // The reader finds out meanwhile that another node is at it.
+        assert!(write.await.is_err(), "it never ends, and is dropped here");
+        origin.write(2);
+        origin.let_go(1);
+        loading.await.unwrap().unwrap();
+        reading.await.unwrap().unwrap();
+        deployment.ask_all(&["ACL", "SETUSER", "dumb", "+evalsha", "+eval"]);
+        eventually("it is acknowledged", SOON, || async {
+            !a.explain(&KEY.to_owned()).await.invalidation_owed
+        })
+        .await;
+        assert_eq!(a.get_with(KEY, Origin::open(2).loader()).await.unwrap().as_deref(), Some(&2));
+    }
+}

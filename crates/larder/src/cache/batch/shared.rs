@@ -7,7 +7,7 @@ use ::redis::{Cmd, Value};
 use futures_util::future::join_all;
 
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     cache::{
         entry::{Envelope, Lease},
         shared::{Filled, Lookup, Shared, filled, is_wrong_type, lease_command, lookup_command},
@@ -31,7 +31,7 @@ impl Shared {
         let mut commands = waiting.iter().map(|key| self.note_command(key)).collect::<Result<Vec<_>>>()?;
         commands.extend(slots.iter().map(|slot| lookup_command(slot, lease)));
         let replies = self.redis().pipeline(first, commands).await?;
-        Ok(replies
+        let mut found: Vec<_> = replies
             .into_iter()
             // Without its note this node finds out by looking again.
             .skip(waiting.len())
@@ -40,7 +40,26 @@ impl Shared {
                 Err(error) if is_wrong_type(&error) => Ok(Lookup::Corrupt),
                 Err(error) => Err(error),
             })
-            .collect())
+            .collect();
+        self.look_without_leases(&slots, &mut found).await?;
+        Ok(found)
+    }
+
+    /// A full Redis refuses every look that would take a lease; what is there can still be read. One round trip more then.
+    async fn look_without_leases(&self, slots: &[Vec<u8>], found: &mut [Result<Lookup>]) -> Result<()> {
+        let is_full = |found: &Result<Lookup>| matches!(found, Err(error) if error.kind() == ErrorKind::Full);
+        let refused: Vec<usize> = (0..found.len()).filter(|place| is_full(&found[*place])).collect();
+        let Some(first) = refused.first() else { return Ok(()) };
+        let get = |place: &usize| ::redis::cmd("GET").arg(&slots[*place]).take();
+        let replies = self.redis().pipeline(&slots[*first], refused.iter().map(get).collect()).await?;
+        for (place, reply) in refused.into_iter().zip(replies) {
+            match reply {
+                Ok(Value::Nil) => {}
+                Ok(value) => found[place] = self.found(value, &Lease::random()),
+                Err(error) => found[place] = Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// [`lease_refresh`](Shared::lease_refresh) of several keys of one shard.

@@ -138,6 +138,9 @@ where
             (at, is_left) = shared.finish(shard, texts, tokens, &event, None).await?;
         }
         self.note_acknowledged(shard, at, Action::Unlink(texts).debts(shard));
+        if !is_left {
+            self.forget_fetched(texts);
+        }
         self.has_taken(shard, at, &change).await;
         Ok((Token::new(self.name_hash(), shard, at), is_left))
     }
