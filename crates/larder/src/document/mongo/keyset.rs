@@ -117,7 +117,17 @@ fn level_with(key: &SortKey, value: &Bson) -> Vec<Document> {
 fn at(path: &str, value: &Bson) -> Document {
     match class_of(value) {
         UNDEFINED => doc! { path: { "$eq": [] } },
+        NULL => null_at(path),
         _ => doc! { path: { "$eq": value.clone() } },
+    }
+}
+
+/// What stands at null in an order. Below an empty array there is nothing, which MongoDB sorts as null and does not find by it.
+fn null_at(path: &str) -> Document {
+    let is_null = doc! { path: { "$eq": Bson::Null } };
+    match path.contains('.') {
+        true => doc! { "$or": [is_null, { path: { "$exists": false } }] },
+        false => is_null,
     }
 }
 
@@ -155,7 +165,7 @@ fn of_classes(path: &str, classes: Range<usize>) -> Vec<Document> {
         parts.push(doc! { path: { "$eq": [] } });
     }
     if classes.contains(&NULL) {
-        parts.push(doc! { path: { "$eq": Bson::Null } });
+        parts.push(null_at(path));
     }
     let names: Vec<Bson> = CLASSES[classes].iter().copied().flatten().map(|name| bson!(*name)).collect();
     if !names.is_empty() {
@@ -214,6 +224,19 @@ mod tests {
         assert_eq!(tie[0], bson!({ "a": { "$eq": Bson::MinKey } }));
         assert_eq!(tie.last(), Some(&bson!({ "_id": { "$gt": 7 } })));
         assert_eq!(query.get_array("$or").unwrap()[0], Bson::from(nothing()), "nothing is below the lowest");
+    }
+
+    /// A document with an empty array on the way has its place at null, which a condition for null alone does not find.
+    #[test]
+    fn what_has_nothing_below_an_empty_array_is_found_at_null() {
+        let absent = doc! { "offers.price": { "$exists": false } };
+        for (direction, value) in [(Direction::Descending, bson!(1)), (Direction::Descending, Bson::Null)] {
+            let keys = [key("offers.price", direction), key("_id", Direction::Ascending)];
+            let query = behind(&keys, &Position(vec![value.clone(), bson!(7)])).unwrap();
+            assert!(format!("{query:?}").contains(&format!("{absent:?}")), "{value:?}: {query:?}");
+        }
+        let flat = behind(&[key("price", Direction::Descending)], &Position(vec![bson!(1)])).unwrap();
+        assert!(!format!("{flat:?}").contains("$exists"), "there is no way to it: {flat:?}");
     }
 
     #[test]
