@@ -48,8 +48,10 @@ pub(crate) struct Access {
     queries: Vec<String>,
     /// What it sees of a document.
     pub view: View,
-    /// What it may write.
+    /// What it may change.
     pub writes: View,
+    /// What it may say of a new document.
+    pub creates: View,
     /// The documents that it may touch; `None` for all.
     pub rows: Option<Box<Rows>>,
 }
@@ -155,6 +157,7 @@ impl Access {
             queries,
             view: View::default(),
             writes: View::default(),
+            creates: View::default(),
             rows: None,
         }
     }
@@ -168,11 +171,11 @@ impl Access {
         };
         let rows = grant.rows.as_ref().map(|template| Box::new(Rows::new(template, schema)));
         // What its rows say of a field it may say too, and nothing else.
-        let writes = match &rows {
-            Some(rows) => writes.with(rows.fixed()),
-            None => writes,
+        let (writes, creates) = match &rows {
+            Some(rows) => (writes.clone().with(rows.fixed_whole()), writes.with(rows.fixed())),
+            None => (writes.clone(), writes),
         };
-        Self { verbs: grant.verbs.clone(), queries: grant.queries.clone(), view, writes, rows }
+        Self { verbs: grant.verbs.clone(), queries: grant.queries.clone(), view, writes, creates, rows }
     }
 
     pub(crate) fn allows(&self, verb: Verb) -> bool {

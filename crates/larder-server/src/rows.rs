@@ -4,7 +4,7 @@ use bson::{Bson, Document, RawDocumentBuf};
 use larder::document::{CompareOp, Field, FieldType, Filter, FilterTemplate, MergePatch, Schema};
 use serde_json::{Map, Value};
 
-use crate::routes::Refusal;
+use crate::routes::{Refusal, View};
 
 /// What a grant says of rows.
 #[derive(Clone, Debug)]
@@ -30,6 +30,11 @@ impl Rows {
         self.template.fixed()
     }
 
+    /// Those of them of which that value is all: of an array it is one element, which says nothing of the others.
+    pub(crate) fn fixed_whole(&self) -> impl Iterator<Item = &str> {
+        self.fixed().filter(|path| !is_array(&self.reading, path))
+    }
+
     /// How bodies are read.
     pub(crate) fn reading(&self) -> &Schema {
         &self.reading
@@ -49,31 +54,53 @@ impl Rows {
     }
 }
 
-/// Gives a new document what all documents that match have, where it says nothing of it.
+/// Gives a new document what all documents that match have, where it says nothing of it. An array that its sender may not
+/// write (`writes`) has that and nothing else.
 ///
 /// # Errors
 /// 403 if it does not match then, naming the field that says something else, if it is one.
-pub(crate) fn fill(rows: &Filter, schema: &Schema, document: &mut Document) -> Result<(), Refusal> {
+pub(crate) fn fill(
+    rows: &Filter,
+    schema: &Schema,
+    writes: &View,
+    document: &mut Document,
+) -> Result<(), Refusal> {
     if *rows == Filter::All {
         return Ok(());
     }
+    let mut demanded = rows.clone();
     for (path, value) in rows.fixed() {
-        let is_array = is_array(schema, path);
-        let value = if is_array { Bson::Array(vec![value.clone()]) } else { value.clone() };
-        insert_if_absent(document, path, value);
+        if !is_array(schema, path) {
+            insert_if_absent(document, path, value.clone());
+            continue;
+        }
+        let filled = elements(rows, path);
+        insert_if_absent(document, path, filled.clone());
+        if !writes.sees(path) {
+            demanded = demanded.and(equal(path, &filled));
+        }
     }
     let raw = RawDocumentBuf::try_from(&*document)
         .map_err(|_| Refusal::invalid("body", "cannot be written as BSON"))?;
-    if rows.matches(&raw)? {
+    if demanded.matches(&raw)? {
         return Ok(());
     }
-    for (path, value) in rows.fixed() {
-        let alone = Filter::Compare { path: path.to_owned(), op: CompareOp::Eq, value: value.clone() };
-        if !alone.matches(&raw)? {
+    for (path, value) in demanded.fixed() {
+        if !equal(path, value).matches(&raw)? {
             return Err(outside(Some(path)));
         }
     }
     Err(outside(None))
+}
+
+/// What every array there has.
+fn elements(rows: &Filter, path: &str) -> Bson {
+    let here = rows.fixed().into_iter().filter(|(fixed, _)| *fixed == path);
+    Bson::Array(here.map(|(_, value)| value.clone()).collect())
+}
+
+fn equal(path: &str, value: &Bson) -> Filter {
+    Filter::Compare { path: path.to_owned(), op: CompareOp::Eq, value: value.clone() }
 }
 
 fn is_array(schema: &Schema, path: &str) -> bool {

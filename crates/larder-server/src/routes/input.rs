@@ -18,14 +18,14 @@ use crate::{
 /// # Errors
 /// 400 naming the field that is unknown, missing or wrong; 403 naming one that this role may not write, or not with this value.
 pub(crate) fn document(call: &Call<'_>, id: Option<&Id>, json: &[u8]) -> Result<Document, Refusal> {
-    writable::check(&call.access.writes, json)?;
+    writable::check(&call.access.creates, json)?;
     let schema = call.access.rows.as_ref().map_or(call.resource.schema(), |rows| rows.reading());
     let mut document = schema.read_document(json).map_err(|error| refuse(call, error, json))?;
     if let (Some(id), true) = (id, call.is_limited()) {
         require_id(call, id, &document)?;
         document.insert("_id", Bson::from(id));
     }
-    rows::fill(&call.rows, schema, &mut document)?;
+    rows::fill(&call.rows, schema, &call.access.writes, &mut document)?;
     Ok(document)
 }
 

@@ -80,10 +80,22 @@ grant = [
     )
 }
 
+/// As [`config`], for tenants whose grant for notes withholds its members.
+fn with_members_withheld(limits: &str) -> String {
+    let whole = r#"verbs = ["read", "list", "create", "replace", "patch", "delete"], rows = ["tenant"#;
+    let config = config();
+    assert!(config.contains(whole));
+    config.replace(whole, &format!(r#"verbs = ["read", "create", "patch"], {limits}, rows = ["tenant"#))
+}
+
 /// The same over each database: an order of each tenant, which its owner has made.
 async fn shops() -> [Larder; 2] {
+    shops_of(&config()).await
+}
+
+async fn shops_of(config: &str) -> [Larder; 2] {
     let url = mongo::shared().url(&mongo::database_name());
-    let shops = [Larder::start(&config()).await, Larder::start_with(&config(), &["--mongo", &url]).await];
+    let shops = [Larder::start(config).await, Larder::start_with(config, &["--mongo", &url]).await];
     for shop in &shops {
         for (id, tenant, region, n) in
             [(1, "acme", "eu", 1), (2, "bolt", "eu", 2), (3, "acme", "us", 4), (4, "acme", "moon", 8)]
@@ -316,6 +328,34 @@ async fn a_document_cannot_be_given_away() {
         );
         assert_eq!(order(&larder, 1).await["org"]["tenant"], "acme");
         assert_eq!(send(&larder, ACME, "PATCH", "/v1/orders/1", r#"{"region":"us"}"#).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_list_with_ones_own_element_is_not_written_by_who_may_not_write_it() {
+    for limits in [r#"write = ["text"]"#, r#"hide = ["members"]"#] {
+        for larder in shops_of(&with_members_withheld(limits)).await {
+            for members in ["[1,99]", "[1]", "[3]", "[]", "null"] {
+                let patch = format!(r#"{{"text":"b","members":{members}}}"#);
+                let patched = send(&larder, ACME, "PATCH", "/v1/notes/1", &patch).await;
+                assert_problem(&patched, 403, Some("members"));
+            }
+            for members in ["[1,99]", "[99,1]", "[1,1]", "[3]", "[]"] {
+                let body = format!(r#"{{"_id":9,"members":{members}}}"#);
+                let created = send(&larder, ACME, "POST", "/v1/notes", &body).await;
+                assert_problem(&created, 403, Some("members"));
+            }
+            let kept = send(&larder, OWNER, "GET", "/v1/notes/1", "").await;
+            assert_eq!(kept.json(), json!({ "_id": 1, "tenant": "acme", "members": [1, 3], "text": "a" }));
+            let own = r#"{"tenant":"acme","text":"b"}"#;
+            assert_eq!(send(&larder, ACME, "PATCH", "/v1/notes/1", own).await.status, 200);
+            for (id, members) in [(10, ""), (11, r#","members":[1]"#)] {
+                let body = format!(r#"{{"_id":{id},"text":"c"{members}}}"#);
+                assert_eq!(send(&larder, ACME, "POST", "/v1/notes", &body).await.status, 201, "{body}");
+                let note = send(&larder, OWNER, "GET", &format!("/v1/notes/{id}"), "").await.json();
+                assert_eq!(note["members"], json!([1]), "{note}");
+            }
+        }
     }
 }
 
