@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use bson::{Bson, DateTime, Decimal128, Document, doc, oid::ObjectId};
 
-use super::{FieldType, aggregate::read_stages, ingest::excerpt};
+use super::{
+    FieldType,
+    aggregate::{count_of, read_stages},
+    ingest::excerpt,
+};
 use crate::{Error, ErrorKind, Result};
 
 /// The name that stands for a variable: `{"$var": "name"}`.
@@ -116,7 +120,8 @@ impl Pipeline {
     /// no text is taken for a field or an operator.
     ///
     /// # Errors
-    /// `ErrorKind::Invalid` naming a variable that is missing or unknown, or whose value has another type.
+    /// `ErrorKind::Invalid` naming a variable that is missing or unknown, or whose value has another type or cannot be the
+    /// number of documents that `$limit` (at least 1) or `$skip` (at least 0) needs.
     pub fn bind(&self, values: &BTreeMap<String, Bson>) -> Result<Vec<Document>> {
         if let Some(unknown) =
             values.keys().find(|name| !self.variables.iter().any(|variable| variable.name == **name))
@@ -128,8 +133,12 @@ impl Pipeline {
 
     fn bind_stage(&self, stage: &Document, values: &BTreeMap<String, Bson>) -> Result<Document> {
         let bind = |(operator, spec): (&String, &Bson)| {
-            let literal = !matches!(operator.as_str(), "$match" | "$limit" | "$skip");
-            Ok((operator.clone(), self.bind_value(spec, values, literal)?))
+            let is_count = matches!(operator.as_str(), "$limit" | "$skip");
+            let bound = self.bind_value(spec, values, !is_count && operator != "$match")?;
+            if is_count && let Some(name) = variable_in(spec) {
+                count_of(operator, &bound).map_err(|demand| Error::invalid(name, demand))?;
+            }
+            Ok((operator.clone(), bound))
         };
         stage.iter().map(bind).collect()
     }
@@ -169,4 +178,9 @@ impl Pipeline {
         }
         Ok(value.clone())
     }
+}
+
+/// The variable that stands there, if one does.
+fn variable_in(spec: &Bson) -> Option<&str> {
+    spec.as_document()?.get_str(VARIABLE).ok()
 }

@@ -19,7 +19,7 @@ pub(crate) use self::held::MAX_HELD_BYTES;
 pub(crate) use self::{
     held::Held,
     run::{Flow, Run},
-    stage::{Stage, read_stages},
+    stage::{Stage, count_of, read_stages},
 };
 
 use crate::{Error, ErrorKind};

@@ -55,7 +55,7 @@ fn read(stage: &Document) -> Result<Stage> {
     Ok(match (name.as_str(), spec) {
         ("$match", Bson::Document(query)) => Stage::Match(read_filter(query)?),
         ("$sort", Bson::Document(keys)) => Stage::Sort(read_sort(keys)?),
-        ("$limit", count) => Stage::Limit(read_count(name, count)?.max(1)),
+        ("$limit", count) => Stage::Limit(read_count(name, count)?),
         ("$skip", count) => Stage::Skip(read_count(name, count)?),
         ("$project", Bson::Document(spec)) => Stage::Reshape(Reshape::read_project(spec)?),
         ("$addFields" | "$set", Bson::Document(spec)) => Stage::Reshape(Reshape::read_add(spec)?),
@@ -89,10 +89,19 @@ fn read_sort(keys: &Document) -> Result<Vec<SortKey>> {
 }
 
 fn read_count(name: &str, count: &Bson) -> Result<u64> {
+    count_of(name, count).map_err(|demand| config(format!("{name} {demand}")))
+}
+
+/// The operand of `$limit` or `$skip`, else what it has to be. MongoDB knows no limit of none.
+pub(crate) fn count_of(name: &str, count: &Bson) -> Result<u64, &'static str> {
+    let (least, demand) = match name {
+        "$limit" => (1, "must be a whole number of at least 1"),
+        _ => (0, "must be a whole number that is not negative"),
+    };
     let count = match count {
         Bson::Int32(count) => u64::try_from(*count).ok(),
         Bson::Int64(count) => u64::try_from(*count).ok(),
         _ => None,
     };
-    count.ok_or_else(|| config(format!("{name} needs a whole number that is not negative")))
+    count.filter(|count| *count >= least).ok_or(demand)
 }

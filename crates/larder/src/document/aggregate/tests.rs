@@ -202,6 +202,8 @@ fn what_is_not_allowed_is_refused_by_name_at_any_depth() {
         (doc! { "$project": { "x": "$$NOW" } }, "`$$NOW`"),
         (doc! { "$sort": { "a": { "$meta": "textScore" } } }, "1 or -1"),
         (doc! { "$limit": -1 }, "$limit"),
+        (doc! { "$limit": 0 }, "$limit"),
+        (doc! { "$skip": 1.0 }, "$skip"),
         (doc! { "$match": {}, "$limit": 1 }, "one operator"),
     ];
     for (stage, named) in cases {
@@ -272,6 +274,13 @@ mod binding {
             pipeline.bind(&values(&[("s", "x".into()), ("t", 1.into())])).unwrap_err().field(),
             Some("t")
         );
+        let counted = |default| {
+            let stages = vec![doc! { "$limit": { "$var": "n" } }];
+            Pipeline::new("q", stages, vec![variable("n", FieldType::Double, Some(default))])
+        };
+        let error = counted(3.into()).unwrap().bind(&values(&[("n", 1.5.into())])).unwrap_err();
+        assert_eq!((error.kind(), error.field()), (ErrorKind::Invalid, Some("n")));
+        assert_eq!(counted(0.into()).unwrap_err().kind(), ErrorKind::Config);
         let declared = |variables| Pipeline::new("q", stages(), variables).unwrap_err();
         assert_eq!(declared(vec![]).kind(), ErrorKind::Config);
         assert_eq!(declared(vec![variable("s", FieldType::Any, None)]).kind(), ErrorKind::Config);

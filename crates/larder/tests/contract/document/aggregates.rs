@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bson::{Bson, Document, doc};
 use larder::{
     ErrorKind,
-    document::{Collection, IdType, Pipeline, Schema},
+    document::{Collection, FieldType, IdType, Pipeline, Schema, Variable},
 };
 
 use super::backend::{Backend, decimal, document, unique};
@@ -64,6 +64,39 @@ async fn variables_bind_by_type_and_have_defaults() {
             refused(&[("most", 2.into()), ("x", 2.into())]).await,
             (ErrorKind::Invalid, "x".to_owned())
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_number_of_documents_that_cannot_be_is_refused_by_its_name() {
+    let number = |name: &str| Variable { name: name.into(), field_type: FieldType::Int, default: None };
+    let stages = [
+        ("$sort", doc! { "_id": 1 }),
+        ("$skip", doc! { "$var": "past" }),
+        ("$limit", doc! { "$var": "most" }),
+    ];
+    let stages = stages.map(|(operator, spec)| doc! { operator: spec });
+    let page = Pipeline::new("page", stages.to_vec(), vec![number("past"), number("most")]).unwrap();
+    for backend in Backend::ALL {
+        let place = backend.place().await;
+        let collection = place.collection(Schema::new(unique("few"), IdType::Int).pipeline(page.clone()));
+        collection.insert_many(&[doc! { "_id": 1_i64 }, doc! { "_id": 2_i64 }]).await.unwrap();
+        for (past, most, outcome) in [
+            (0, 1, Ok(1)),
+            (1, i64::MAX, Ok(1)),
+            (i64::MAX, 1, Ok(0)),
+            (0, 0, Err("most")),
+            (0, -1, Err("most")),
+            (-1, 1, Err("past")),
+            (i64::MIN, 1, Err("past")),
+        ] {
+            let values =
+                [("past", past), ("most", most)].map(|(name, value)| (name.to_owned(), value.into()));
+            let answer = collection.aggregate("page", &BTreeMap::from(values)).await;
+            let told = answer.as_ref().map(Vec::len).map_err(|error| error.field().unwrap_or_default());
+            assert_eq!(told, outcome, "{past}, {most} on {backend:?}: {answer:?}");
+            assert!(answer.is_ok() || answer.is_err_and(|error| error.kind() == ErrorKind::Invalid));
+        }
     }
 }
 
