@@ -357,6 +357,23 @@ id = \"int\"
 }
 
 #[test]
+fn names_in_sqlite_differ_in_more_than_case() {
+    let text = "
+[[collection]]
+name = \"Orders\"
+id = \"int\"
+[[collection]]
+name = \"orders\"
+id = \"int\"
+";
+    check(
+        text,
+        &["line 5: collection[1].stored_as: SQLite does not tell \"orders\" from \"Orders\", which another"],
+    );
+    check_with(text, &[("LARDER_MONGO__URL", "mongodb://localhost/shop")], &[]);
+}
+
+#[test]
 fn a_tag_of_a_field_that_is_not_there_is_answered_with_its_line_and_the_nearest_one() {
     let collection = |settings: &str| {
         format!(

@@ -18,12 +18,7 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
                 format!("\"{}\" is declared twice", collection.name),
             );
         }
-        let stored_as = collection.schema.name();
-        if config.collections[..index].iter().any(|earlier| earlier.schema.name() == stored_as) {
-            // Each would cache on its own, and not see what is written through the other.
-            let message = format!("another collection is stored as \"{stored_as}\" already");
-            context.report(format!("{path}.stored_as"), collection.line, message);
-        }
+        check_stored_name(config, index, &path, context);
         for (grant_index, grant) in collection.grants.iter().enumerate() {
             let path = format!("{path}.grant[{grant_index}]");
             check_role_name(config, context, &format!("{path}.role"), grant.line, &grant.role);
@@ -40,6 +35,26 @@ pub(super) fn check(config: &Config, context: &Context<'_>) {
             }
         }
     }
+}
+
+/// Two collections with one place in the database would each cache on their own, and not see what is written through the other.
+fn check_stored_name(config: &Config, index: usize, path: &str, context: &Context<'_>) {
+    let collection = &config.collections[index];
+    let stored_as = collection.schema.name();
+    let earlier = || config.collections[..index].iter().map(|earlier| earlier.schema.name());
+    let message = if earlier().any(|name| name == stored_as) {
+        format!("another collection is stored as \"{stored_as}\" already")
+    } else if config.mongo.url.is_none()
+        && let Some(alike) = earlier().find(|name| name.eq_ignore_ascii_case(stored_as))
+    {
+        format!(
+            "SQLite does not tell \"{stored_as}\" from \"{alike}\", which another collection is stored as: for it, names \
+             that differ in case only are one"
+        )
+    } else {
+        return;
+    };
+    context.report(format!("{path}.stored_as"), collection.line, message);
 }
 
 /// Field lists name declared fields, or what is above or below them; and a role that does not see and write every field

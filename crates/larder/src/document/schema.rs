@@ -126,7 +126,8 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// A collection with this name and this kind of id, and no fields declared yet.
+    /// A collection with this name and this kind of id, and no fields declared yet. In SQLite another collection has a name that differs
+    /// in more than case; one that does not is refused by its first call, with `ErrorKind::Config`.
     pub fn new(name: impl Into<String>, id_type: IdType) -> Self {
         Self {
             name: name.into(),

@@ -87,7 +87,21 @@ impl Table {
                 format!("the stored documents have ids of another kind than {}", self.id_type.name());
             return Err(Error::new(ErrorKind::Config, message).context(&self.unquoted));
         }
-        Ok(())
+        self.check_name(connection)
+    }
+
+    /// Whether the table was made under this very name: SQLite finds the one of `Orders` for `orders`.
+    fn check_name(&self, connection: &Connection) -> Result<()> {
+        let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE";
+        let found: Option<String> = connection.first(sql, &[Value::Text(self.unquoted.clone())])?;
+        match found.filter(|found| *found != self.unquoted) {
+            None => Ok(()),
+            Some(found) => {
+                let message =
+                    format!("SQLite does not tell it from `{found}`, which is another collection's");
+                Err(Error::new(ErrorKind::Config, message).context(&self.unquoted))
+            }
+        }
     }
 
     /// The index on `path`, if it has one.
@@ -96,7 +110,7 @@ impl Table {
     }
 
     fn name_of_index(&self, path: &str) -> String {
-        format!("{}:k{KEY_VERSION}:{path}", self.unquoted)
+        format!("{}:k{KEY_VERSION}:{}", self.unquoted, marked(path))
     }
 
     /// Makes the indexes that are missing, and drops the ones that no longer belong.
@@ -113,7 +127,8 @@ impl Table {
         }
         if let Some(multi) = self.multi() {
             // Named by its paths: a change of the declaration makes another index.
-            let name = format!("{}:multi{KEY_VERSION}:{}", self.unquoted, self.indexed.join(","));
+            let paths = marked(&self.indexed.join(","));
+            let name = format!("{}:multi{KEY_VERSION}:{paths}", self.unquoted);
             sql += &format!(
                 "CREATE INDEX IF NOT EXISTS {} ON {} (id) WHERE {multi};\n",
                 quote(&name),
@@ -146,6 +161,18 @@ pub(super) fn id_value(id: &Id) -> Value {
     }
 }
 
+/// A path for the name of an index, with a mark before each capital: SQLite ignores the case of names.
+fn marked(path: &str) -> String {
+    let mut marked = String::with_capacity(path.len());
+    for letter in path.chars() {
+        if letter.is_ascii_uppercase() || letter == '^' {
+            marked.push('^');
+        }
+        marked.push(letter);
+    }
+    marked
+}
+
 fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -174,5 +201,41 @@ mod tests {
             .field(field("object.inner", array()))
             .field(field("object.inner.e.f", FieldType::Int));
         assert_eq!(Table::new(&schema).indexed, ["a", "object.b", "free.c"]);
+    }
+    fn made(connection: &mut Connection, schema: &Schema) -> Result<Table> {
+        let table = Table::new(schema);
+        table.create(connection)?;
+        table.create_indexes(connection)?;
+        Ok(table)
+    }
+
+    #[test]
+    fn names_that_differ_in_case_only_have_an_index_each() {
+        let paths = ["sku", "SKU", "sKu", "s^ku", "s^kU", "o.sku", "O.sku"];
+        let field = |path: &&str| Field::new(*path, FieldType::Int).filterable();
+        let schema =
+            |paths: &[&str]| paths.iter().map(field).fold(Schema::new("things", IdType::Int), Schema::field);
+        let mut connection = Connection::open_in_memory().unwrap();
+        for declared in [&paths[..1], &paths[1..2], &paths, &paths[2..3]] {
+            let table = made(&mut connection, &schema(declared)).unwrap();
+            let existing = table.existing_indexes(&connection).unwrap();
+            for path in declared {
+                let name = table.index_name(path).unwrap();
+                assert!(existing.contains(&name), "{declared:?}: {name} is not among {existing:?}");
+            }
+            assert_eq!(existing.len(), declared.len() + 1, "and the one for arrays: {existing:?}");
+        }
+    }
+
+    #[test]
+    fn two_collections_are_not_kept_in_one_table() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let schema = |name: &str| Schema::new(name, IdType::Int);
+        made(&mut connection, &schema("Orders")).unwrap();
+        let refused = made(&mut connection, &schema("orders")).unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Config);
+        assert!(refused.to_string().contains("doc_Orders"), "{refused}");
+        made(&mut connection, &schema("Orders")).unwrap();
+        made(&mut connection, &schema("orders2")).unwrap();
     }
 }
