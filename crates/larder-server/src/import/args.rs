@@ -31,7 +31,8 @@ pub(crate) struct ImportArgs {
     #[arg(long, value_name = "DOCUMENTS", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) batch: u32,
     /// Where rejected documents are kept, each below its reason. Default: the file's name with `.rejects` behind it. A file that is
-    /// there already stays as it is, and the new one has a number: `FILE.2.rejects`.
+    /// there already stays as it is, and the new one has a number: `FILE.2.rejects`. When it is imported, lines that begin with `#` are
+    /// reasons; a row that begins so has its first cell in quotes.
     #[arg(long, value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
     /// Import nothing: print a declaration of the collection, made from the first 1,000 documents, to begin with.

@@ -5,7 +5,14 @@ use std::{
     io::{self, BufRead},
 };
 
-use super::{array::Elements, columns::Cell, format::Format, id::moved, lines::Lines, table::Table};
+use super::{
+    array::Elements,
+    columns::Cell,
+    format::Format,
+    id::moved,
+    lines::Lines,
+    table::{Header, Table},
+};
 
 /// The longest record that is read whole. JSON is longer than BSON, whose limit in MongoDB is 16 MiB.
 pub(super) const MAX_RECORD_BYTES: usize = 32 << 20;
@@ -103,10 +110,10 @@ impl<R: BufRead> Records<R> {
         }
     }
 
-    /// The header row of a table, as it stands in the input.
-    pub(super) fn header(&self) -> Option<Vec<u8>> {
+    /// The header row, if it is a table.
+    pub(super) fn header(&self) -> Option<Header> {
         match self {
-            Self::Rows(table) => Some(table.header().to_vec()),
+            Self::Rows(table) => Some(table.header().clone()),
             Self::Lines(_) | Self::Elements(_) => None,
         }
     }

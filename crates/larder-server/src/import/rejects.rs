@@ -1,10 +1,13 @@
 //! The reject file: every document that was not imported, as it stood in the input, below the reason.
 
 use std::{
+    borrow::Cow,
     fs::File,
     io::{self, BufWriter, ErrorKind, Write},
     path::{Path, PathBuf},
 };
+
+use super::table::Header;
 
 /// How many reject files of one input there may be.
 const MAX_FILES: u32 = 10_000;
@@ -14,8 +17,8 @@ const MAX_FILES: u32 = 10_000;
 #[derive(Debug)]
 pub(super) struct Rejects {
     path: PathBuf,
-    /// The first line of the file: the header row of a table, so that the mended file can be imported by itself.
-    header: Option<Vec<u8>>,
+    /// The first line of the file, if it is of a table: so the mended file can be imported by itself.
+    header: Option<Header>,
     file: Option<BufWriter<File>>,
     /// Whether they are only counted.
     discards: bool,
@@ -23,7 +26,7 @@ pub(super) struct Rejects {
 }
 
 impl Rejects {
-    pub(super) fn new(path: PathBuf, header: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(path: PathBuf, header: Option<Header>) -> Self {
         Self { path, header, file: None, discards: false, count: 0 }
     }
 
@@ -51,12 +54,13 @@ impl Rejects {
         if self.discards {
             return Ok(());
         }
+        let separator = self.header.as_ref().map(|header| header.separator);
         let file = match &mut self.file {
             Some(file) => file,
             None => {
                 let mut file = BufWriter::new(self.create()?);
                 if let Some(header) = &self.header {
-                    file.write_all(header)?;
+                    file.write_all(&apart_from_reasons(&header.row, separator))?;
                     file.write_all(b"\n")?;
                 }
                 self.file.insert(file)
@@ -64,7 +68,7 @@ impl Rejects {
         };
         // A reason is one line, whatever text of the input it repeats.
         writeln!(file, "# {place}: {}", reason.replace(char::is_control, " "))?;
-        file.write_all(text)?;
+        file.write_all(&apart_from_reasons(text, separator))?;
         file.write_all(b"\n")
     }
 
@@ -92,6 +96,18 @@ impl Rejects {
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.file.as_mut().map_or(Ok(()), Write::flush)
     }
+}
+
+/// Text that begins with `#` would be passed over as a reason: a row has its first cell put in quotes then, and JSON, to which a space
+/// says nothing, has one before it.
+fn apart_from_reasons(text: &[u8], separator: Option<u8>) -> Cow<'_, [u8]> {
+    if !text.starts_with(b"#") {
+        return text.into();
+    }
+    let Some(separator) = separator else { return [b" ", text].concat().into() };
+    let (cell, rest) = text.split_at(text.iter().position(|byte| *byte == separator).unwrap_or(text.len()));
+    let cell = cell.split(|byte| *byte == b'"').collect::<Vec<_>>().join(b"\"\"".as_slice());
+    [b"\"", cell.as_slice(), b"\"", rest].concat().into()
 }
 
 /// `things.csv.2.rejects` for `things.csv.rejects`.

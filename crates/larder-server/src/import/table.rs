@@ -20,9 +20,17 @@ pub(super) struct Table<R> {
     /// The longest row that is read whole.
     limit: usize,
     columns: Columns,
-    header: Vec<u8>,
+    header: Header,
     has_comments: bool,
     row: Row,
+}
+
+/// The first row, and what stands between the cells of all.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Header {
+    /// As it stands in the input.
+    pub(super) row: Vec<u8>,
+    pub(super) separator: u8,
 }
 
 /// Counts line ends as they pass by: `\n`, `\r`, or both as one.
@@ -67,10 +75,8 @@ impl<R: BufRead> Table<R> {
         has_comments: bool,
         cell: impl Fn(&str) -> Result<Cell, String>,
     ) -> io::Result<Self> {
-        let reader = ReaderBuilder::new()
-            .delimiter(separator(input.fill_buf()?))
-            .comment(has_comments.then_some(b'#'))
-            .build();
+        let separator = separator(input.fill_buf()?);
+        let reader = ReaderBuilder::new().delimiter(separator).comment(has_comments.then_some(b'#')).build();
         let row = Row { cells: vec![0; 4096], ends: vec![0; 64], ..Row::default() };
         let columns = Columns::default();
         let mut table = Self {
@@ -79,21 +85,20 @@ impl<R: BufRead> Table<R> {
             lines: LineCount::default(),
             limit: MAX_RECORD_BYTES,
             columns,
-            header: Vec::new(),
+            header: Header::default(),
             has_comments,
             row,
         };
         table.read()?;
         let names: Vec<String> =
             table.row.cells().map(|name| String::from_utf8_lossy(name).trim().to_owned()).collect();
-        table.header = table.row.text.trim_ascii().to_vec();
+        table.header = Header { row: table.row.text[table.leading()..].trim_ascii().to_vec(), separator };
         let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, format!("header row: {reason}"));
         table.columns = Columns::new(&names, cell).map_err(invalid)?;
         Ok(table)
     }
 
-    /// The header row, as it stands in the input.
-    pub(super) fn header(&self) -> &[u8] {
+    pub(super) fn header(&self) -> &Header {
         &self.header
     }
 

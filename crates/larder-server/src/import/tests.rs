@@ -135,6 +135,46 @@ async fn a_rejected_element_over_several_lines_can_be_mended_and_imported() {
 }
 
 #[tokio::test]
+async fn what_begins_like_a_reason_is_not_passed_over_in_a_reject_file() {
+    for (name, content, mend, left, document) in [
+        (
+            "a.csv",
+            "#x,_id,n\n#A \"1\",1,bad\n#A2,2,7\n",
+            ("bad", "5"),
+            0,
+            r##"{"_id":1,"#x":"#A \"1\"","n":5}"##,
+        ),
+        ("a.csv", "#x;_id;n\r\n\r\n#A;1;bad\r\n", ("bad", "5"), 0, r##"{"_id":1,"#x":"#A","n":5}"##),
+        (
+            "a.csv",
+            "n,_id,#x\n#,1,\"#A\n#B\"\nbad,2,b\n",
+            ("\"#\"", "5"),
+            1,
+            r##"{"_id":1,"n":5,"#x":"#A\n#B"}"##,
+        ),
+        ("a.csv", "#x\n#A\n", ("", ""), 1, ""),
+        ("a.ndjson", "#{\"_id\":1}\n#\n", ("#{", "{"), 1, r#"{"_id":1}"#),
+        ("a.json", "[#{\"_id\":1}, #]", ("#{", "{"), 1, r#"{"_id":1}"#),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, rejects) = (folder.path().join(name), folder.path().join(format!("{name}.rejects")));
+        fs::write(&file, content).unwrap();
+        let schema = Schema::new("things", IdType::Int)
+            .field(Field::new("#x", FieldType::String))
+            .field(Field::new("n", FieldType::Int));
+        let things = Database::sqlite_in_memory().await.unwrap().collection(schema).build().unwrap();
+        run(&args(&file), &things).await.unwrap();
+        let kept = fs::read_to_string(&rejects).unwrap();
+        fs::write(&rejects, kept.replace(mend.0, mend.1)).unwrap();
+        let outcome = run(&args(&rejects), &things).await.unwrap();
+        let imported = u64::from(!document.is_empty());
+        assert_eq!((outcome.imported, outcome.rejected), (imported, left), "{content}\n{kept}");
+        let found = things.get(&Id::Int(1)).await.unwrap().map(|found| found.json().clone());
+        assert_eq!(found.unwrap_or_default(), document, "{content}\n{kept}");
+    }
+}
+
+#[tokio::test]
 async fn a_reject_file_is_never_written_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
