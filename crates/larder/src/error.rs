@@ -144,6 +144,7 @@ impl Error {
     }
 
     /// Marks what was never sent.
+    #[cfg(feature = "mongo")]
     #[must_use]
     pub(crate) fn unsent(self) -> Self {
         self.carried_out(CarriedOut::Never)
