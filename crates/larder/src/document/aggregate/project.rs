@@ -78,11 +78,9 @@ impl Reshape {
     }
 
     pub(super) fn read_add(spec: &Document) -> Result<Self> {
-        let field = |(path, value): (&String, &Bson)| {
-            check_path("$addFields", path)?;
-            Ok((split(path), Expression::read(value)?))
-        };
-        Ok(Self::Add(spec.iter().map(field).collect::<Result<_>>()?))
+        let mut fields = Vec::new();
+        read_added(&[], spec, &mut fields)?;
+        Ok(Self::Add(fields))
     }
 
     pub(super) fn apply(&self, row: &RawDocumentBuf) -> Result<RawDocumentBuf> {
@@ -109,14 +107,31 @@ impl Reshape {
             Self::Add(fields) => {
                 let mut document = parse(row)?;
                 for (path, expression) in fields {
-                    if let Some(value) = expression.evaluate(row.as_bytes())? {
-                        set(&mut document, path, value);
+                    match expression.evaluate(row.as_bytes())? {
+                        Some(value) => set(&mut document, path, value),
+                        None => exclude(&mut document, path),
                     }
                 }
                 write::to_raw(&document)
             }
         }
     }
+}
+
+/// Adds the fields of a document of names, each with its path. One inside of another sets what it names, and leaves what else there is.
+fn read_added(above: &[String], spec: &Document, fields: &mut Vec<(Vec<String>, Expression)>) -> Result<()> {
+    for (path, value) in spec {
+        check_path("$addFields", path)?;
+        let path = [above, &split(path)].concat();
+        match value
+            .as_document()
+            .filter(|inner| !inner.is_empty() && !inner.keys().any(|key| key.starts_with('$')))
+        {
+            Some(inner) => read_added(&path, inner, fields)?,
+            None => fields.push((path, Expression::read(value)?)),
+        }
+    }
+    Ok(())
 }
 
 fn parse(row: &RawDocumentBuf) -> Result<Document> {

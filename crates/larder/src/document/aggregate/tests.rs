@@ -128,6 +128,11 @@ fn documents_are_reshaped() {
             doc! { "$addFields": { "a.d": "$z", "z": 4, "gone": "$absent" } },
             doc! { "_id": 1, "a": { "b": 1, "c": 2, "d": 3 }, "t": ["x", "y"], "z": 4 },
         ),
+        // What comes to no value takes the field away, and an object sets what it names.
+        (
+            doc! { "$addFields": { "z": "$absent", "a": { "b": "$absent", "d": { "e": "$z" } } } },
+            doc! { "_id": 1, "a": { "c": 2, "d": { "e": 3 } }, "t": ["x", "y"] },
+        ),
     ];
     for (stage, expected) in cases {
         assert_eq!(one(document.clone(), stage.clone()), expected, "{stage}");
