@@ -2,7 +2,7 @@
 
 use bson::{Bson, Document, RawDocumentBuf};
 
-use super::{config, evaluate, expression::Expression, run::Flow};
+use super::{config, expression::Expression, run::Flow};
 use crate::{
     Result,
     document::{
@@ -201,6 +201,15 @@ fn exclude_inside(value: &mut Bson, rest: &[String]) {
     }
 }
 
+/// What stands there, if all that stands on the way are documents.
+fn nested<'a>(document: &'a Document, path: &[String]) -> Option<&'a Bson> {
+    match path {
+        [] => None,
+        [name] => document.get(name),
+        [name, rest @ ..] => nested(document.get(name)?.as_document()?, rest),
+    }
+}
+
 /// Sets a value; what stands on the way and is no document becomes one, an array is entered.
 fn set(document: &mut Document, path: &[String], value: Bson) {
     match path {
@@ -266,7 +275,7 @@ impl Unwind {
     ) -> Result<Flow> {
         let path: Vec<String> = self.path.parts().iter().map(|part| part.to_string()).collect();
         let mut document = parse(row)?;
-        let items = match evaluate::field(row.as_bytes(), &self.path)? {
+        let items = match nested(&document, &path).cloned() {
             Some(Bson::Array(items)) if !items.is_empty() => items,
             Some(Bson::Array(_)) => {
                 exclude(&mut document, &path);

@@ -152,6 +152,10 @@ fn unwinding_drops_what_has_no_element_unless_told_to_keep_it() {
         plain,
         [doc! { "_id": 1, "t": "x" }, doc! { "_id": 1, "t": "y" }, doc! { "_id": 4, "t": "z" }]
     );
+    // An array on the way is not entered.
+    let deep = [doc! { "_id": 1, "a": [{ "b": 1 }, { "b": 2 }] }, doc! { "_id": 2, "a": { "b": [3] } }];
+    let found = aggregate(&deep, &[doc! { "$unwind": "$a.b" }]).unwrap();
+    assert_eq!(found, [doc! { "_id": 2, "a": { "b": 3 } }]);
     let options = doc! { "path": "$t", "preserveNullAndEmptyArrays": true, "includeArrayIndex": "i" };
     let kept = aggregate(&documents[1..], &[doc! { "$unwind": options }]).unwrap();
     assert_eq!(
