@@ -1,6 +1,6 @@
 //! MongoDB's errors by what the caller does about them.
 
-use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
+use std::{borrow::Cow, error::Error as StdError, fmt, io, time::Duration};
 
 use mongodb::error::{ErrorKind as Driver, IndexedWriteError, WriteFailure};
 
@@ -75,6 +75,8 @@ pub(in crate::document) fn from_driver(error: &mongodb::error::Error) -> Error {
 pub(super) fn marked(error: &mongodb::error::Error) -> Error {
     let translated = from_driver(error);
     match error.kind.as_ref() {
+        // There was no connection to send it on.
+        Driver::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => translated.unsent(),
         Driver::Io(_) => translated.in_doubt(),
         Driver::ServerSelection { .. } => translated.unsent(),
         _ => translated,
