@@ -1,11 +1,11 @@
 //! Writes to a collection: to its database, and then to what the cache knows of it.
 
-use std::{pin::Pin, sync::Arc};
+use std::sync::Arc;
 
 use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, Timestamp, oid::ObjectId};
 
 use crate::{
-    Error, ErrorKind, Result,
+    Cache, Error, ErrorKind, Result,
     document::{
         Collection, Expect, Filter, Id, IdType, Inserted, MergePatch, Put, StoredDocument, Written,
         raw::Malformed, write::with_id,
@@ -200,16 +200,15 @@ impl Collection {
         write: impl Future<Output = Result<T>> + Send + 'static,
         left: impl FnOnce(&T) -> Option<Option<Arc<StoredDocument>>> + Send + 'static,
     ) -> Result<T> {
-        let (this, id, ids) = (self.clone(), id.clone(), vec![id.clone()]);
-        self.to_its_end(ids, async move {
+        let id = id.clone();
+        self.to_its_end(vec![id.clone()], |cache, _| async move {
             let write = async {
                 let done = write.await?;
                 let left = left(&done);
                 Ok((done, left))
             };
-            let (done, told) = this.noting_lists(Box::pin(this.cache().write_through(&id, write))).await?;
-            this.noted(told.map(drop));
-            Ok(done)
+            let (done, told) = cache.write_through(&id, write).await?;
+            Ok((done, told.map(drop)))
         })
         .await
     }
@@ -221,13 +220,9 @@ impl Collection {
         ids: Vec<Id>,
         write: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (this, written) = (self.clone(), ids.clone());
-        self.to_its_end(written, async move {
-            let ids: Vec<&Id> = ids.iter().collect();
-            let (written, invalidated) =
-                this.noting_lists(Box::pin(this.cache().guarded_write(&ids, write))).await?;
-            this.noted(invalidated.map(drop));
-            Ok(written)
+        self.to_its_end(ids, |cache, ids| async move {
+            let (done, told) = cache.guarded_write(&ids.iter().collect::<Vec<_>>(), write).await?;
+            Ok((done, told.map(drop)))
         })
         .await
     }
@@ -239,36 +234,35 @@ impl Collection {
         ids: Vec<Id>,
         write: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Result<T> {
-        let (this, written) = (self.clone(), ids.clone());
-        self.to_its_end(written, async move {
-            let ids: Vec<&Id> = ids.iter().collect();
-            let (written, invalidated) =
-                this.noting_lists(Box::pin(this.cache().write_around(&ids, write))).await?;
-            this.noted(invalidated.map(drop));
-            Ok(written)
+        self.to_its_end(ids, |cache, ids| async move {
+            let (done, told) = cache.write_around(&ids.iter().collect::<Vec<_>>(), write).await?;
+            Ok((done, told.map(drop)))
         })
         .await
     }
 
-    /// Runs a write and what is to be forgotten after it, also if its caller goes away meanwhile: the database goes on with what it
-    /// was sent, so only who waits for it knows when what is cached has to go.
-    async fn to_its_end<T: Send + 'static>(
+    /// Runs a write through the cache, and then forgets the lists, also if its caller goes away meanwhile: the database goes on with
+    /// what it was sent, so only who waits for it knows when what is cached has to go.
+    async fn to_its_end<T: Send + 'static, W>(
         &self,
         ids: Vec<Id>,
-        write: impl Future<Output = Result<T>> + Send + 'static,
-    ) -> Result<T> {
+        write: impl FnOnce(Cache<Id, StoredDocument>, Vec<Id>) -> W,
+    ) -> Result<T>
+    where
+        W: Future<Output = Result<(T, Result<()>)>> + Send + 'static,
+    {
+        let (this, write) = (self.clone(), Box::pin(write(self.cache().clone(), ids.clone())));
         let mut leaving = Leaving { collection: self, ids };
-        let answer = self.cache().run_to_its_end(write).await;
+        let answer = self.cache().run_to_its_end(async move {
+            let ((done, told), forgotten) = this.then_clear_lists(write).await.map_err(Error::unmarked)?;
+            this.noted(told);
+            this.noted(forgotten.map(drop));
+            Ok(done)
+        });
+        let answer = answer.await;
         leaving.ids.clear();
         let ended = "it ended without an answer: the write may be done";
         answer.unwrap_or_else(|| Err(Error::new(ErrorKind::Timeout, ended)))
-    }
-
-    /// Writes, and clears the lists.
-    async fn noting_lists<T>(&self, write: Pin<Box<impl Future<Output = Result<T>>>>) -> Result<T> {
-        let (written, forgotten) = self.then_clear_lists(write).await.map_err(Error::unmarked)?;
-        self.noted(forgotten.map(drop));
-        Ok(written)
     }
 
     /// Counted already. While Redis is away that is said once, where its connection is kept, and not for each write.
