@@ -6,28 +6,22 @@ use serde_json::Value;
 
 use crate::{
     cli::{AdviseArgs, Options},
-    commands::{OK, TROUBLE, WRONG, ask::Asked, complain, say, terminal::shown},
+    commands::{
+        ask::{Asked, Unasked, ended},
+        say,
+        terminal::shown,
+    },
 };
 
 /// Prints the server's advice. Returns 1 if it cannot be asked, 2 if it is not known where it is.
 pub(crate) async fn run(options: &Options, args: &AdviseArgs) -> u8 {
-    let server = match Asked::find(options, &args.server) {
-        Ok(server) => server,
-        Err(message) => {
-            complain(message);
-            return WRONG;
-        }
-    };
-    match server.ask("/v1/_advise").await {
-        Ok(answer) => {
-            say(if args.json { answer.to_string() } else { describe(&answer) });
-            OK
-        }
-        Err(message) => {
-            complain(message);
-            TROUBLE
-        }
-    }
+    ended(show(options, args).await)
+}
+
+async fn show(options: &Options, args: &AdviseArgs) -> Result<(), Unasked> {
+    let answer = Asked::find(options, &args.server)?.ask("/v1/_advise").await?;
+    say(if args.json { answer.to_string() } else { describe(&answer) });
+    Ok(())
 }
 
 fn describe(answer: &Value) -> String {

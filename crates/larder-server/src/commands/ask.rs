@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use crate::{
     cli::{Options, ServerArgs},
-    commands::load_config,
+    commands::{OK, TROUBLE, WRONG, complain, load_config},
 };
 
 /// The longest that the server may take.
@@ -33,34 +33,24 @@ impl Asked {
     ///
     /// # Errors
     /// In words: a URL that cannot be asked, or what is wrong with the configuration.
-    pub(super) fn find(options: &Options, args: &ServerArgs) -> Result<Self, String> {
-        let url = match &args.url {
-            Some(url) => url.trim_end_matches('/').to_owned(),
-            None => {
-                let listen = load_config(options).map_err(|problems| problems.to_string())?.config.listen;
-                format!("http://{}", reachable(listen)?)
-            }
-        };
-        match url.split_once("://") {
-            Some(("http", _)) => Ok(Self { url, key: args.key.clone() }),
-            Some(_) => Err(format!("--url {url}: must begin with http:// (this asks over plain HTTP only)")),
-            None => Err(format!("--url {url}: write http://{url}")),
-        }
+    pub(super) fn find(options: &Options, args: &ServerArgs) -> Result<Self, Unasked> {
+        let url = url_of(options, args).map_err(|message| Unasked { code: WRONG, message })?;
+        Ok(Self { url, key: args.key.clone() })
     }
 
     /// What the server answers at this path.
     ///
     /// # Errors
     /// In words: the server does not answer in time, or it refuses, with its reason.
-    pub(super) async fn ask(&self, path: &str) -> Result<Value, String> {
-        let url = &self.url;
+    pub(super) async fn ask(&self, path: &str) -> Result<Value, Unasked> {
+        let unasked = |why| Unasked { code: TROUBLE, message: format!("{}: {why}", self.url) };
         let answer = match timeout(DEADLINE, self.fetch(path)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(format!("{url}: {error}; is the server running?")),
-            Err(_) => return Err(format!("{url}: no answer within {} s", DEADLINE.as_secs())),
+            Ok(Err(error)) => return Err(unasked(format!("{error}; is the server running?"))),
+            Err(_) => return Err(unasked(format!("no answer within {} s", DEADLINE.as_secs()))),
         };
         match (answer["detail"].as_str(), answer.get("status")) {
-            (Some(detail), Some(_)) => Err(format!("{url}: {detail}")),
+            (Some(detail), Some(_)) => Err(unasked(detail.to_owned())),
             _ => Ok(answer),
         }
     }
@@ -74,6 +64,39 @@ impl Asked {
         let answer = client.request(request.body(Empty::new())?).await?;
         let body = answer.into_body().collect().await?.to_bytes();
         Ok(serde_json::from_slice(&body)?)
+    }
+}
+
+/// Why a command has nothing to show: the code that it ends with, and what is wrong.
+#[derive(Debug)]
+pub(super) struct Unasked {
+    code: u8,
+    message: String,
+}
+
+/// The code that a command ends with which has shown what it was told, or says why not.
+pub(super) fn ended(shown: Result<(), Unasked>) -> u8 {
+    match shown {
+        Ok(()) => OK,
+        Err(Unasked { code, message }) => {
+            complain(message);
+            code
+        }
+    }
+}
+
+fn url_of(options: &Options, args: &ServerArgs) -> Result<String, String> {
+    let url = match &args.url {
+        Some(url) => url.trim_end_matches('/').to_owned(),
+        None => {
+            let listen = load_config(options).map_err(|problems| problems.to_string())?.config.listen;
+            format!("http://{}", reachable(listen)?)
+        }
+    };
+    match url.split_once("://") {
+        Some(("http", _)) => Ok(url),
+        Some(_) => Err(format!("--url {url}: must begin with http:// (this asks over plain HTTP only)")),
+        None => Err(format!("--url {url}: write http://{url}")),
     }
 }
 

@@ -7,32 +7,20 @@ use serde_json::Value;
 use crate::{
     cli::{ExplainArgs, Options},
     commands::{
-        OK, TROUBLE, WRONG,
-        ask::{Asked, segment},
-        complain, say,
+        ask::{Asked, Unasked, ended, segment},
+        say,
     },
 };
 
 /// Prints what the server says.
 pub(crate) async fn run(options: &Options, args: &ExplainArgs) -> u8 {
-    let server = match Asked::find(options, &args.server) {
-        Ok(server) => server,
-        Err(message) => {
-            complain(message);
-            return WRONG;
-        }
-    };
+    ended(show(options, args).await)
+}
+
+async fn show(options: &Options, args: &ExplainArgs) -> Result<(), Unasked> {
     let path = format!("/v1/_explain/{}/{}", segment(&args.collection), segment(&args.id));
-    match server.ask(&path).await {
-        Ok(answer) => {
-            say(describe(&answer));
-            OK
-        }
-        Err(message) => {
-            complain(message);
-            TROUBLE
-        }
-    }
+    say(describe(&Asked::find(options, &args.server)?.ask(&path).await?));
+    Ok(())
 }
 
 /// One line for each member, nested ones with their path.

@@ -12,9 +12,8 @@ use tokio::time::sleep;
 use crate::{
     cli::{Options, TopArgs},
     commands::{
-        OK, TROUBLE, WRONG,
-        ask::Asked,
-        complain, say,
+        ask::{Asked, Unasked, ended},
+        say,
         terminal::{shown, shown_rate},
     },
 };
@@ -24,23 +23,15 @@ const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Shows the table, once or until it is interrupted. Returns 1 if the server cannot be asked, 2 if it is not known where it is.
 pub(crate) async fn run(options: &Options, args: &TopArgs) -> u8 {
-    let server = match Asked::find(options, &args.server) {
-        Ok(server) => server,
-        Err(message) => {
-            complain(message);
-            return WRONG;
-        }
-    };
+    ended(show(options, args).await)
+}
+
+async fn show(options: &Options, args: &TopArgs) -> Result<(), Unasked> {
+    let server = Asked::find(options, &args.server)?;
     let path = format!("/v1/_top?limit={}", args.limit);
     let is_live = !args.once && !args.json && stdout().is_terminal();
     loop {
-        let answer = match server.ask(&path).await {
-            Ok(answer) => answer,
-            Err(message) => {
-                complain(message);
-                return TROUBLE;
-            }
-        };
+        let answer = server.ask(&path).await?;
         if args.json {
             say(answer.to_string());
         } else if is_live {
@@ -49,7 +40,7 @@ pub(crate) async fn run(options: &Options, args: &TopArgs) -> u8 {
             say(table(&answer));
         }
         if !is_live {
-            return OK;
+            return Ok(());
         }
         sleep(Duration::from_secs(args.every)).await;
     }

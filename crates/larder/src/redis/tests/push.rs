@@ -99,8 +99,8 @@ async fn dropping_the_subscriber_closes_its_connection() {
     .await;
 }
 
-#[tokio::test]
-async fn in_a_cluster_channels_are_heard_at_their_primaries_and_followed_when_they_move() {
+/// A cluster, a channel at each of its primaries, and who listens to all of them.
+async fn heard_everywhere() -> (Cluster, Redis, Vec<String>, Subscriber) {
     let cluster = Cluster::start(3, false);
     let redis = Redis::connect(patient(cluster.url())).await.unwrap();
     let names: Vec<String> = (0..3).map(super::cluster::key_at).collect();
@@ -108,6 +108,12 @@ async fn in_a_cluster_channels_are_heard_at_their_primaries_and_followed_when_th
     for _ in &names {
         assert!(matches!(heard(&mut subscriber).await, PushEvent::Subscribed(_)));
     }
+    (cluster, redis, names, subscriber)
+}
+
+#[tokio::test]
+async fn in_a_cluster_channels_are_heard_at_their_primaries_and_followed_when_they_move() {
+    let (cluster, _redis, names, mut subscriber) = heard_everywhere().await;
     for (node, name) in cluster.primaries().iter().zip(&names) {
         node.ask(&["SPUBLISH", name, "here"]);
         assert_eq!(heard(&mut subscriber).await, message(name, "here"));
@@ -122,13 +128,7 @@ async fn in_a_cluster_channels_are_heard_at_their_primaries_and_followed_when_th
 
 #[tokio::test]
 async fn while_a_primary_is_away_the_channels_of_the_others_are_heard_again_after_a_loss() {
-    let cluster = Cluster::start(3, false);
-    let redis = Redis::connect(patient(cluster.url())).await.unwrap();
-    let names: Vec<String> = (0..3).map(super::cluster::key_at).collect();
-    let mut subscriber = redis.subscribe(names.iter().map(|name| channel(name)));
-    for _ in &names {
-        assert!(matches!(heard(&mut subscriber).await, PushEvent::Subscribed(_)));
-    }
+    let (cluster, redis, names, mut subscriber) = heard_everywhere().await;
     let (away, other) = (&cluster.primaries()[0], &cluster.primaries()[1]);
     away.kill();
     assert_eq!(heard(&mut subscriber).await, PushEvent::Lost(channel(&names[0])));
