@@ -476,27 +476,33 @@ async fn a_flush_costs_misses_and_nothing_else() {
     }
 }
 
-/// A node that dies with a lease in its hand holds the others up for the lease's few seconds, not for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_look_that_was_not_answered_in_time_leaves_no_lease_for_which_others_wait() {
     for deployment in Deployment::each(&Options::default()) {
-        let proxy = Front::start(&deployment).await;
-        let cache = node(&proxy.url()).await;
-        let origin = Origin::open(1);
-        // Teaches the server the script that gives a lease back.
-        let fails = async || Err(larder::Error::new(ErrorKind::Source, "on fire"));
-        cache.get_with(KEY, fails).await.unwrap_err();
-        let slot = cache.explain(&KEY.to_owned()).await.slot_key.unwrap();
-        proxy.set(Fault::DropReplies);
-        assert_eq!(served(&cache, KEY, &origin).await, Served::Source);
-        // Half of the time that a lease has.
-        eventually("the lease is given back", Duration::from_millis(1_500), || async {
-            deployment.owner_of(&slot).ask(&["EXISTS", &slot]) == Reply::Int(0)
-        })
-        .await;
+        for (key, is_batch) in [("alone", false), ("among others", true)] {
+            let proxy = Front::start(&deployment).await;
+            let cache = node(&proxy.url()).await;
+            // Teaches the server the script that gives a lease back.
+            let fails = async || Err(larder::Error::new(ErrorKind::Source, "on fire"));
+            cache.get_with(key, fails).await.unwrap_err();
+            let slot = cache.explain(&key.to_owned()).await.slot_key.unwrap();
+            proxy.set(Fault::DropReplies);
+            if is_batch {
+                let load = async |keys: Vec<String>| Ok(keys.iter().map(|_| Some(1)).collect());
+                cache.get_many_with(&[key.to_owned()], load).await.unwrap();
+            } else {
+                assert_eq!(served(&cache, key, &Origin::open(1)).await, Served::Source);
+            }
+            // Half of the time that a lease has.
+            eventually("the lease is given back", Duration::from_millis(1_500), || async {
+                deployment.owner_of(&slot).ask(&["EXISTS", &slot]) == Reply::Int(0)
+            })
+            .await;
+        }
     }
 }
 
+/// A node that dies with a lease in its hand holds the others up for the lease's few seconds, not for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lease_of_a_dead_node_runs_out() {
     for deployment in Deployment::each(&Options::default()) {

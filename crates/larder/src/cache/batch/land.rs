@@ -9,7 +9,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         MissReason, Read,
-        batch::{Passenger, Trip, for_each_key},
+        batch::{Leased, Passenger, Trip, for_each_key},
         entry::{Lease, Lifetime},
         fetch::while_renewing,
         flight::Leader,
@@ -69,7 +69,7 @@ where
         let loading = self.load(&trip.policy, move || load(keys));
         let leased: Vec<&str> = passengers
             .iter()
-            .filter(|passenger| passenger.leased)
+            .filter(|passenger| passenger.is_leased())
             .map(|passenger| &*passenger.text)
             .collect();
         let values = match &self.shared {
@@ -118,6 +118,7 @@ where
         trip: &Trip<K, V>,
         load_us: u64,
     ) {
+        let doubtful = doubtful(loaded.iter().map(|(passenger, _)| passenger));
         let mut arrivals = Vec::with_capacity(loaded.len());
         for (passenger, value) in loaded {
             arrivals.push(self.arrive(passenger, value, trip, load_us).await);
@@ -146,6 +147,17 @@ where
         let purged: Vec<&str> = purged.iter().map(String::as_str).collect();
         self.find_out_purge(Route::Home, &purged, &trip.lease).await;
         self.land_all(landings).await;
+        self.give_back_many(shard, &doubtful, &trip.lease).await;
+    }
+
+    /// Gives leases back that nobody uses. If that fails, they run out by themselves.
+    async fn give_back_many(&self, shard: u16, keys: &[String], lease: &Lease) {
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+        if let Some(shared) = &self.shared
+            && shared.release_many(shard, &keys, lease).await.is_err()
+        {
+            self.stats.count(Counter::SharedErrors);
+        }
     }
 
     /// What is to be stored of one value, and where.
@@ -167,7 +179,7 @@ where
             basis: passenger.basis,
             tags: &trip.tags,
             policy: &trip.policy,
-            lease: passenger.leased.then_some(trip.lease),
+            lease: passenger.is_leased().then_some(trip.lease),
             reason: passenger.reason,
             load_us,
         };
@@ -199,7 +211,7 @@ where
                     fills.push((&*passenger.text, envelope));
                     tags.extend_from_slice(&envelope.tags);
                 }
-                Stowage::Near(_) if passenger.leased => unused.push(&*passenger.text),
+                Stowage::Near(_) if passenger.is_leased() => unused.push(&*passenger.text),
                 Stowage::Near(_) => {}
             }
         }
@@ -212,22 +224,25 @@ where
 
     /// The load failed: gives the leases of one shard back, and lands the flights with that, or with something stale.
     async fn turn_back(&self, shard: u16, passengers: Vec<Passenger<K, V>>, error: &Error, lease: &Lease) {
-        let leased: Vec<&str> = passengers
-            .iter()
-            .filter(|passenger| passenger.leased)
-            .map(|passenger| &*passenger.text)
-            .collect();
-        if let Some(shared) = &self.shared
-            && shared.release_many(shard, &leased, lease).await.is_err()
-        {
-            // They run out by themselves.
-            self.stats.count(Counter::SharedErrors);
-        }
+        let leased = passengers.iter().filter(|passenger| passenger.is_leased());
+        let leased: Vec<String> = leased.map(|passenger| passenger.text.clone()).collect();
+        self.give_back_many(shard, &leased, lease).await;
+        let doubtful = doubtful(&passengers);
         let turned_back = passengers.into_iter().map(|passenger| {
             let spare = passenger.spare.as_ref().and_then(|(spare, served)| self.spare_read(spare, *served));
             let answer = spare.ok_or_else(|| error.clone());
             Landing { leader: passenger.leader, answer, keep: None }
         });
         self.land_all(turned_back.collect()).await;
+        self.give_back_many(shard, &doubtful, lease).await;
     }
+}
+
+/// Whose leases Redis may have granted after nobody waited for that any more. They are given back behind the landing: it may
+/// still be as slow.
+fn doubtful<'a, K: Hash + Eq + 'a, V: 'a>(
+    passengers: impl IntoIterator<Item = &'a Passenger<K, V>>,
+) -> Vec<String> {
+    let doubtful = passengers.into_iter().filter(|passenger| passenger.leased == Leased::Perhaps);
+    doubtful.map(|passenger| passenger.text.clone()).collect()
 }

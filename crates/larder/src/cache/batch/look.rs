@@ -8,7 +8,7 @@ use crate::{
     Result,
     cache::{
         MissReason, Policy, ReadMode, Served,
-        batch::{Next, Passenger, Trip},
+        batch::{Leased, Next, Passenger, Trip},
         entry::{Envelope, Freshness, Lease},
         inner::Inner,
         near::NearEntry,
@@ -175,12 +175,13 @@ where
         let entry = match found {
             Ok(Lookup::Busy) => return Settled::Next(Next::Wait(passenger)),
             Ok(Lookup::Leased) => {
-                passenger.leased = true;
+                passenger.leased = Leased::Yes;
                 return Settled::Next(Next::Load(passenger));
             }
-            Err(_) => {
+            Err(error) => {
                 self.stats.count(Counter::SharedErrors);
                 passenger.reason = MissReason::Error;
+                passenger.not_answered(&error);
                 return Settled::Next(Next::Load(passenger));
             }
             Ok(Lookup::Corrupt) => None,
@@ -269,11 +270,12 @@ where
             nexts.push(match granted {
                 Ok(false) => Next::Wait(passenger),
                 Ok(true) => {
-                    passenger.leased = true;
+                    passenger.leased = Leased::Yes;
                     Next::Load(passenger)
                 }
-                Err(_) => {
+                Err(error) => {
                     self.stats.count(Counter::SharedErrors);
+                    passenger.not_answered(&error);
                     Next::Load(passenger)
                 }
             });

@@ -34,12 +34,33 @@ pub(crate) struct Passenger<K: Hash + Eq, V> {
     pub(crate) basis: Basis,
     pub(crate) reason: MissReason,
     pub(crate) spare: Option<Spare<V>>,
-    /// Whether Redis granted the lease for this key.
-    leased: bool,
+    leased: Leased,
     /// Whether a write is under way, so that nothing may be kept.
     blocked: bool,
     /// Whether another node is at it, and is to tell when it is done.
     waits: bool,
+}
+
+/// Whether Redis granted the lease for a key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leased {
+    No,
+    /// It did not answer in time: it may grant the lease later, when nobody uses it.
+    Perhaps,
+    Yes,
+}
+
+impl<K: Hash + Eq, V> Passenger<K, V> {
+    fn is_leased(&self) -> bool {
+        self.leased == Leased::Yes
+    }
+
+    /// Redis did not say what it had, or whether it granted the lease.
+    fn not_answered(&mut self, error: &Error) {
+        if error.kind() == ErrorKind::Timeout {
+            self.leased = Leased::Perhaps;
+        }
+    }
 }
 
 impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
@@ -50,7 +71,7 @@ impl<K: Hash + Eq + fmt::Display, V> Passenger<K, V> {
         reason: MissReason,
         spare: Option<Spare<V>>,
     ) -> Self {
-        Self { leader, text, basis, reason, spare, leased: false, blocked: false, waits: false }
+        Self { leader, text, basis, reason, spare, leased: Leased::No, blocked: false, waits: false }
     }
 
     /// Shows the flight's readers what stale value there is, if they have a soft deadline.
