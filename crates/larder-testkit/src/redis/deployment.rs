@@ -124,6 +124,14 @@ impl Deployment {
         self.servers().iter().for_each(|server| server.set_disk_busy(busy));
     }
 
+    /// Their systems write their buffers, as [`Server::write_buffers`] says.
+    ///
+    /// # Panics
+    /// As [`lose_power`](Self::lose_power).
+    pub fn write_buffers(&self) {
+        self.servers().iter().for_each(Server::write_buffers);
+    }
+
     /// Starts every server again, as [`Server::restart`] does, and returns when they are well.
     ///
     /// # Panics

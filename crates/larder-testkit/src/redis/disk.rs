@@ -44,6 +44,13 @@ impl Disk<'_> {
         set.expect("the disk was not so before");
     }
 
+    /// Notes all of the server's files as they are now, as its own syncs do.
+    pub(super) fn write_buffers(&self) {
+        for (path, length, _) in self.each() {
+            fs::write(note_of(&path), length.to_string()).expect("the folder is writable");
+        }
+    }
+
     /// How many bytes of the server's files are not on the disk.
     pub(super) fn unsynced(&self) -> u64 {
         self.each().map(|(_, length, synced)| length - synced).sum()
@@ -69,11 +76,16 @@ impl Disk<'_> {
         let paths = files.map(|file| file.expect("a readable folder").path());
         paths.filter(|path| path.extension().is_some_and(|kind| kind == "aof")).filter_map(|path| {
             let is_appended_to = path.to_string_lossy().ends_with(".incr.aof");
-            let note = fs::read_to_string(path.with_extension("aof.synced"));
+            let note = fs::read_to_string(note_of(&path));
             // First the note: what is written meanwhile is not synced.
             let synced = note.map_or(0, |note| note.parse().expect("the note is a number"));
             let length = fs::metadata(&path).expect("the file is there").len();
             is_appended_to.then_some((path, length, synced.min(length)))
         })
     }
+}
+
+/// Where it is noted how much of the file is on the disk.
+fn note_of(path: &Path) -> PathBuf {
+    path.with_extension("aof.synced")
 }

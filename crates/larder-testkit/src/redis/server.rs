@@ -52,6 +52,9 @@ pub enum Fsync {
     Always,
     /// About once a second, behind the acknowledgements: the default of Redis.
     EverySecond,
+    /// Never: the system writes its buffers when it likes. Its machine does so when it is told to
+    /// ([`Server::write_buffers`]).
+    Never,
 }
 
 impl Fsync {
@@ -60,6 +63,7 @@ impl Fsync {
         match self {
             Self::Always => "always",
             Self::EverySecond => "everysec",
+            Self::Never => "no",
         }
     }
 }
@@ -184,6 +188,14 @@ impl Server {
     /// If it was not started with a machine that may die.
     pub fn set_disk_busy(&self, busy: bool) {
         self.disk().set_busy(busy);
+    }
+
+    /// Its system writes its buffers: what the server has handed to it until now is on the disk.
+    ///
+    /// # Panics
+    /// If it was not started with a machine that may die.
+    pub fn write_buffers(&self) {
+        self.disk().write_buffers();
     }
 
     fn disk(&self) -> Disk<'_> {

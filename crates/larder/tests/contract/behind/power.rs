@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    future::ready,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
@@ -31,6 +32,8 @@ const PACE: Duration = Duration::from_millis(4);
 const LATE: Duration = Duration::from_secs(10);
 /// So many acknowledged writes mean something.
 const ENOUGH: u64 = 100;
+/// What is written meanwhile is lost, unless it is synced.
+const A_WHILE: Duration = Duration::from_millis(200);
 /// With a sync a second, what was acknowledged so long ago is on the disk: the second, as much again, and some time for a machine
 /// that is busy.
 const SYNCED_WITHIN: Duration = Duration::from_secs(3);
@@ -123,8 +126,13 @@ struct Death {
     written: Written,
 }
 
-/// Nodes write for some time, the machines of Redis die, and everything is started again.
-async fn die_after(deployment: &Deployment, nodes: &[&Nodes], time: Duration, busy: Duration) -> Vec<Death> {
+/// Nodes write for some time, then what comes last is waited for, the machines of Redis die, and everything is started again.
+async fn die_after(
+    deployment: &Deployment,
+    nodes: &[&Nodes],
+    time: Duration,
+    last: impl Future<Output = ()>,
+) -> Vec<Death> {
     let writing = Arc::<Writing>::default();
     let mut writers = Vec::new();
     for nodes in nodes {
@@ -136,10 +144,7 @@ async fn die_after(deployment: &Deployment, nodes: &[&Nodes], time: Duration, bu
     }
     lasting(time).await;
     eventually("much is written", SOON, || async { writing.acked.load(SeqCst) >= ENOUGH }).await;
-    if !busy.is_zero() {
-        deployment.set_disks_busy(true);
-        lasting(busy).await;
-    }
+    last.await;
     let died = Instant::now();
     let lost_bytes = block_in_place(|| deployment.lose_power());
     writing.is_over.store(true, SeqCst);
@@ -187,7 +192,7 @@ async fn with_a_sync_for_each_write_the_death_of_a_machine_takes_no_acknowledged
         let pending = Nodes::start(&deployment, "pending", quick().max_delay(LATE)).await;
         pending.rows.set_away(true);
         let time = Duration::from_millis(400);
-        let deaths = die_after(&deployment, &[&pending], time, Duration::ZERO).await;
+        let deaths = die_after(&deployment, &[&pending], time, ready(())).await;
         pending.rows.set_away(false);
         pending.agree(deaths[0].written.keys()).await;
         assert_eq!(deaths[0].judge(&pending.rows, Duration::ZERO), 0);
@@ -204,7 +209,10 @@ async fn with_a_sync_a_second_the_death_of_a_machine_takes_the_last_seconds_with
         let carried_out = Nodes::start(&deployment, "carried-out", quick()).await;
         pending.rows.set_away(true);
         // Otherwise the last sync may have had everything.
-        let busy = Duration::from_millis(200);
+        let busy = async {
+            deployment.set_disks_busy(true);
+            lasting(A_WHILE).await;
+        };
         let deaths = die_after(&deployment, &[&pending, &carried_out], SYNCED_WITHIN, busy).await;
         pending.rows.set_away(false);
         for (nodes, death) in [&pending, &carried_out].into_iter().zip(&deaths) {
@@ -213,6 +221,31 @@ async fn with_a_sync_a_second_the_death_of_a_machine_takes_the_last_seconds_with
         assert!(deaths[0].lost_bytes > 0, "the disk had everything");
         assert!(deaths[0].judge(&pending.rows, SYNCED_WITHIN) > 0, "nothing was lost");
         deaths[1].judge(&carried_out.rows, SYNCED_WITHIN);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_syncs_the_death_of_a_machine_takes_what_its_system_had_not_written_and_nothing_else() {
+    on_each(Fsync::Never, async |deployment| {
+        let pending = Nodes::start(&deployment, "pending", quick().max_delay(LATE)).await;
+        let carried_out = Nodes::start(&deployment, "carried-out", quick()).await;
+        pending.rows.set_away(true);
+        let mut written = None;
+        let system = async {
+            let begun = Instant::now();
+            deployment.write_buffers();
+            written = Some(begun);
+            lasting(A_WHILE).await;
+        };
+        let deaths = die_after(&deployment, &[&pending, &carried_out], A_WHILE, system).await;
+        pending.rows.set_away(false);
+        let window = deaths[0].died - written.unwrap();
+        for (nodes, death) in [&pending, &carried_out].into_iter().zip(&deaths) {
+            nodes.agree(death.written.keys()).await;
+        }
+        assert!(deaths[0].judge(&pending.rows, window) > 0, "nothing was lost");
+        deaths[1].judge(&carried_out.rows, window);
     })
     .await;
 }
