@@ -122,8 +122,8 @@ impl Resource {
         if let Some(indexes) = &self.indexes {
             indexes.look(&self.collection).await;
         }
-        match self.collection.json_schema().await {
-            Ok(found) => *self.validator.lock() = found.map(Arc::new),
+        match self.collection.options().await {
+            Ok(found) => *self.validator.lock() = found.json_schema.map(Arc::new),
             Err(error) => {
                 let collection = self.name.as_str();
                 tracing::debug!(%error, collection, "The validator could not be looked at.");

@@ -204,6 +204,25 @@ async fn what_others_stored_is_served_as_it_is() {
     assert_eq!(answer.text(), r#"{"_id":7,"name":"by hand","undeclared":{"a.b":1},"stock":1.5}"#);
 }
 
+/// The stand-in compares by no collation; what it was told is what is looked at.
+#[tokio::test]
+async fn the_doctor_says_that_a_collection_compares_texts_otherwise() {
+    let server = mongo::Server::start();
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let config = folder.path().join("larder.toml");
+    std::fs::write(&config, ITEMS).expect("the folder can be written to");
+    let config = config.to_str().expect("UTF-8");
+    for (collation, is_named) in
+        [(doc! { "locale": "simple" }, false), (doc! { "locale": "en", "strength": 2 }, true)]
+    {
+        let shop = mongo::database_name();
+        server.command(&shop, doc! { "create": "items", "collation": collation });
+        let output = crate::larder::run(&["check", "--config", config, "--mongo", &server.url(&shop)], &[]);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(said.contains("collection items") && said.contains("collation"), is_named, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn the_doctor_says_what_a_mongodb_lacks() {
     let url = mongo::shared().url(&mongo::database_name());

@@ -3,12 +3,12 @@
 
 use std::{borrow::Borrow, collections::BTreeMap, fmt, hash::Hash, sync::Arc, time::Duration};
 
-use bson::{Bson, Document, RawDocumentBuf};
+use bson::{Bson, RawDocumentBuf};
 use bytes::Bytes;
 use futures_util::future::join_all;
 
 use super::{
-    Database, Filter, Find, Id, IndexedFields, Page, Schema, StoredDocument,
+    CollectionOptions, Database, Filter, Find, Id, IndexedFields, Page, Schema, StoredDocument,
     lists::Lists,
     partial::{Partial, declared},
     store::Store,
@@ -496,13 +496,13 @@ impl Collection {
         self.store.indexed_fields().await
     }
 
-    /// The `$jsonSchema` of the collection's validator, as MongoDB has it, if writes are held to it. Larder does not: the
-    /// database refuses what it forbids. One question to MongoDB, none to SQLite, which has no validators.
+    /// What the database itself has been told of the collection. One question to MongoDB, none to SQLite, which takes no such
+    /// options.
     ///
     /// # Errors
     /// As [`find`](Self::find).
-    pub async fn json_schema(&self) -> Result<Option<Document>> {
-        self.store.json_schema().await
+    pub async fn options(&self) -> Result<CollectionOptions> {
+        self.store.options().await
     }
 
     /// What each tier has of a document.

@@ -131,7 +131,7 @@ pub use self::{
     json::{JsonForm, to_json, write_json},
     merge::MergePatch,
     pipeline::{Pipeline, Variable},
-    probe::{Capability, DatabaseProbe, IndexReport, IndexUse, Topology},
+    probe::{Capability, CollectionOptions, DatabaseProbe, IndexReport, IndexUse, Topology},
     schema::{Field, FieldType, Schema},
     stored::{Etag, StoredDocument},
     write::{Expect, MAX_DOCUMENT_BYTES, Written},

@@ -64,6 +64,18 @@ impl DatabaseProbe {
     }
 }
 
+/// What MongoDB itself was told of a collection when that was created, as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CollectionOptions {
+    /// The `$jsonSchema` of the validator, if writes are held to it. Larder does not: the database refuses what it forbids.
+    pub json_schema: Option<Document>,
+    /// The collation, unless that is the plain order of bytes. With one, texts are compared, ordered and found that are not
+    /// equal for Larder: an id in other letters finds nothing when it is read, but a write by it may change another document.
+    pub collation: Option<Document>,
+    /// What it shows, if it is a view: that can be read, and neither written to nor watched.
+    pub view_on: Option<String>,
+}
+
 /// One declared filter or sort, and the index behind it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IndexReport {

@@ -9,8 +9,8 @@ use super::mongo::MongoCollection;
 #[cfg(feature = "sqlite")]
 use super::sqlite::SqliteCollection;
 use super::{
-    Filter, Find, Id, IndexReport, IndexedFields, Page, Written, merge::MergePatch, schema::Schema,
-    write::Demand,
+    CollectionOptions, Filter, Find, Id, IndexReport, IndexedFields, Page, Written, merge::MergePatch,
+    schema::Schema, write::Demand,
 };
 use crate::Result;
 
@@ -73,13 +73,13 @@ impl Store {
         on!(self, collection => collection.indexed_fields().await)
     }
 
-    /// The JSON Schema that the database holds writes to, in MongoDB's dialect. SQLite has none.
-    pub(crate) async fn json_schema(&self) -> Result<Option<Document>> {
+    /// What the database has been told of the collection. SQLite takes no such options.
+    pub(crate) async fn options(&self) -> Result<CollectionOptions> {
         match self {
             #[cfg(feature = "sqlite")]
-            Self::Sqlite(_) => Ok(None),
+            Self::Sqlite(_) => Ok(CollectionOptions::default()),
             #[cfg(feature = "mongo")]
-            Self::Mongo(collection) => collection.json_schema().await,
+            Self::Mongo(collection) => collection.options().await,
         }
     }
 

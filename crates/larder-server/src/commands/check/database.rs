@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, path::Path};
 use bson::DateTime;
 use larder::document::{Capability, Database, DatabaseProbe, Field, FilterTemplate, IndexReport, Schema};
 
-use super::report::{Level, Report};
+use super::{
+    clock::Clock,
+    report::{Level, Report},
+};
 use crate::{
     app::{DATABASE_FILE, open_collection, open_database},
     cli::CheckArgs,
@@ -42,6 +45,7 @@ pub(super) async fn check(config: &Config, args: &CheckArgs, report: &mut Report
     report_probe(&place, config.mongo.url.is_none(), &probe, report);
     check_watch(config, &probe, report);
     for declared in &config.collections {
+        check_options(&database, declared, report).await;
         check_indexes(config, &database, declared, args, report).await;
     }
 }
@@ -64,14 +68,8 @@ fn report_probe(place: &str, is_embedded: bool, probe: &DatabaseProbe, report: &
     report.add(Level::Good, "database", format!("{engine} {version} at {place}, {}", topology.name()));
     if let Some(server_time) = probe.server_time {
         let offset_ms = server_time.timestamp_millis() - DateTime::now().timestamp_millis();
-        if offset_ms.abs() > MAX_CLOCK_OFFSET_MS {
-            let found = format!("its clock is {offset_ms} ms from this machine's");
-            report.warn(
-                "database clock",
-                found,
-                "ages and logs cannot be compared; run a time service on both",
-            );
-        }
+        let effect = "ages and logs cannot be compared";
+        Clock { of: "database", offset_ms, max_offset_ms: MAX_CLOCK_OFFSET_MS, effect }.report(report);
     }
     for Capability { name, available, without } in &probe.capabilities {
         if *available {
@@ -111,6 +109,29 @@ fn check_watch(config: &Config, probe: &DatabaseProbe, report: &mut Report) {
                  poll_updated_at",
             ),
         }
+    }
+}
+
+/// Says what of a collection is so that Larder and the database do not mean the same.
+async fn check_options(database: &Database, declared: &CollectionConfig, report: &mut Report) {
+    let what = format!("collection {}", declared.name);
+    let options = match open_collection(database, None, declared) {
+        Ok(collection) => collection.options().await,
+        Err(error) => Err(error),
+    };
+    let options = match options {
+        Ok(options) => options,
+        Err(error) => return report.warn(what, "its options could not be looked at", error.to_string()),
+    };
+    if let Some(collation) = options.collation {
+        let effect = "for Larder texts are equal byte for byte: an id in other letters is not found when it is read, but a \
+                      write by it may change another document, and filters and pages of texts follow the database; use a \
+                      collection without a collation";
+        report.warn(&what, format!("it has the collation {collation}"), effect);
+    }
+    if let Some(shown) = options.view_on {
+        let effect = "it cannot be written to, and its changes are not seen: cached copies expire; declare the collection";
+        report.warn(&what, format!("it is a view of {shown}"), effect);
     }
 }
 

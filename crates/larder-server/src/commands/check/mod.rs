@@ -1,6 +1,7 @@
 //! `larder check`: looks at everything the server would use, and says what is missing and what that turns off.
 
 mod behind;
+mod clock;
 mod database;
 mod redis;
 mod report;

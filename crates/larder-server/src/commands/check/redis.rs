@@ -4,6 +4,7 @@ use larder::redis::{DeploymentMode, PrimaryProbe, ServerProbe};
 
 use super::{
     behind::report_keeping,
+    clock::Clock,
     report::{Level, Report},
 };
 use crate::{app::open_redis, cli::CheckArgs, commands::counted, config::Config};
@@ -66,11 +67,9 @@ fn report_primary(primary: &PrimaryProbe, write_behind: bool, report: &mut Repor
         true => report_keeping(primary, &what, report),
         false => report_caching(primary, &what, report),
     }
-    if let Some(offset_ms) = primary.clock_offset_ms
-        && offset_ms.abs() > MAX_CLOCK_OFFSET_MS
-    {
-        let found = format!("its clock is {offset_ms} ms from this machine's");
-        report.warn(&what, found, "the age of entries is told wrongly; run a time service on both");
+    if let Some(offset_ms) = primary.clock_offset_ms {
+        let effect = "the age of entries is told wrongly";
+        Clock { of: &what, offset_ms, max_offset_ms: MAX_CLOCK_OFFSET_MS, effect }.report(report);
     }
 }
 
@@ -93,32 +92,12 @@ fn report_caching(primary: &PrimaryProbe, what: &str, report: &mut Report) {
             "it grows until the machine has no memory left; set maxmemory, and maxmemory-policy allkeys-lfu",
         ),
     }
+    if let Some(evicted) = primary.evicted_keys.filter(|evicted| *evicted > 0) {
+        let keys = counted(usize::try_from(evicted).unwrap_or(usize::MAX), "key", "keys");
+        report.add(Level::Note, what, format!("has evicted {keys} since it started; each costs a miss"));
+    }
     if let Some(append_only) = primary.append_only {
         let kept = if append_only { "keeps an append-only file" } else { "keeps no append-only file" };
         report.add(Level::Note, what, format!("{kept}; a cache needs none"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn printed(clock_offset_ms: i64) -> String {
-        let mut primary = PrimaryProbe::default();
-        primary.clock_offset_ms = Some(clock_offset_ms);
-        let mut report = Report::default();
-        report_primary(&primary, false, &mut report);
-        report.to_string()
-    }
-
-    #[test]
-    fn a_clock_that_is_far_from_ours_is_told() {
-        for offset_ms in [0, MAX_CLOCK_OFFSET_MS, -MAX_CLOCK_OFFSET_MS] {
-            assert!(!printed(offset_ms).contains("clock"), "{}", printed(offset_ms));
-        }
-        for offset_ms in [MAX_CLOCK_OFFSET_MS + 1, -MAX_CLOCK_OFFSET_MS - 1] {
-            let said = format!("its clock is {offset_ms} ms from this machine's");
-            assert!(printed(offset_ms).contains(&said), "{}", printed(offset_ms));
-        }
     }
 }

@@ -14,10 +14,10 @@ mod error;
 mod filter;
 mod index;
 mod keyset;
+mod options;
 mod patch;
 mod probe;
 mod read;
-mod validator;
 mod versioned;
 mod write;
 

@@ -19,7 +19,12 @@ use crate::{
 impl MongoCollection {
     pub(crate) async fn get(&self, id: &Id) -> Result<Option<RawDocumentBuf>> {
         let find = self.driver().find_one(by_id(id)).max_time(self.server_limit());
-        self.call(async { find.await }).await
+        let found: Option<RawDocumentBuf> = self.call(async { find.await }).await?;
+        // With a collation another id may be as good for the server. Its document is not the one that is cached by this.
+        match found {
+            Some(document) if self.schema().id_type().read_raw(&document)? != *id => Ok(None),
+            found => Ok(found),
+        }
     }
 
     /// The documents in the order of `ids`, in one query.

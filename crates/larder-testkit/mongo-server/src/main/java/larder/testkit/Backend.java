@@ -16,7 +16,7 @@ import org.h2.mvstore.MVStore;
 
 /**
  * The library's backend, with what it lacks: {@code hello}, change streams as MongoDB documents them, fail points,
- * validators that are told (and not enforced), and writes that are in the file when they are acknowledged.
+ * options that are told (and not enforced), and writes that are in the file when they are acknowledged.
  *
  * <p>{@code {larderForgetChanges: ""}}, or a database, or a namespace, on {@code admin}: loses the change history so far.
  */
@@ -27,7 +27,7 @@ final class Backend extends H2Backend {
     private static final long DEFAULT_AWAIT_MILLISECONDS = 1000;
 
     private final FailPoints failPoints = new FailPoints();
-    private final Validators validators = new Validators();
+    private final Options options = new Options();
     private final Object writing = new Object();
     /** Without an initialiser, which would undo what the super constructor sets by opening databases. */
     private Storage storage;
@@ -63,13 +63,13 @@ final class Backend extends H2Backend {
                 storage().log().forget((String) query.get(command));
                 return okay();
             case "collMod":
-                validators.remember(database, (String) query.get(command), query);
+                options.remember(database, (String) query.get(command), query);
                 return okay();
             case "create":
-                validators.remember(database, (String) query.get(command), query);
+                options.remember(database, (String) query.get(command), query);
                 break;
             case "listCollections":
-                return validators.tell(database, super.handleCommand(channel, database, command, query));
+                return options.tell(database, super.handleCommand(channel, database, command, query));
             case "renameCollection":
                 return writing(() -> rename(query));
             case "aggregate":

@@ -6,18 +6,18 @@ import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
 /**
- * The validators of collections, as {@code create} and {@code collMod} set them and {@code listCollections} tells them.
+ * Options of collections, as {@code create} and {@code collMod} set them and {@code listCollections} tells them.
  * Nothing is held to them, and they are gone with the process.
  */
-final class Validators {
-    private static final List<String> OPTIONS = List.of("validator", "validationLevel", "validationAction");
+final class Options {
+    private static final List<String> KEPT = List.of("validator", "validationLevel", "validationAction", "collation");
 
     private final Map<String, Document> byNamespace = new ConcurrentHashMap<>();
 
-    /** Keeps what a command says of a collection's validator. */
+    /** Keeps what a command says of a collection. */
     void remember(String database, String collection, Document command) {
         Document options = byNamespace.computeIfAbsent(database + "." + collection, name -> new Document());
-        for (String option : OPTIONS) {
+        for (String option : KEPT) {
             if (command.containsKey(option)) {
                 options.put(option, command.get(option));
             }
