@@ -45,8 +45,7 @@ async fn one_connection(
     clients: usize,
     requests: usize,
 ) -> io::Result<Vec<Duration>> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.set_nodelay(true)?;
+    let mut stream = connect(port).await?;
     let texts: Vec<String> = (0..documents::COUNT)
         .map(|index| {
             format!(
@@ -60,13 +59,23 @@ async fn one_connection(
     for number in (client..requests).step_by(clients) {
         let sent = Instant::now();
         stream.write_all(texts[number % documents::COUNT].as_bytes()).await?;
-        read_answer(&mut stream, &mut buffer).await?;
+        let is_last = read_answer(&mut stream, &mut buffer).await?;
         latencies.push(sent.elapsed());
+        if is_last {
+            stream = connect(port).await?;
+        }
     }
     Ok(latencies)
 }
 
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<()> {
+async fn connect(port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Whether the server ends the connection with it.
+async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<bool> {
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await?;
@@ -74,9 +83,9 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<()
             return Err(io::Error::other("the server closed the connection"));
         }
         filled += read;
-        if let Some(total) = answer_length(&buffer[..filled])? {
+        if let Some((total, is_last)) = answer_length(&buffer[..filled])? {
             if total == filled {
-                return Ok(());
+                return Ok(is_last);
             }
             if total < filled {
                 return Err(io::Error::other("more than one answer"));
@@ -85,8 +94,8 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<()
     }
 }
 
-/// The bytes of the whole answer, once its head is complete.
-fn answer_length(answer: &[u8]) -> io::Result<Option<usize>> {
+/// The bytes of the whole answer, once its head is complete, and whether it is the last one of its connection.
+fn answer_length(answer: &[u8]) -> io::Result<Option<(usize, bool)>> {
     let Some(head) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -94,10 +103,14 @@ fn answer_length(answer: &[u8]) -> io::Result<Option<usize>> {
     if !text.starts_with("HTTP/1.1 200") {
         return Err(io::Error::other(text.lines().next().unwrap_or_default().to_owned()));
     }
-    let length = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    });
+    let (mut length, mut is_last) = (None, false);
+    for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse::<usize>().ok();
+        } else if name.eq_ignore_ascii_case("connection") {
+            is_last = value.trim().eq_ignore_ascii_case("close");
+        }
+    }
     let length = length.ok_or_else(|| io::Error::other("an answer without content-length"))?;
-    Ok(Some(head + 4 + length))
+    Ok(Some((head + 4 + length, is_last)))
 }

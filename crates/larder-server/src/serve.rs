@@ -14,7 +14,13 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use hyper::{Request, body::Incoming, http::request::Parts, service::service_fn};
+use hyper::{
+    Request, Version,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue},
+    http::request::Parts,
+    service::service_fn,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -28,14 +34,14 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
     app::App,
     routes::{self, Answer, KeptTimer},
     taken::{Noted, Taken},
-    workers::Workers,
+    workers::{LOOK, Moves, Threads, Workers},
 };
 
 /// A listener that is bound, and not yet accepting.
@@ -83,10 +89,11 @@ impl Server {
     ) -> bool {
         let builder = Arc::new(connection_builder(&app));
         let runtimes = workers.runtimes();
-        // One for each: what all connections look at all the time would travel between the cores.
-        let graceful: Vec<_> = runtimes.iter().map(|_| GracefulShutdown::new()).collect();
+        let mut threads = Threads::new(&runtimes);
         let room = Arc::new(Semaphore::new(app.limits.max_connections as usize));
         let mut connections = JoinSet::new();
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
         loop {
             let (stream, permit) = tokio::select! {
@@ -94,31 +101,29 @@ impl Server {
                 () = &mut stop => break,
                 // Reaps ended connections, so that the set does not grow.
                 Some(_) = connections.join_next() => continue,
+                _ = looks.tick() => {
+                    app.telemetry.threads_in_use.store(threads.look(), Ordering::Relaxed);
+                    continue;
+                }
             };
-            let worker = fewest(&graceful);
-            let (builder, app, watcher) =
-                (Arc::clone(&builder), Arc::clone(&app), graceful[worker].watcher());
+            let number = threads.place();
+            let (builder, watcher) = (Arc::clone(&builder), threads.graceful[number].watcher());
+            let visitor = Visitor::new(Arc::clone(&app), Arc::clone(&threads.moves[number]));
             let serving = async move {
                 let _permit = permit;
-                if let Err(error) = serve(stream, &builder, app, watcher).await {
+                if let Err(error) = serve(stream, &builder, visitor, watcher).await {
                     tracing::warn!(%error, "A connection could not be taken over.");
                 }
             };
-            connections.spawn_on(serving, &runtimes[worker]);
+            connections.spawn_on(serving, &runtimes[number]);
         }
         drop(self.listener);
         tracing::info!(
             in_flight = app.telemetry.slots.taken(),
             "Stopping: no new connections, running requests end."
         );
-        timeout(drain, join_all(graceful.into_iter().map(GracefulShutdown::shutdown))).await.is_ok()
+        timeout(drain, join_all(threads.graceful.into_iter().map(GracefulShutdown::shutdown))).await.is_ok()
     }
-}
-
-/// Which of the workers has the fewest connections.
-fn fewest(graceful: &[GracefulShutdown]) -> usize {
-    let numbered = graceful.iter().enumerate();
-    numbered.min_by_key(|(_, worker)| worker.count()).map_or(0, |(number, _)| number)
 }
 
 /// One connection's requests.
@@ -130,12 +135,15 @@ struct Visitor {
     /// What was taken of the answers: one that has ended may still be on its way.
     taken: Taken,
     timer: KeptTimer,
+    /// Whether its connection should be another thread's.
+    moves: Arc<Moves>,
 }
 
 impl Visitor {
-    fn new(app: Arc<App>) -> Self {
+    fn new(app: Arc<App>, moves: Arc<Moves>) -> Self {
         Self {
             app,
+            moves,
             begun: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             taken: Taken::default(),
@@ -145,7 +153,12 @@ impl Visitor {
 
     async fn answer(&self, head: &Parts, body: Incoming) -> Answer {
         self.begun.fetch_add(1, Ordering::Relaxed);
-        let answer = routes::answer(&self.app, &self.timer, head, body).await;
+        let mut answer = routes::answer(&self.app, &self.timer, head, body).await;
+        // Connections of HTTP/2 say nothing of the kind, and their clients have few.
+        if head.version <= Version::HTTP_11 && self.moves.take() {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            self.app.telemetry.connections_moved.fetch_add(1, Ordering::Relaxed);
+        }
         self.ended.fetch_add(1, Ordering::Relaxed);
         answer
     }
@@ -155,11 +168,11 @@ impl Visitor {
 async fn serve(
     stream: net::TcpStream,
     builder: &Builder<TokioExecutor>,
-    app: Arc<App>,
+    visitor: Visitor,
     watcher: Watcher,
 ) -> io::Result<()> {
     let stream = TcpStream::from_std(stream)?;
-    let visitor = Arc::new(Visitor::new(app));
+    let visitor = Arc::new(visitor);
     let served = Arc::clone(&visitor);
     let service = service_fn(move |request: Request<Incoming>| {
         let visitor = Arc::clone(&visitor);
@@ -264,21 +277,47 @@ pub(crate) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
 
-    #[test]
-    fn connections_are_spread_evenly_and_those_that_end_make_room() {
-        let workers = [(); 3].map(|()| GracefulShutdown::new());
-        let seat = || {
-            let worker = fewest(&workers);
-            (worker, workers[worker].watcher())
-        };
-        let mut seats: Vec<_> = (0..9).map(|_| seat()).collect();
-        let counts = || [0, 1, 2].map(|worker: usize| workers[worker].count());
-        assert_eq!(counts(), [3, 3, 3]);
-        seats.retain(|(worker, _)| *worker != 1);
-        assert_eq!(counts(), [3, 0, 3]);
-        seats.extend((0..3).map(|_| seat()));
-        assert_eq!(counts(), [3, 3, 3]);
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::config::parse;
+
+    /// The next answer of a server that keeps its connections, without a body.
+    async fn head(client: &mut TcpStream) -> String {
+        client.write_all(b"HEAD /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(client.read_u8().await.unwrap());
+        }
+        String::from_utf8(answer).unwrap().to_ascii_lowercase()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_that_is_to_move_ends_behind_its_next_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!("data_dir = \"{}\"\nauth.open = true\n", folder.path().display());
+        let config = parse("test", &text, &BTreeMap::new()).unwrap();
+        let app = Arc::new(App::open(&config, Vec::new()).await.unwrap());
+        let moves = Arc::<Moves>::default();
+        let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let (builder, graceful) = (connection_builder(&app), GracefulShutdown::new());
+        let visitor = Visitor::new(Arc::clone(&app), Arc::clone(&moves));
+        let watcher = graceful.watcher();
+        let serving = tokio::spawn(async move { serve(stream, &builder, visitor, watcher).await });
+        for _ in 0..2 {
+            assert!(!head(&mut client).await.contains("connection: close"));
+        }
+        moves.order(1);
+        let answer = head(&mut client).await;
+        assert!(answer.contains("200 ok") && answer.contains("connection: close"), "{answer}");
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "it has ended");
+        serving.await.unwrap().unwrap();
+        assert!(!moves.take(), "it was the one that was ordered");
+        assert_eq!(app.telemetry.connections_moved.load(Ordering::Relaxed), 1);
     }
 }

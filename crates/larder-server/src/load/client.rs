@@ -7,7 +7,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request, Response, StatusCode, Uri,
     client::conn::http1::{Connection, SendRequest, handshake},
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue},
+    header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use larder::{Error, ErrorKind, Result};
@@ -64,7 +64,7 @@ impl Target {
             timeout(DEADLINE, TcpStream::connect(&self.address)).await.map_err(late)?.map_err(away)?;
         stream.set_nodelay(true).map_err(away)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(away)?;
-        Ok(Client { target: self.clone(), sender, connection: Box::pin(connection) })
+        Ok(Client { target: self.clone(), sender, connection: Box::pin(connection), has_ended: false })
     }
 
     /// Asks once, on a connection of its own.
@@ -97,6 +97,7 @@ pub(super) struct Client {
     sender: SendRequest<Full<Bytes>>,
     /// Driven by whoever waits for an answer: no second task, so no wake-ups between threads in what is measured.
     connection: Pin<Box<Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
+    has_ended: bool,
 }
 
 impl Client {
@@ -105,7 +106,15 @@ impl Client {
     /// # Errors
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout`; the connection must not be used again then.
     pub(super) async fn ask(&mut self, planned: Planned, past_the_cache: bool) -> Result<StatusCode> {
-        self.send(request(planned, past_the_cache)?).await.map(|answer| answer.status())
+        let answer = self.send(request(planned, past_the_cache)?).await?;
+        let close = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"close");
+        self.has_ended = answer.headers().get(CONNECTION).is_some_and(close);
+        Ok(answer.status())
+    }
+
+    /// Whether the server has ended the connection with its last answer.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
     }
 
     async fn send(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Bytes>> {

@@ -54,6 +54,10 @@ async fn exchange(
     if client.is_none() {
         *client = Some(plan.target.connect().await?);
     }
-    let client = client.as_mut().expect("connected above");
-    client.ask(planned, past_the_cache).await
+    let asked = client.as_mut().expect("connected above");
+    let status = asked.ask(planned, past_the_cache).await?;
+    if asked.has_ended() {
+        *client = None;
+    }
+    Ok(status)
 }

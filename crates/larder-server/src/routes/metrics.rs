@@ -1,6 +1,9 @@
 //! `/metrics`, in the text format of Prometheus.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    sync::atomic::Ordering::Relaxed,
+};
 
 use hyper::{StatusCode, http::request::Parts};
 use larder::{
@@ -78,7 +81,13 @@ fn write_requests(app: &App, page: &mut String) -> fmt::Result {
         }
     }
     heading(page, "larder_requests_in_flight", "gauge", "Requests at work.")?;
-    writeln!(page, "larder_requests_in_flight {}", app.telemetry.slots.taken())
+    writeln!(page, "larder_requests_in_flight {}", app.telemetry.slots.taken())?;
+    heading(page, "larder_threads_in_use", "gauge", "Threads that take new connections.")?;
+    writeln!(page, "larder_threads_in_use {}", app.telemetry.threads_in_use.load(Relaxed))?;
+    let (name, help) =
+        ("larder_connections_moved_total", "Connections ended behind an answer, for another thread.");
+    heading(page, name, "counter", help)?;
+    writeln!(page, "{name} {}", app.telemetry.connections_moved.load(Relaxed))
 }
 
 /// A figure of a cache: its name, kind and help, and where it is found.

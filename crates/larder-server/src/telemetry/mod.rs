@@ -6,7 +6,7 @@ mod stripe;
 mod window;
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -92,6 +92,10 @@ pub(crate) struct Telemetry {
     pub slots: Slots,
     /// The last seconds, second by second.
     pub window: Mutex<Window>,
+    /// How many threads take new connections.
+    pub threads_in_use: AtomicUsize,
+    /// How many connections were ended behind an answer, for another thread.
+    pub connections_moved: AtomicU64,
 }
 
 impl Telemetry {
@@ -101,6 +105,8 @@ impl Telemetry {
             routes: std::array::from_fn(|_| RouteStats::default()),
             slots: Slots::new(max_in_flight),
             window: Mutex::default(),
+            threads_in_use: AtomicUsize::new(0),
+            connections_moved: AtomicU64::new(0),
         }
     }
 

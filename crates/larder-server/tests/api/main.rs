@@ -38,6 +38,7 @@ mod signer;
 mod slow;
 mod stop;
 mod tags;
+mod threads;
 mod top;
 mod watch;
 mod write;

@@ -1,5 +1,11 @@
 //! The threads that answer requests, each with a runtime of its own.
 
+mod gauge;
+mod idle;
+mod moves;
+mod placing;
+mod threads;
+
 use std::{
     io,
     num::NonZeroUsize,
@@ -9,6 +15,11 @@ use std::{
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
+};
+
+pub(crate) use self::{
+    moves::Moves,
+    threads::{LOOK, Threads},
 };
 
 /// As many threads as there are cores, unless the configuration says otherwise. A connection stays with the thread that it is
