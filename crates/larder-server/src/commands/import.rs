@@ -1,9 +1,13 @@
 //! `larder import COLLECTION FILE`: documents from a file into a declared collection, while the server runs or not.
 
+use std::time::Duration;
+
 use larder::{
     Result,
+    cache::CacheStats,
     document::{Collection, Database},
 };
+use tokio::time::{interval, timeout};
 
 use crate::{
     app::{open_collection, open_database, open_redis},
@@ -14,7 +18,10 @@ use crate::{
     import::{self, ImportArgs},
 };
 
-/// Imports, and says how much. Returns 1 if documents were rejected, 2 if it came to no end.
+/// How long a Redis that is away is waited for when all is written.
+const REDIS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Imports, and says how much. Returns 1 if documents were rejected or Redis was not told, 2 if it came to no end.
 pub(crate) async fn run(options: &Options, args: &ImportArgs) -> u8 {
     if args.declare {
         return finish(import::declare(args), OK);
@@ -48,10 +55,34 @@ pub(crate) async fn run(options: &Options, args: &ImportArgs) -> u8 {
             return WRONG;
         }
     };
-    match import::run(args, &collection).await {
+    let imported = import::run(args, &collection).await;
+    let is_told = redis_is_told(&collection).await;
+    let code = match imported {
         Ok(outcome) => finish(Ok(outcome.to_string()), if outcome.rejected > 0 { TROUBLE } else { OK }),
         Err(error) => finish(Err(error), WRONG),
+    };
+    if is_told {
+        return code;
     }
+    complain(format_args!(
+        "Redis did not acknowledge what was imported, and nothing is kept after this command: servers may serve what was cached \
+         before until it expires; run `larder purge {} --all` when Redis answers",
+        args.collection
+    ));
+    code.max(TROUBLE)
+}
+
+/// Waits until Redis has acknowledged all that was written, as long as a command may take. What it has not is sent again and again.
+async fn redis_is_told(collection: &Collection) -> bool {
+    let of = |stats: CacheStats| stats.invalidations_owed;
+    let owed = || of(collection.stats()) + collection.list_stats().map_or(0, of);
+    let told = async {
+        let mut looks = interval(Duration::from_millis(20));
+        while owed() > 0 {
+            looks.tick().await;
+        }
+    };
+    timeout(REDIS_PATIENCE, told).await.is_ok()
 }
 
 fn finish(said: Result<String>, code: u8) -> u8 {

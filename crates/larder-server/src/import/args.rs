@@ -24,7 +24,8 @@ pub(crate) struct ImportArgs {
     /// Replace documents that exist already, instead of rejecting the new ones. Each needs an `_id`, or the field of --id.
     #[arg(long)]
     pub(crate) upsert: bool,
-    /// Read and check everything, write nothing but the file of --rejects, if that is given.
+    /// Read and check everything, write nothing but the file of --rejects, if that is given. Only the import itself finds ids that are
+    /// taken.
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// How many documents are written at once.

@@ -155,12 +155,15 @@ impl<'a> Call<'a> {
         self.insert_token_of_all(std::slice::from_ref(id), headers);
     }
 
-    /// Adds a token that stands for this node's last writes to all of these documents, and for the lists after them.
+    /// Adds a token that stands for this node's last writes to all of these documents, and for the lists after them. None if Redis
+    /// has not acknowledged one of them: it would promise what no node can keep.
     pub(crate) fn insert_token_of_all(&self, ids: &[Id], headers: &mut HeaderMap) {
         let collection = &self.resource.collection;
-        let tokens = ids.iter().filter_map(|id| collection.token(id)).chain(collection.lists_token());
-        let tokens: Vec<Token> = tokens.collect();
-        insert_tokens(&tokens, headers);
+        let lists = collection.caches_lists().then(|| collection.lists_token());
+        let tokens: Option<Vec<Token>> = ids.iter().map(|id| collection.token(id)).chain(lists).collect();
+        if let Some(tokens) = tokens {
+            insert_tokens(&tokens, headers);
+        }
     }
 
     /// How this request wants the cache to be treated. Asking for more than the role may is not an error: a browser

@@ -144,7 +144,7 @@ impl Refusal {
             }
             ErrorKind::Config => {
                 tracing::error!(%error, "A request was answered with 503: Redis refuses this server.");
-                let detail = "Redis refuses this server: its login or its rights have to be mended there, or in the server's \
+                let detail = "Redis refuses what this server asks of it: mend the login or its rights there, or in the server's \
                               configuration; the server's log says what it said";
                 Self::busy(format!("{detail}; {left}"), AFTER_MENDING)
             }

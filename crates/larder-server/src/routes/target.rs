@@ -57,6 +57,8 @@ impl<'a> Target<'a> {
     /// The methods that are served there.
     pub(crate) fn allow(self) -> &'static str {
         match self {
+            // Documents may have these ids; a POST is for something else.
+            Self::Item { id: "bulk" | "_search", .. } => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             Self::Item { .. } => "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
             Self::Collection(_) => "GET, HEAD, POST, QUERY, OPTIONS",
             Self::Bulk(_) | Self::Search(_) | Self::Purge => "POST, OPTIONS",

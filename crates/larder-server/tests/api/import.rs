@@ -154,3 +154,19 @@ async fn a_stranger_comes_from_a_file_to_a_server_with_what_is_printed() {
     let found = server.get("/v1/birds?grams=gt.10&fields=name").await.json();
     assert_eq!(found["items"][0]["name"], "Robin", "{found}");
 }
+
+#[test]
+fn an_import_that_redis_was_not_told_of_says_so() {
+    let folder = folder();
+    let redis = larder_testkit::redis::Server::start(&larder_testkit::redis::Options::default());
+    let url = redis.url();
+    let row = |name: &str| format!("{{\"_id\":1,\"name\":\"{name}\"}}");
+    let output = import(folder.path(), &["-", "--redis", &url], row("a").as_bytes());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    redis.freeze();
+    let output = import(folder.path(), &["-", "--upsert", "--redis", &url], row("b").as_bytes());
+    redis.thaw();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stdout).starts_with("1 documents imported"), "it is done: {output:?}");
+    assert!(text(&output.stderr).contains("run `larder purge items --all`"), "{output:?}");
+}

@@ -273,7 +273,7 @@ async fn a_purge_that_redis_does_not_acknowledge_says_so_and_whether_it_has_to_b
         }
     };
     server.ask(&["ACL", "SETUSER", "default", "-evalsha", "-eval", "-get"]);
-    refused(&[503], "Redis refuses this server").await;
+    refused(&[503], "Redis refuses what this server asks of it").await;
     server.freeze();
     // Once the breaker has opened, nothing is asked any more.
     refused(&[503, 504], "Redis ").await;

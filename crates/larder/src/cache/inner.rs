@@ -347,7 +347,10 @@ where
     }
 
     pub(crate) fn token(&self, text: &str) -> Option<Token> {
-        self.shared.as_ref()?;
+        if !self.shared.as_ref()?.trusts(text) {
+            // The number of what was invalidated last is not given out yet.
+            return None;
+        }
         let shard = self.coherence.shard_of(text);
         let at = self.coherence.known(shard);
         (at.epoch != 0).then(|| Token::new(self.name_hash(), shard, at))

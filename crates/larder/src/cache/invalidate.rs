@@ -142,8 +142,9 @@ where
         shared: &Shared,
         sent: Result<Vec<Token>>,
     ) -> Result<Vec<Token>> {
-        let tokens = sent
-            .map_err(|error| error.context("invalidate: kept, and sent again until Redis acknowledges it"))?;
+        let tokens = sent.map_err(|error| {
+            error.context("invalidate: not acknowledged by Redis, and sent again while this process runs")
+        })?;
         self.await_all_if_strict(shared, &tokens).await?;
         Ok(tokens)
     }

@@ -469,7 +469,8 @@ where
     }
 
     /// A token for reading, on any node, everything that this node knows to be invalidated in the shard of `key`, its own
-    /// writes included. `None` without Redis, or before it was first heard of.
+    /// writes included. `None` without Redis, before it was first heard of, and while it has not acknowledged an invalidation of
+    /// `key` by this node: other nodes may serve what was there before until it has, whatever they are asked for.
     pub fn token(&self, key: &K) -> Option<Token> {
         self.inner.token(&key.to_string())
     }

@@ -33,6 +33,9 @@ static SYNC: Script = Script::new("sync", include_str!("sync.lua"));
 /// How long a lease stands without renewal: how long waiters on other nodes can be held up by a node that died.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
+/// The largest number of a sequence that is believed: 15 digits, as `sync.lua` has it. None ever comes so far.
+const MAX_SEQ: u64 = 999_999_999_999_999;
+
 /// What a look-up found in a key's slot.
 #[derive(Debug)]
 pub(crate) enum Lookup {
@@ -427,8 +430,12 @@ impl Shared {
         if found.contains(&Value::Nil) {
             return Ok(None);
         }
-        let at = position_of(found.first(), found.get(1))?;
-        let cleared = found.get(2).and_then(number_of).ok_or_else(unexpected)?;
+        // What cannot be read has to be made anew, as what is missing.
+        let Ok(at) = position_of(found.first(), found.get(1)) else { return Ok(None) };
+        if at.seq > MAX_SEQ {
+            return Ok(None);
+        }
+        let Some(cleared) = found.get(2).and_then(number_of) else { return Ok(None) };
         // As in the script: one that is ahead of the sequence is of an earlier epoch.
         let cleared = if cleared > at.seq { 0 } else { cleared };
         Ok(Some(Marks { at, cleared, tags: Vec::new() }))

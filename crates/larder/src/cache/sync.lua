@@ -6,11 +6,21 @@
 -- ARGV[1] an epoch for the case that a new one is due      ARGV[2] lifetime of a tag's mark, milliseconds
 -- ARGV[3] '1' to compare the server's history: after a failover it is another one, and the last numbers may be lost
 -- Returns {epoch, number, clear, pattern, tag …}, all as text
--- Cost    O(keys), one call of Redis if nothing is missing, two more after a reconnection        Clock  none
+-- Cost    O(keys), one call of Redis if nothing is missing, three more after a reconnection        Clock  none
 -- Retry   safe: what is there stays
 local epoch_key, seq_key, log_key, history_key = KEYS[2], KEYS[1], KEYS[3], KEYS[4]
 local found = redis.call('MGET', epoch_key, seq_key, unpack(KEYS, 5))
 local other_history = false
+
+-- What a foreign hand has left there is as good as nothing. Redis counts further than Lua, but no shard ever comes so far.
+local function is_number(text)
+  return text and #text <= 15 and string.match(text, '^%d+$')
+end
+
+for i = 2, #found do
+  found[i] = is_number(found[i]) and found[i]
+end
+found[1] = found[1] and #found[1] == 16 and string.match(found[1], '^%x*[1-9a-fA-F]%x*$') and found[1]
 if ARGV[3] == '1' then
   local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)')
   local stored = redis.call('GET', history_key)
@@ -18,6 +28,10 @@ if ARGV[3] == '1' then
     redis.call('SET', history_key, history)
     -- One that is gone may have been any.
     other_history = stored or found[1]
+  end
+  -- A log that is ahead has numbers which the sequence would give out again.
+  if found[2] and #redis.pcall('XRANGE', log_key, '(' .. found[2] .. '-0', '+', 'COUNT', 1) > 0 then
+    other_history = true
   end
 end
 if not found[1] or not found[2] or other_history then

@@ -473,7 +473,8 @@ impl Collection {
         lists.map(|_| token)
     }
 
-    /// A token for reading, on any node, what this node has written to this document last, or anything later.
+    /// A token for reading, on any node, what this node has written to this document last, or anything later. `None` as
+    /// [`Cache::token`].
     pub fn token(&self, id: &Id) -> Option<Token> {
         self.cache.token(id)
     }

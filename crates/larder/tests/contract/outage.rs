@@ -332,6 +332,45 @@ async fn an_invalidation_whose_reply_was_lost_is_sent_again() {
     }
 }
 
+/// What a foreign hand leaves in the numbers of a shard: no number, one too large, one of long ago.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_of_a_shard_that_are_of_no_use_are_made_anew() {
+    for deployment in Deployment::each(&Options::default()) {
+        let cache = node(&deployment.url()).await;
+        let slot = cache.explain(&KEY.to_owned()).await.slot_key.unwrap();
+        for (round, (name, damage)) in (1..).zip([
+            ("q", "damaged"),
+            ("q", ""),
+            ("q", "1.5"),
+            ("q", "9223372036854775807"),
+            ("q", "1"),
+            ("ep", "short"),
+            ("ep", "0000000000000000"),
+            ("g", "damaged"),
+            ("fe", "-1"),
+        ]) {
+            let origin = Origin::open(round);
+            for _ in 0..3 {
+                cache.invalidate(KEY).await.unwrap();
+            }
+            cache.get_with(KEY, origin.loader()).await.unwrap();
+            let key = slot.replace(":e:k", &format!(":{name}"));
+            deployment.owner_of(&key).ask(&["SET", &key, damage]);
+            origin.write(100 + round);
+            // One that Redis refuses is owed until it is carried out.
+            let _ = cache.invalidate(KEY).await;
+            let read = cache.get_with(KEY, origin.loader()).await.unwrap();
+            assert_eq!(read.as_deref(), Some(&(100 + round)), "{name} {damage:?}");
+            eventually("nothing is owed", Duration::from_secs(10), || async {
+                cache.stats().invalidations_owed == 0
+            })
+            .await;
+            cache.invalidate(KEY).await.unwrap_or_else(|error| panic!("{name} {damage:?}: {error}"));
+            hits_are_back(&cache, KEY, &origin, Duration::from_secs(5)).await;
+        }
+    }
+}
+
 /// A node that talks to Redis through a proxy, and one that does not; each has read the value that the origin has since replaced.
 struct Apart {
     _deployment: Deployment,
