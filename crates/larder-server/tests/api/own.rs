@@ -38,6 +38,8 @@ async fn options_say_what_is_served() {
     let larder = items().await;
     for (path, allow) in [
         ("/v1/items/1", "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
+        ("/v1/items/bulk", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
+        ("/v1/items/_search", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
         ("/v1/items", "GET, HEAD, POST, QUERY, OPTIONS"),
         ("/healthz", "GET, HEAD, OPTIONS"),
     ] {
