@@ -5,7 +5,8 @@ use ::redis::{Value, parse_redis_value};
 use crate::cache::{
     behind::{batch_of, letters_of},
     event::epoch_text,
-    shared::{Filled, filled, log_entry, position_of},
+    log::log_entry,
+    shared::{Filled, filled, position_of},
 };
 
 /// What a script or the log answers is taken for what it says: a position, or an entry, is written back as the same one, and only the
