@@ -94,10 +94,15 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // One for as long as it takes: begun anew with each look, it would forget that it waits after an error.
+        let mut accepting = Box::pin(accept(&self.listener, &room));
         tokio::pin!(stop);
         loop {
             let (stream, permit) = tokio::select! {
-                accepted = accept(&self.listener, &room) => accepted,
+                accepted = &mut accepting => {
+                    accepting.set(accept(&self.listener, &room));
+                    accepted
+                }
                 () = &mut stop => break,
                 // Reaps ended connections, so that the set does not grow.
                 Some(_) = connections.join_next() => continue,
@@ -117,6 +122,7 @@ impl Server {
             };
             connections.spawn_on(serving, &runtimes[number]);
         }
+        drop(accepting);
         drop(self.listener);
         tracing::info!(
             in_flight = app.telemetry.slots.taken(),

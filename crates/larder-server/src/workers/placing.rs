@@ -7,7 +7,7 @@
 /// The share of its time from which on a thread is crowded: past it what comes at once waits long.
 const CROWDED: f64 = 0.8;
 /// For so many looks in a row ([`LOOK`](super::LOOK)), before something is done about it.
-const CROWDED_LOOKS: u32 = 3;
+const CROWDED_LOOKS: u32 = 5;
 /// With a smaller part of a core idle, what one more thread gets it mostly takes from others.
 const IDLE_CORES: f64 = 0.5;
 /// Two threads whose shares are no further apart are even.
@@ -48,13 +48,16 @@ pub(crate) struct Placing {
     /// The first so many take connections.
     in_use: usize,
     crowded_looks: u32,
+    /// The idle cores of these looks, but for the first: what it found was of the time before.
+    idle_cores: f64,
     calm_looks: u32,
 }
 
 impl Placing {
     /// All are in use at first: whoever comes to a server that starts under load is spread.
     pub(crate) fn new(threads: usize) -> Self {
-        Self { threads: vec![Found::default(); threads], in_use: threads, crowded_looks: 0, calm_looks: 0 }
+        let threads = vec![Found::default(); threads];
+        Self { in_use: threads.len(), threads, crowded_looks: 0, idle_cores: 0.0, calm_looks: 0 }
     }
 
     pub(crate) fn in_use(&self) -> usize {
@@ -82,16 +85,10 @@ impl Placing {
         self.threads = found;
         self.let_go();
         let (from, busiest) = self.busiest()?;
-        if busiest.busy <= CROWDED {
-            self.crowded_looks = 0;
+        let idle_cores = (busiest.busy > CROWDED).then(idle_cores);
+        if !self.is_to_act(idle_cores) {
             return None;
         }
-        let idle_cores = idle_cores();
-        self.crowded_looks += 1;
-        if self.crowded_looks < CROWDED_LOOKS || idle_cores < IDLE_CORES {
-            return None;
-        }
-        self.crowded_looks = 0;
         let least = self.least_busy();
         if busiest.busy - least < GAP {
             // They find something to do by the next looks.
@@ -103,6 +100,25 @@ impl Placing {
         let connections = ((busiest.connections as f64 * share).ceil() as usize).min(MOST_MOVED);
         // Alone, it would be as much work elsewhere.
         (busiest.connections > 1).then_some(Move { from, connections })
+    }
+
+    /// Whether some thread has been crowded for so many looks, by now in a row, while cores were idle. `None`: none is.
+    fn is_to_act(&mut self, idle_cores: Option<f64>) -> bool {
+        let Some(idle_cores) = idle_cores else {
+            (self.crowded_looks, self.idle_cores) = (0, 0.0);
+            return false;
+        };
+        if self.crowded_looks > 0 {
+            self.idle_cores += idle_cores;
+        }
+        self.crowded_looks += 1;
+        if self.crowded_looks < CROWDED_LOOKS {
+            return false;
+        }
+        // The mean: the kernel counts coarsely, and in so short a time some core always waits for another.
+        let mean = self.idle_cores / f64::from(CROWDED_LOOKS - 1);
+        (self.crowded_looks, self.idle_cores) = (0, 0.0);
+        mean >= IDLE_CORES
     }
 
     /// After calm looks, half of the threads take what comes. Whoever has a connection keeps it.
@@ -193,6 +209,16 @@ mod tests {
         assert_eq!(placing.in_use(), 4);
         assert_eq!(looks(&mut placing, 100, &[(0.95, 8); 4], 1.0), None);
         assert_eq!(placing.in_use(), 4, "there are no more");
+    }
+
+    #[test]
+    fn cores_that_are_idle_for_a_moment_say_nothing() {
+        let mut placing = calm(2);
+        let mut idle = (0..).map(|look| if look % 4 == 0 { 1.5 } else { 0.0 });
+        for _ in 0..200 {
+            placing.look(found(&[(1.0, 9), (0.0, 0)]), || idle.next().unwrap());
+        }
+        assert_eq!(placing.in_use(), 1);
     }
 
     #[test]
