@@ -159,10 +159,9 @@ impl<'a> Call<'a> {
     /// has not acknowledged one of them: it would promise what no node can keep.
     pub(crate) fn insert_token_of_all(&self, ids: &[Id], headers: &mut HeaderMap) {
         let collection = &self.resource.collection;
-        let lists = collection.caches_lists().then(|| collection.lists_token());
-        let tokens: Option<Vec<Token>> = ids.iter().map(|id| collection.token(id)).chain(lists).collect();
-        if let Some(tokens) = tokens {
-            insert_tokens(&tokens, headers);
+        if !ids.iter().any(|id| collection.is_owed(id)) {
+            let tokens = ids.iter().filter_map(|id| collection.token(id)).chain(collection.lists_token());
+            insert_tokens(&tokens.collect::<Vec<Token>>(), headers);
         }
     }
 

@@ -56,21 +56,28 @@ impl Threads {
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
     use crate::workers::Workers;
 
     #[test]
     fn connections_are_spread_evenly_and_those_that_end_make_room() {
         let workers = Workers::start(Some(3)).unwrap();
+        let mut gauge = Gauge::new(workers.runtimes());
+        // Until they have begun, and sleep.
+        while gauge.look().0 != [0.0; 3] {
+            thread::yield_now();
+        }
         let mut threads = Threads::new(&workers.runtimes());
         let seat = |threads: &mut Threads| {
-            let thread = threads.place();
-            (thread, threads.graceful[thread].watcher())
+            let number = threads.place();
+            (number, threads.graceful[number].watcher())
         };
         let mut seats: Vec<_> = (0..9).map(|_| seat(&mut threads)).collect();
-        let counts = |threads: &Threads| [0, 1, 2].map(|thread: usize| threads.graceful[thread].count());
+        let counts = |threads: &Threads| [0, 1, 2].map(|number: usize| threads.graceful[number].count());
         assert_eq!(counts(&threads), [3, 3, 3]);
-        seats.retain(|(thread, _)| *thread != 1);
+        seats.retain(|(number, _)| *number != 1);
         assert_eq!(counts(&threads), [3, 0, 3]);
         assert_eq!(threads.look(), 3);
         seats.extend((0..3).map(|_| seat(&mut threads)));

@@ -290,3 +290,19 @@ async fn the_token_of_a_bulk_write_reads_each_of_its_documents_on_another_node()
         assert_eq!((failed.json()["created"].as_u64(), failed.header("x-larder-token")), (Some(0), None));
     }
 }
+
+#[tokio::test]
+async fn a_write_that_redis_was_not_told_of_has_no_token() {
+    let redis = Server::start(&Options::default());
+    let larder = Larder::start_with(ITEMS, &["--redis", &redis.url()]).await;
+    let has_token = async |name: &str| {
+        let answer = larder.put("/v1/items/1", &format!(r#"{{"name":"{name}"}}"#)).await;
+        assert!(matches!(answer.status, 200 | 201), "{answer:?}");
+        answer.header("x-larder-token").is_some()
+    };
+    eventually("writes have tokens", PATIENCE, || has_token("a")).await;
+    redis.freeze();
+    assert!(!has_token("b").await, "it would be the one of the write before");
+    redis.thaw();
+    eventually("writes have tokens again", PATIENCE, || has_token("c")).await;
+}

@@ -347,13 +347,14 @@ where
     }
 
     pub(crate) fn token(&self, text: &str) -> Option<Token> {
-        if !self.shared.as_ref()?.trusts(text) {
-            // The number of what was invalidated last is not given out yet.
-            return None;
-        }
+        self.shared.as_ref()?;
         let shard = self.coherence.shard_of(text);
         let at = self.coherence.known(shard);
         (at.epoch != 0).then(|| Token::new(self.name_hash(), shard, at))
+    }
+
+    pub(crate) fn is_owed(&self, text: &str) -> bool {
+        self.shared.as_ref().is_some_and(|shared| !shared.trusts(text))
     }
 
     /// What a token of this cache carries instead of its name.

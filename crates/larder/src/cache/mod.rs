@@ -469,10 +469,15 @@ where
     }
 
     /// A token for reading, on any node, everything that this node knows to be invalidated in the shard of `key`, its own
-    /// writes included. `None` without Redis, before it was first heard of, and while it has not acknowledged an invalidation of
-    /// `key` by this node: other nodes may serve what was there before until it has, whatever they are asked for.
+    /// writes included unless they are [owed](Self::is_owed). `None` without Redis, or before it was first heard of.
     pub fn token(&self, key: &K) -> Option<Token> {
         self.inner.token(&key.to_string())
+    }
+
+    /// Whether Redis has not acknowledged an invalidation of `key` by this node yet, or a purge that may be about it. Until it has,
+    /// other nodes may serve what was there before, whatever token they are asked with. Asks nobody.
+    pub fn is_owed(&self, key: &K) -> bool {
+        self.inner.is_owed(&key.to_string())
     }
 
     /// What a cache has of `key` that is fresh, near or in Redis; `None` if a read would have to load. Loads nothing, waits

@@ -473,10 +473,16 @@ impl Collection {
         lists.map(|_| token)
     }
 
-    /// A token for reading, on any node, what this node has written to this document last, or anything later. `None` as
-    /// [`Cache::token`].
+    /// A token for reading, on any node, what this node has written to this document last, or anything later, unless
+    /// that is [owed](Self::is_owed).
     pub fn token(&self, id: &Id) -> Option<Token> {
         self.cache.token(id)
+    }
+
+    /// Whether Redis has not been told yet of what this node has written to this document, or to any if lists are cached. Until it
+    /// has, other nodes may serve what was there before, whatever token they are asked with. Asks nobody.
+    pub fn is_owed(&self, id: &Id) -> bool {
+        self.cache.is_owed(id) || self.lists.as_ref().is_some_and(Lists::owes)
     }
 
     /// Makes the indexes that the declared filters and sorts need. Safe to repeat.

@@ -61,7 +61,7 @@ impl Lists {
         format!("{collection}:lists")
     }
 
-    fn owes(&self) -> bool {
+    pub(super) fn owes(&self) -> bool {
         self.0.shared().is_some_and(|shared| shared.owes())
     }
 
