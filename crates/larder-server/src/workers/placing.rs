@@ -18,7 +18,7 @@ const CALM_LOOKS: u32 = 50;
 /// So finely shares are told apart where connections are placed: differences below that are noise.
 const STEPS: f64 = 20.0;
 /// Clients of so many connections connect anew at the same time.
-const MOST_MOVED: usize = 64;
+const MOST_MOVED: usize = 256;
 
 /// One thread, as it was found.
 #[derive(Clone, Copy, Debug, Default)]
