@@ -27,6 +27,10 @@ pub(crate) enum Target<'a> {
     Own(&'a str),
 }
 
+/// What a POST below a collection is for. With other methods they are documents' ids.
+const BULK: &str = "bulk";
+const SEARCH: &str = "_search";
+
 impl<'a> Target<'a> {
     /// Reads a path.
     pub(crate) fn of(path: &'a str, is_post: bool) -> Self {
@@ -44,8 +48,8 @@ impl<'a> Target<'a> {
             _ if first.is_empty() => Self::Own(path),
             None if below.is_empty() && rest.len() > first.len() => Self::Own(path),
             None if below.is_empty() => Self::Collection(first),
-            None if is_post && below == "bulk" => Self::Bulk(first),
-            None if is_post && below == "_search" => Self::Search(first),
+            None if is_post && below == BULK => Self::Bulk(first),
+            None if is_post && below == SEARCH => Self::Search(first),
             None => Self::Item { collection: first, id: below },
             Some(("_q", name)) if !name.is_empty() && !name.contains('/') => {
                 Self::Query { collection: Some(first), name }
@@ -57,8 +61,7 @@ impl<'a> Target<'a> {
     /// The methods that are served there.
     pub(crate) fn allow(self) -> &'static str {
         match self {
-            // Documents may have these ids; a POST is for something else.
-            Self::Item { id: "bulk" | "_search", .. } => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+            Self::Item { id: BULK | SEARCH, .. } => "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
             Self::Item { .. } => "GET, HEAD, PUT, PATCH, DELETE, OPTIONS",
             Self::Collection(_) => "GET, HEAD, POST, QUERY, OPTIONS",
             Self::Bulk(_) | Self::Search(_) | Self::Purge => "POST, OPTIONS",

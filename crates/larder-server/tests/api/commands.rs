@@ -16,7 +16,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// Runs a command with this configuration.
-fn run_with(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+pub(crate) fn run_with(config: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("larder.toml");
     fs::write(&path, config).expect("the folder can be written to");

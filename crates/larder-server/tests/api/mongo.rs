@@ -3,7 +3,7 @@
 use bson::doc;
 use larder_testkit::{eventually, mongo};
 
-use crate::{ITEMS, Larder, assert_problem, client::Answer, larder::PATIENCE};
+use crate::{ITEMS, Larder, assert_problem, client::Answer, commands::run_with, larder::PATIENCE};
 
 /// A server over a database of its own on this MongoDB. It watches nothing, so that what is cached after a write stays.
 async fn items_on(server: &mongo::Server) -> Larder {
@@ -208,16 +208,12 @@ async fn what_others_stored_is_served_as_it_is() {
 #[tokio::test]
 async fn the_doctor_says_that_a_collection_compares_texts_otherwise() {
     let server = mongo::Server::start();
-    let folder = tempfile::TempDir::new().expect("a temporary folder");
-    let config = folder.path().join("larder.toml");
-    std::fs::write(&config, ITEMS).expect("the folder can be written to");
-    let config = config.to_str().expect("UTF-8");
     for (collation, is_named) in
         [(doc! { "locale": "simple" }, false), (doc! { "locale": "en", "strength": 2 }, true)]
     {
         let shop = mongo::database_name();
         server.command(&shop, doc! { "create": "items", "collation": collation });
-        let output = crate::larder::run(&["check", "--config", config, "--mongo", &server.url(&shop)], &[]);
+        let output = run_with(ITEMS, &["check", "--mongo", &server.url(&shop)], &[]);
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert_eq!(said.contains("collection items") && said.contains("collation"), is_named, "{said}");
     }

@@ -1,5 +1,5 @@
-//! The shared tier: one key's slot in Redis, the marks of its shard, and the few operations on them. Every method is one
-//! round trip.
+//! The shared tier: one key's slot in Redis, the invalidations of its shard, and the few operations on them. Every method is
+//! one round trip.
 
 use std::{sync::Arc, time::Duration};
 

@@ -101,3 +101,27 @@ fn report_caching(primary: &PrimaryProbe, what: &str, report: &mut Report) {
         report.add(Level::Note, what, format!("{kept}; a cache needs none"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(clock_offset_ms: i64) -> String {
+        let mut primary = PrimaryProbe::default();
+        primary.clock_offset_ms = Some(clock_offset_ms);
+        let mut report = Report::default();
+        report_primary(&primary, false, &mut report);
+        report.to_string()
+    }
+
+    #[test]
+    fn a_clock_that_is_far_from_ours_is_told() {
+        for offset_ms in [0, MAX_CLOCK_OFFSET_MS, -MAX_CLOCK_OFFSET_MS] {
+            assert!(printed(offset_ms).contains("its clock is this machine's"), "{}", printed(offset_ms));
+        }
+        for offset_ms in [MAX_CLOCK_OFFSET_MS + 1, -MAX_CLOCK_OFFSET_MS - 1] {
+            let said = format!("its clock is {offset_ms} ms from this machine's");
+            assert!(printed(offset_ms).contains(&said), "{}", printed(offset_ms));
+        }
+    }
+}

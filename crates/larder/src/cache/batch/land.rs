@@ -67,11 +67,7 @@ where
         let keys: Vec<K> = passengers.iter().map(|passenger| passenger.leader.key().clone()).collect();
         let (load, wanted, begun_us) = (trip.load.clone(), keys.len(), self.clock.stopwatch_us());
         let loading = self.load(&trip.policy, move || load(keys));
-        let leased: Vec<&str> = passengers
-            .iter()
-            .filter(|passenger| passenger.is_leased())
-            .map(|passenger| &*passenger.text)
-            .collect();
+        let leased = keys_with(Leased::Yes, &passengers);
         let values = match &self.shared {
             Some(shared) if !leased.is_empty() => while_renewing(shared, &leased, &trip.lease, loading).await,
             _ => loading.await,
@@ -144,17 +140,15 @@ where
             landings.push(Landing { leader: passenger.leader, answer, keep });
         }
         // Before the landing: who reads these keys next would wait for their leases.
-        let purged: Vec<&str> = purged.iter().map(String::as_str).collect();
-        self.find_out_purge(Route::Home, &purged, &trip.lease).await;
+        self.find_out_purge(Route::Home, &texts(&purged), &trip.lease).await;
         self.land_all(landings).await;
-        self.give_back_many(shard, &doubtful, &trip.lease).await;
+        self.give_back_many(shard, &texts(&doubtful), &trip.lease).await;
     }
 
     /// Gives leases back that nobody uses. If that fails, they run out by themselves.
-    async fn give_back_many(&self, shard: u16, keys: &[String], lease: &Lease) {
-        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    async fn give_back_many(&self, shard: u16, keys: &[&str], lease: &Lease) {
         if let Some(shared) = &self.shared
-            && shared.release_many(shard, &keys, lease).await.is_err()
+            && shared.release_many(shard, keys, lease).await.is_err()
         {
             self.stats.count(Counter::SharedErrors);
         }
@@ -224,9 +218,7 @@ where
 
     /// The load failed: gives the leases of one shard back, and lands the flights with that, or with something stale.
     async fn turn_back(&self, shard: u16, passengers: Vec<Passenger<K, V>>, error: &Error, lease: &Lease) {
-        let leased = passengers.iter().filter(|passenger| passenger.is_leased());
-        let leased: Vec<String> = leased.map(|passenger| passenger.text.clone()).collect();
-        self.give_back_many(shard, &leased, lease).await;
+        self.give_back_many(shard, &keys_with(Leased::Yes, &passengers), lease).await;
         let doubtful = doubtful(&passengers);
         let turned_back = passengers.into_iter().map(|passenger| {
             let spare = passenger.spare.as_ref().and_then(|(spare, served)| self.spare_read(spare, *served));
@@ -234,8 +226,17 @@ where
             Landing { leader: passenger.leader, answer, keep: None }
         });
         self.land_all(turned_back.collect()).await;
-        self.give_back_many(shard, &doubtful, lease).await;
+        self.give_back_many(shard, &texts(&doubtful), lease).await;
     }
+}
+
+/// The keys of those whose leases stand so.
+fn keys_with<'a, K: Hash + Eq + 'a, V: 'a>(
+    leased: Leased,
+    passengers: impl IntoIterator<Item = &'a Passenger<K, V>>,
+) -> Vec<&'a str> {
+    let with = passengers.into_iter().filter(|passenger| passenger.leased == leased);
+    with.map(|passenger| &*passenger.text).collect()
 }
 
 /// Whose leases Redis may have granted after nobody waited for that any more. They are given back behind the landing: it may
@@ -243,6 +244,9 @@ where
 fn doubtful<'a, K: Hash + Eq + 'a, V: 'a>(
     passengers: impl IntoIterator<Item = &'a Passenger<K, V>>,
 ) -> Vec<String> {
-    let doubtful = passengers.into_iter().filter(|passenger| passenger.leased == Leased::Perhaps);
-    doubtful.map(|passenger| passenger.text.clone()).collect()
+    keys_with(Leased::Perhaps, passengers).into_iter().map(str::to_owned).collect()
+}
+
+fn texts(keys: &[String]) -> Vec<&str> {
+    keys.iter().map(String::as_str).collect()
 }

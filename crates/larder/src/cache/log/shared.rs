@@ -31,7 +31,7 @@ pub(crate) struct Marks {
 }
 
 impl Shared {
-    /// Where a shard stands, by one plain read; `None` if something is missing in Redis.
+    /// Where a shard stands, by one plain read; `None` if something is missing in Redis, or of no use.
     pub(crate) async fn glance(&self, shard: u16) -> Result<Option<Marks>> {
         let keys = ["ep", "q", "g", "fe"].map(|name| self.space().of_shard(shard, name));
         let mut get = ::redis::cmd("MGET");
@@ -55,8 +55,8 @@ impl Shared {
         Ok(Some(Marks { at, cleared, tags: Vec::new() }))
     }
 
-    /// Where a shard stands, and the last purges of it and of some tags. What is missing in Redis is made. With
-    /// `compare_history` a failover since the last comparison begins a new epoch.
+    /// Where a shard stands, and the last purges of it and of some tags. What is missing in Redis, or of no use, is
+    /// made. With `compare_history` a failover since the last comparison begins a new epoch, and so does a log that is ahead.
     pub(crate) async fn marks(&self, shard: u16, tags: &[u64], compare_history: bool) -> Result<Marks> {
         let mut keys: Vec<Vec<u8>> =
             ["q", "ep", "log", "rid", "g", "fe"].map(|name| self.space().of_shard(shard, name)).into();

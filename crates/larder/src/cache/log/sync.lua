@@ -4,7 +4,7 @@
 -- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] the server's history  KEYS[5] mark of the last clear  KEYS[6] mark of
 -- the last purge by pattern  KEYS[7..] marks of tags; all with one hash tag
 -- ARGV[1] an epoch for the case that a new one is due      ARGV[2] lifetime of a tag's mark, milliseconds
--- ARGV[3] '1' to compare the server's history: after a failover it is another one, and the last numbers may be lost
+-- ARGV[3] '1' to compare the server's history, after a failover another one, and the log: the last numbers may be lost
 -- Returns {epoch, number, clear, pattern, tag …}, all as text
 -- Cost    O(keys), one call of Redis if nothing is missing, three more after a reconnection        Clock  none
 -- Retry   safe: what is there stays

@@ -176,6 +176,14 @@ impl Death {
     }
 }
 
+/// The database is back, and all nodes of both caches read what it has.
+async fn agree_after(deaths: &[Death], pending: &Nodes, carried_out: &Nodes) {
+    pending.rows.set_away(false);
+    for (nodes, death) in [pending, carried_out].into_iter().zip(deaths) {
+        nodes.agree(death.written.keys()).await;
+    }
+}
+
 /// Runs a test on one server and on a cluster, at the same time: most of it is waiting.
 async fn on_each<F: Future<Output = ()> + Send + 'static>(fsync: Fsync, test: impl Fn(Deployment) -> F) {
     let options = Options { append_only: true, fsync, may_lose_power: true, ..Options::default() };
@@ -214,10 +222,7 @@ async fn with_a_sync_a_second_the_death_of_a_machine_takes_the_last_seconds_with
             lasting(A_WHILE).await;
         };
         let deaths = die_after(&deployment, &[&pending, &carried_out], SYNCED_WITHIN, busy).await;
-        pending.rows.set_away(false);
-        for (nodes, death) in [&pending, &carried_out].into_iter().zip(&deaths) {
-            nodes.agree(death.written.keys()).await;
-        }
+        agree_after(&deaths, &pending, &carried_out).await;
         assert!(deaths[0].lost_bytes > 0, "the disk had everything");
         assert!(deaths[0].judge(&pending.rows, SYNCED_WITHIN) > 0, "nothing was lost");
         deaths[1].judge(&carried_out.rows, SYNCED_WITHIN);
@@ -239,11 +244,8 @@ async fn without_syncs_the_death_of_a_machine_takes_what_its_system_had_not_writ
             lasting(A_WHILE).await;
         };
         let deaths = die_after(&deployment, &[&pending, &carried_out], A_WHILE, system).await;
-        pending.rows.set_away(false);
         let window = deaths[0].died - written.unwrap();
-        for (nodes, death) in [&pending, &carried_out].into_iter().zip(&deaths) {
-            nodes.agree(death.written.keys()).await;
-        }
+        agree_after(&deaths, &pending, &carried_out).await;
         assert!(deaths[0].judge(&pending.rows, window) > 0, "nothing was lost");
         deaths[1].judge(&carried_out.rows, window);
     })
