@@ -1,7 +1,7 @@
 //! Which thread takes a connection: as few of them as keep up, and more while a core is idle.
 //!
-//! A thread that waits for the sockets of few connections sleeps and wakes for nearly each request, and that costs more than
-//! many a request. So connections come together on few threads while there is little to do. A thread is taken on when those in
+//! A thread that waits for the sockets of few connections sleeps and wakes for nearly each request, which makes each dearer.
+//! So connections come together on few threads while there is little to do. A thread is taken on when those in
 //! use are busy and a core has nothing to do: on a machine whose cores all work, one more would only wait for them.
 
 /// The share of its time from which on a thread is crowded: past it what comes at once waits long.
