@@ -160,6 +160,10 @@ fn read_field(mut table: Reader<'_>) -> Option<Field> {
     }
     let field_type: Option<FieldType> = table.require("type");
     let (filter, sort) = (table.get("filter", false), table.get("sort", false));
+    let search = table.get("search", false);
+    if search && field_type.as_ref().is_some_and(|field_type| !field_type.is_text()) {
+        table.report("search", "only a string or an array<string> has words to search for");
+    }
     if matches!(field_type, Some(FieldType::Any | FieldType::Object)) && (filter || sort) {
         table.report(
             "type",
@@ -175,6 +179,9 @@ fn read_field(mut table: Reader<'_>) -> Option<Field> {
     }
     if sort {
         field = field.sortable();
+    }
+    if search {
+        field = field.searchable();
     }
     if table.get("required", false) {
         field = field.required();

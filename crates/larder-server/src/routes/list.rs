@@ -130,7 +130,7 @@ async fn require_index(call: &Call<'_>, find: &Find) -> Result<(), Refusal> {
         ),
         None => format!(
             "lists of \"{name}\" that would read all of it are refused: no index helps to find what a field is not, or \
-             whether it is there; add a condition on an indexed field, such as eq, gt, in or prefix"
+             whether it is there; add a condition on an indexed field, such as eq, gt, in or prefix, or text on a searched one"
         ),
     };
     Err(Refusal::invalid(field, detail))

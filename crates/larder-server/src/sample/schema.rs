@@ -17,8 +17,8 @@ fn products() -> Schema {
     let strings = || FieldType::Array(Box::new(FieldType::String));
     Schema::new("products", IdType::Int)
         .field(Field::new("sku", FieldType::String).required().filterable())
-        .field(Field::new("name", FieldType::String).required().filterable().sortable())
-        .field(Field::new("description", FieldType::String))
+        .field(Field::new("name", FieldType::String).required().filterable().sortable().searchable())
+        .field(Field::new("description", FieldType::String).searchable())
         .field(Field::new("category", FieldType::String).required().filterable())
         .field(Field::new("tags", strings()).filterable())
         .field(Field::new("price", FieldType::Decimal).required().filterable().sortable())

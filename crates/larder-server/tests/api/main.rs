@@ -41,6 +41,7 @@ mod tags;
 mod threads;
 mod top;
 mod watch;
+mod words;
 mod write;
 
 use crate::{client::Answer, larder::Larder};

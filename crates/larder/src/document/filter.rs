@@ -70,6 +70,15 @@ pub enum Filter {
         /// The literal beginning.
         text: String,
     },
+    /// Each of the words in this text is in the field, whole and in any case; in an array of strings, in one or the other of
+    /// them. Words are what stands between white space and punctuation; accents count, and there are no stems and no stop
+    /// words. Nothing has the words of a text without any.
+    Text {
+        /// Dotted path.
+        path: String,
+        /// The words.
+        text: String,
+    },
 }
 
 impl Filter {
@@ -117,7 +126,8 @@ impl Filter {
             | Self::In { path, .. }
             | Self::NotIn { path, .. }
             | Self::Exists { path, .. }
-            | Self::Prefix { path, .. } => {
+            | Self::Prefix { path, .. }
+            | Self::Text { path, .. } => {
                 paths.insert(path);
             }
         }
@@ -141,6 +151,10 @@ impl Filter {
             }
             Self::Prefix { path, text } => {
                 write_place(b'p', path, out);
+                write_place(b't', text, out);
+            }
+            Self::Text { path, text } => {
+                write_place(b'w', path, out);
                 write_place(b't', text, out);
             }
         }

@@ -11,7 +11,10 @@ use super::{CompareOp, Direction, Filter, SortKey};
 /// It tells a find that some index leads to what it wants from one that has to look at every document. It does not plan:
 /// which index is taken, and how many documents it still leads to, is the database's matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IndexedFields(BTreeSet<String>);
+pub struct IndexedFields {
+    leading: BTreeSet<String>,
+    searched: BTreeSet<String>,
+}
 
 /// Why no index carries a find.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,18 +31,26 @@ pub struct Unindexed {
 impl IndexedFields {
     /// Of indexes that begin with these fields, and hold every document in their order.
     pub fn new(fields: impl IntoIterator<Item = String>) -> Self {
-        Self(fields.into_iter().collect())
+        Self { leading: fields.into_iter().collect(), searched: BTreeSet::new() }
+    }
+
+    /// Adds the fields whose words an index holds.
+    #[must_use]
+    pub fn searched(mut self, fields: impl IntoIterator<Item = String>) -> Self {
+        self.searched.extend(fields);
+        self
     }
 
     /// Whether an index begins with this field.
     pub fn contains(&self, path: &str) -> bool {
-        path == "_id" || self.0.contains(path)
+        path == "_id" || self.leading.contains(path)
     }
 
     /// What a find lacks; `None` if an index carries its filter and one its sort.
     ///
     /// A filter is carried if one of the conditions that all must hold is: it asks for certain values of a field that an index
-    /// begins with (equal, greater, less, one of several, a prefix). Of alternatives each has to be carried. No filter needs
+    /// begins with (equal, greater, less, one of several, a prefix), or for words of a field whose words one holds. Of
+    /// alternatives each has to be carried. No filter needs
     /// no index. A sort is carried by an index that begins with its first field.
     ///
     /// ```
@@ -76,6 +87,11 @@ impl IndexedFields {
                 let lack = || Unindexed { field: path.clone(), keys: Some(doc! { path: 1 }), is_sort: false };
                 (!self.contains(path)).then(lack)
             }
+            Filter::Text { path, .. } => {
+                let lack =
+                    || Unindexed { field: path.clone(), keys: Some(doc! { path: "text" }), is_sort: false };
+                (!self.searched.contains(path)).then(lack)
+            }
         }
     }
 
@@ -106,12 +122,12 @@ mod tests {
 
     /// What the list with these parameters lacks, where the indexes begin with `a` and `b`: its field and keys.
     fn lacks(parameters: &str) -> Option<(String, Option<Document>)> {
-        let field = |path| Field::new(path, FieldType::String).filterable().sortable();
+        let field = |path| Field::new(path, FieldType::String).filterable().sortable().searchable();
         let schema =
             ["a", "b", "c", "d"].into_iter().map(field).fold(Schema::new("t", IdType::Int), Schema::field);
         let pairs = parameters.split('&').filter_map(|pair| pair.split_once('='));
         let query = QueryParser::new(&schema).parse(pairs).unwrap();
-        let indexed = IndexedFields::new(["a", "b"].map(str::to_owned));
+        let indexed = IndexedFields::new(["a", "b"].map(str::to_owned)).searched(["c".to_owned()]);
         indexed.lacks(&query.filter, &query.sort).map(|lack| (lack.field, lack.keys))
     }
 
@@ -127,6 +143,8 @@ mod tests {
             "a=lte.x",
             "a=in.(x,y)",
             "a=prefix.x",
+            "c=text.x",
+            "c=text.x&d=text.y",
             "a=is.null",
             "_id=gt.5",
             "a=eq.x&c=eq.y",
@@ -151,6 +169,8 @@ mod tests {
         for (parameters, field, keys) in [
             ("c=eq.x", "c", Some(doc! { "c": 1 })),
             ("c=prefix.x&d=eq.y", "c", Some(doc! { "c": 1 })),
+            ("a=text.x", "a", Some(doc! { "a": "text" })),
+            ("or=(c.text.x,d.text.y)", "d", Some(doc! { "d": "text" })),
             ("a=ne.x", "a", None),
             ("a=nin.(x,y)", "a", None),
             ("a=exists.true", "a", None),

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use bson::spec::ElementType;
+
 use super::{
     filter::{CompareOp, Filter},
     order,
     path::{Leaf, Path, any_leaf},
     raw::{Malformed, Value},
+    term,
 };
 
 /// A filter made ready to be asked many times: paths are split and values are keys.
@@ -20,6 +23,7 @@ pub(crate) enum Matcher {
     In { path: Path, keys: BTreeSet<Vec<u8>> },
     Exists { path: Path },
     Prefix { path: Path, text: Box<[u8]> },
+    Text { path: Path, terms: BTreeSet<String> },
 }
 
 impl Matcher {
@@ -48,6 +52,7 @@ impl Matcher {
             Filter::Prefix { path, text } => {
                 Self::Prefix { path: Path::new(path), text: text.as_bytes().into() }
             }
+            Filter::Text { path, text } => Self::Text { path: Path::new(path), terms: term::terms(text) },
         })
     }
 
@@ -90,14 +95,30 @@ impl Matcher {
                 Ok(keys.contains(scratch.as_slice()))
             }),
             Self::Exists { path } => any_leaf(document, path, &mut |leaf| Ok(!matches!(leaf, Leaf::Absent))),
-            Self::Prefix { path, text } => any_leaf(document, path, &mut |leaf| match leaf.value() {
-                Some(value) if value.kind == bson::spec::ElementType::String => {
-                    Ok(value.text_bytes()?.starts_with(text))
-                }
-                _ => Ok(false),
+            Self::Prefix { path, text } => any_leaf(document, path, &mut |leaf| match string(leaf) {
+                Some(value) => Ok(value.text_bytes()?.starts_with(text)),
+                None => Ok(false),
             }),
+            Self::Text { path, terms } => has_terms(document, path, terms),
         }
     }
+}
+
+fn string(leaf: Leaf<'_>) -> Option<Value<'_>> {
+    leaf.value().filter(|value| value.kind == ElementType::String)
+}
+
+fn has_terms(document: &[u8], path: &Path, terms: &BTreeSet<String>) -> Result<bool, Malformed> {
+    for folded in terms {
+        let found = any_leaf(document, path, &mut |leaf| match string(leaf) {
+            Some(value) => Ok(term::has_term(value.text()?, folded)),
+            None => Ok(false),
+        })?;
+        if !found {
+            return Ok(false);
+        }
+    }
+    Ok(!terms.is_empty())
 }
 
 /// Compares within the class of the operand: a string is neither above nor below a number.

@@ -1,7 +1,7 @@
 //! Cached documents and typed queries over a collection in MongoDB or SQLite.
 //!
-//! A [`Schema`] declares a collection: the kind of its ids, its fields and their types, and what may be filtered and
-//! sorted. A [`Collection`] over a [`Database`] reads documents by id through the cache, and finds, counts, writes and
+//! A [`Schema`] declares a collection: the kind of its ids, its fields and their types, and what may be filtered, sorted and
+//! searched. A [`Collection`] over a [`Database`] reads documents by id through the cache, and finds, counts, writes and
 //! aggregates in the database. Both databases give the same answers, of the same types, in the same order.
 //!
 //! What comes from outside becomes typed values at the edge, and only values go on from there:
@@ -95,6 +95,7 @@ mod store;
 mod stored;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod tag;
+mod term;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]
 mod watch;
 #[cfg(any(feature = "mongo", feature = "sqlite"))]

@@ -4,6 +4,10 @@ use bson::{DateTime, Document, doc};
 
 use crate::document::Schema;
 
+/// The field that tells a text index the language of a document: one that no document has. By default it is `language`, and
+/// the words of a document that has it are cut to their stems, or the document is refused.
+pub(crate) const NO_LANGUAGE: &str = "_no_language";
+
 /// What a database says of itself, and what it was found to be able to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatabaseProbe {
@@ -90,6 +94,15 @@ pub struct IndexReport {
 }
 
 impl IndexReport {
+    /// The options that an index with these keys has to have in MongoDB: one for searches takes words as they are, in whatever
+    /// language they and the field `language` of their document are.
+    pub fn options(&self) -> Document {
+        match self.usage {
+            IndexUse::Search => doc! { "default_language": "none", "language_override": NO_LANGUAGE },
+            _ => Document::new(),
+        }
+    }
+
     /// What a schema needs, nothing of it found yet.
     pub(crate) fn wanted(schema: &Schema) -> Vec<Self> {
         let mut reports = Vec::new();
@@ -104,9 +117,18 @@ impl IndexReport {
             } else if field.is_filterable() {
                 want(IndexUse::Filter, doc! { path: 1 });
             }
+            if field.is_searchable() {
+                want(IndexUse::Search, text_keys(schema));
+            }
         }
         reports
     }
+}
+
+/// The keys of the one text index that a collection can have in MongoDB.
+fn text_keys(schema: &Schema) -> Document {
+    let searched = schema.fields().iter().filter(|field| field.is_searchable());
+    searched.map(|field| (field.path().to_owned(), "text".into())).collect()
 }
 
 /// What a field is declared for. A field to sort by needs an index a direction, because every order ends with the id
@@ -119,4 +141,6 @@ pub enum IndexUse {
     SortAscending,
     /// Sorting, largest first.
     SortDescending,
+    /// Searching for words. All searched fields of a collection share one index, see [`IndexReport::options`].
+    Search,
 }

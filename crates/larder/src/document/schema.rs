@@ -1,4 +1,4 @@
-//! What a collection declares: its id, its fields and their types, and what may be filtered and sorted.
+//! What a collection declares: its id, its fields and their types, and what may be filtered, sorted and searched.
 
 use std::{collections::HashSet, sync::OnceLock};
 
@@ -35,11 +35,20 @@ pub enum FieldType {
     Object,
     /// An array whose elements have one type.
     Array(Box<FieldType>),
-    /// Anything; cannot be filtered or sorted.
+    /// Anything; cannot be filtered, sorted or searched.
     Any,
 }
 
 impl FieldType {
+    /// Whether there are words in it: a string, or an array of strings.
+    pub fn is_text(&self) -> bool {
+        match self {
+            Self::String => true,
+            Self::Array(element) => **element == Self::String,
+            _ => false,
+        }
+    }
+
     /// Whether anything may stand below it without a declaration.
     pub(crate) fn is_free(&self) -> bool {
         match self {
@@ -57,13 +66,14 @@ pub struct Field {
     pub(crate) field_type: FieldType,
     pub(crate) filter: bool,
     pub(crate) sort: bool,
+    pub(crate) search: bool,
     pub(crate) required: bool,
 }
 
 impl Field {
-    /// A field that may be present, and neither filtered nor sorted by.
+    /// A field that may be present, and neither filtered, sorted nor searched by.
     pub fn new(path: impl Into<String>, field_type: FieldType) -> Self {
-        Self { path: path.into(), field_type, filter: false, sort: false, required: false }
+        Self { path: path.into(), field_type, filter: false, sort: false, search: false, required: false }
     }
     /// Allows filters on this field.
     #[must_use]
@@ -75,6 +85,13 @@ impl Field {
     #[must_use]
     pub fn sortable(mut self) -> Self {
         self.sort = true;
+        self
+    }
+    /// Allows searches for words in this field, which is a string or an array of strings; see
+    /// [`Filter::Text`](super::Filter::Text).
+    #[must_use]
+    pub fn searchable(mut self) -> Self {
+        self.search = true;
         self
     }
     /// Refuses documents without this field.
@@ -98,6 +115,10 @@ impl Field {
     /// Whether sorts may name this field.
     pub fn is_sortable(&self) -> bool {
         self.sort
+    }
+    /// Whether searches for words may name this field.
+    pub fn is_searchable(&self) -> bool {
+        self.search
     }
     /// Whether every document must have this field.
     pub fn is_required(&self) -> bool {
@@ -190,7 +211,7 @@ impl Schema {
     ///
     /// # Errors
     /// `ErrorKind::Config` naming the collection or the field: a name that MongoDB does not take, a path that is declared
-    /// twice or cannot be walked, two pipelines of one name.
+    /// twice or cannot be walked, a searchable field that is no text, two pipelines of one name.
     pub fn validate(&self) -> Result<()> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
         let name = &self.name;
@@ -216,6 +237,12 @@ impl Schema {
             }
             if !seen.insert(&field.path) {
                 return Err(Error::new(ErrorKind::Config, format!("field {path} is declared twice")));
+            }
+            if field.search && !field.field_type.is_text() {
+                let message = format!(
+                    "field {path} has no words to search for: it is neither a string nor an array of strings"
+                );
+                return Err(Error::new(ErrorKind::Config, message));
             }
         }
         let mut seen = HashSet::new();
@@ -245,6 +272,7 @@ mod tests {
             (schema("x").field(field("a.")), "field a.: a field name cannot be empty"),
             (schema("x").field(field("a.$b")), "field a.$b: a field name cannot begin with `$`"),
             (schema("x").field(field("a")).field(field("a")), "field a is declared twice"),
+            (schema("x").field(field("a").searchable()), "field a has no words to search for"),
         ];
         for (schema, message) in cases {
             let error = schema.validate().unwrap_err();

@@ -183,7 +183,8 @@ async fn check_indexes(
     } else {
         "such a list reads the whole collection"
     };
-    for IndexReport { field, keys, .. } in missing {
+    for missing in missing {
+        let IndexReport { field, keys, .. } = missing;
         if config.mongo.url.is_none() {
             // It has made all that it can have, and nobody can mend the others.
             let found =
@@ -191,7 +192,13 @@ async fn check_indexes(
             report.add(Level::Note, &what, found);
             continue;
         }
-        let effect = format!("{effect}; db.{name}.createIndex({keys})");
+        let options = missing.options();
+        let make = match options.is_empty() {
+            true => format!("createIndex({keys})"),
+            // MongoDB has one text index for a collection at most.
+            false => format!("createIndex({keys}, {options}), in place of any other text index"),
+        };
+        let effect = format!("{effect}; db.{name}.{make}");
         report.warn(&what, format!("none for {field}"), effect);
     }
 }

@@ -13,6 +13,10 @@ use crate::{
 const CONDITION: &str = "An operator and a value: eq. ne. gt. gte. lt. lte. in.(a,b) nin.(a,b) exists.true prefix.text \
                          is.null not.null; repeat it for several conditions.";
 
+/// How a search is written.
+const WORDS: &str =
+    "text.red shoes: has each of these words, whole and in any case; repeat it for several conditions.";
+
 /// The parameters of a read of one document, but for its id.
 pub(super) fn of_read(may_bypass: bool) -> Vec<Value> {
     let mut parameters = vec![fields(), header("If-None-Match", "304 if the document still has this ETag.")];
@@ -59,8 +63,12 @@ pub(super) fn of_list(resource: &Resource, access: &Access, limits: &Limits) -> 
         repeated("and", "All of these hold: (field.operator.value,...), with and(...) and or(...) inside."),
         repeated("_id", CONDITION),
     ];
-    let filterable = fields_of.iter().filter(|field| field.is_filterable()).filter(seen);
-    parameters.extend(filterable.map(|field| repeated(field.path(), CONDITION)));
+    parameters.extend(fields_of.iter().filter(seen).filter_map(|field| {
+        let conditions = [(field.is_filterable(), CONDITION), (field.is_searchable(), WORDS)];
+        let written: Vec<&str> =
+            conditions.iter().filter(|(is_so, _)| *is_so).map(|(_, text)| *text).collect();
+        (!written.is_empty()).then(|| repeated(field.path(), &written.join(" ")))
+    }));
     parameters
 }
 

@@ -21,7 +21,33 @@ pub(super) fn conditions(limits: &QueryLimits) -> Map<String, Value> {
         FieldType::ObjectId,
     ];
     let named = |field_type| Some((name_of(field_type)?.to_owned(), condition(field_type, limits)));
-    types.iter().filter_map(named).collect()
+    let mut conditions: Map<String, Value> = types.iter().filter_map(named).collect();
+    let mut searched = condition(&FieldType::String, limits);
+    searched["anyOf"][2]["properties"]["text"] = words();
+    conditions.insert(SEARCHED.to_owned(), searched);
+    let alone = json!({
+        "type": "object", "properties": { "text": words() }, "required": ["text"], "additionalProperties": false,
+    });
+    conditions.insert(WORDS.to_owned(), alone);
+    conditions
+}
+
+/// The conditions of a field that may be filtered by and searched, and of one that may only be searched.
+const SEARCHED: &str = "Condition.Searched";
+const WORDS: &str = "Condition.Words";
+
+fn words() -> Value {
+    json!({ "type": "string", "description": "It has each of these words, whole and in any case." })
+}
+
+/// The schema of what a field may be compared with.
+fn name_for(field: &Field) -> Option<&'static str> {
+    match (field.is_filterable(), field.is_searchable()) {
+        (true, false) => name_of(field.field_type()),
+        (true, true) => Some(SEARCHED),
+        (false, true) => Some(WORDS),
+        (false, false) => None,
+    }
 }
 
 /// The schema's name; `None` for a type that cannot be filtered by. Collections' own schemas end with other words.
@@ -65,7 +91,6 @@ fn condition(field_type: &FieldType, limits: &QueryLimits) -> Value {
 /// The filter of one collection, as far as a role may filter by its fields.
 pub(super) fn filter(resource: &Resource, access: &Access) -> Value {
     let schema = resource.schema();
-    let refer = |field_type: &FieldType| name_of(field_type).map(reference);
     let group = |description: &str| {
         let parts = reference(&filter_name(resource));
         json!({ "type": "array", "items": parts, "minItems": 1, "description": description })
@@ -78,10 +103,10 @@ pub(super) fn filter(resource: &Resource, access: &Access) -> Value {
     let mut properties = Map::new();
     properties.insert("or".to_owned(), group("At least one of these holds."));
     properties.insert("and".to_owned(), group("All of these hold."));
-    properties.insert("_id".to_owned(), json!(refer(&id)));
-    let seen = |field: &&Field| field.is_filterable() && access.view.sees(field.path());
+    properties.insert("_id".to_owned(), json!(name_of(&id).map(reference)));
+    let seen = |field: &&Field| access.view.sees(field.path());
     for field in schema.fields().iter().filter(seen).filter(|field| field.path() != "_id") {
-        let Some(condition) = refer(field.field_type()) else { continue };
+        let Some(condition) = name_for(field).map(reference) else { continue };
         // A field may be called as a group, which is a list.
         let either = properties.remove(field.path()).map(|group| json!({ "anyOf": [group, condition] }));
         properties.insert(field.path().to_owned(), either.unwrap_or(condition));

@@ -16,7 +16,7 @@ use super::{Field, FieldType, IdType, Schema};
 /// A collection with a field of every type.
 fn schema() -> Schema {
     Schema::new("things", IdType::Int)
-        .field(Field::new("name", FieldType::String).required().filterable().sortable())
+        .field(Field::new("name", FieldType::String).required().filterable().sortable().searchable())
         .field(Field::new("price", FieldType::Decimal).filterable().sortable())
         .field(Field::new("stock", FieldType::Int).filterable().sortable())
         .field(Field::new("weight", FieldType::Double).filterable())

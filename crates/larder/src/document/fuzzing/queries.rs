@@ -99,7 +99,10 @@ fn conditions(filter: &Filter) -> usize {
     match filter {
         Filter::All => 0,
         Filter::And(parts) | Filter::Or(parts) => parts.iter().map(conditions).sum(),
-        Filter::Compare { path, .. } | Filter::Exists { path, .. } | Filter::Prefix { path, .. } => {
+        Filter::Compare { path, .. }
+        | Filter::Exists { path, .. }
+        | Filter::Prefix { path, .. }
+        | Filter::Text { path, .. } => {
             assert_ne!(path, "weight", "a hidden field was filtered by");
             1
         }

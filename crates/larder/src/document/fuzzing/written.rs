@@ -60,6 +60,7 @@ fn object(filter: &Filter) -> Option<Value> {
         Filter::NotIn { path, values: list } => json!({ path: { "nin": values(list)? } }),
         Filter::Exists { path, present } => json!({ path: { "exists": present } }),
         Filter::Prefix { path, text } => json!({ path: { "prefix": text } }),
+        Filter::Text { path, text } => json!({ path: { "text": text } }),
         Filter::Compare { path, op, value: operand } => json!({ path: { name(*op): value(operand)? } }),
     })
 }
@@ -141,6 +142,7 @@ fn leaf_of(filter: &Filter) -> Option<(&str, &'static str, Operand)> {
         Filter::NotIn { path, values } => (path, "nin", texts(values)?),
         Filter::Exists { path, present } => (path, "exists", Operand::Word(present.to_string())),
         Filter::Prefix { path, text } => (path, "prefix", Operand::Text(text.clone())),
+        Filter::Text { path, text } => (path, "text", Operand::Text(text.clone())),
         Filter::All | Filter::And(_) | Filter::Or(_) => return None,
     })
 }

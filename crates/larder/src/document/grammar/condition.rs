@@ -9,10 +9,14 @@ use crate::{
     document::{
         CompareOp, Field, FieldType, Filter, IdType, Schema,
         ingest::{self, excerpt},
+        term,
     },
 };
 
-const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, in, nin, prefix, exists";
+const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, in, nin, prefix, text, exists";
+
+/// The most words that one condition may search for.
+const MAX_TERMS: usize = 16;
 
 /// What an operator is given, as it was written.
 pub(super) trait Written {
@@ -71,8 +75,7 @@ impl<'a> Operand<'a> {
     fn is_text(self) -> bool {
         match self {
             Self::Id(id_type) => id_type == IdType::String,
-            Self::Field(FieldType::Array(element)) => **element == FieldType::String,
-            Self::Field(field_type) => *field_type == FieldType::String,
+            Self::Field(field_type) => field_type.is_text(),
         }
     }
 }
@@ -95,14 +98,16 @@ impl<'a> Conditions<'a> {
         let operand = match schema.find_field(path) {
             _ if self.parser.is_template => Operand::of(schema, path),
             _ if path == "_id" => Some(Operand::Id(schema.id_type())),
-            Some(field) if field.is_filterable() => Some(Operand::Field(field.field_type())),
+            Some(field) if field.is_filterable() || field.is_searchable() => {
+                Some(Operand::Field(field.field_type()))
+            }
             _ => None,
         };
         operand.filter(|_| self.parser.may_see(path)).ok_or_else(|| self.unfit(at, path))
     }
 
     pub(super) fn unfit(&self, at: &str, path: &str) -> Error {
-        let could = |field: &Field| self.parser.is_template || field.is_filterable();
+        let could = |field: &Field| self.parser.is_template || field.is_filterable() || field.is_searchable();
         self.parser.fault(at, path, "cannot be filtered by", could)
     }
 
@@ -122,6 +127,22 @@ impl<'a> Conditions<'a> {
         Ok(())
     }
 
+    /// A field may be declared for searches alone, or for all but searches.
+    fn is_declared(&self, path: &str, what_for: impl Fn(&Field) -> bool) -> bool {
+        let declared = self.parser.schema.find_field(path).filter(|_| !self.parser.is_template);
+        declared.is_none_or(what_for)
+    }
+
+    fn check_filterable(&self, path: &str) -> Result<()> {
+        match path == "_id" || self.is_declared(path, Field::is_filterable) {
+            true => Ok(()),
+            false => {
+                let message = "is declared to be searched for words, by `text`, and not for other filters";
+                Err(Error::invalid(path, message))
+            }
+        }
+    }
+
     fn count(&mut self, path: &str) -> Result<()> {
         self.count += 1;
         let most = self.limits.max_conditions;
@@ -135,6 +156,7 @@ impl<'a> Conditions<'a> {
     /// The condition that the field is null or absent, or is not.
     pub(super) fn null(&mut self, path: &str, op: CompareOp) -> Result<Filter> {
         self.count(path)?;
+        self.check_filterable(path)?;
         Ok(Filter::Compare { path: path.to_owned(), op, value: Bson::Null })
     }
 
@@ -146,6 +168,9 @@ impl<'a> Conditions<'a> {
         written: &W,
     ) -> Result<Filter> {
         self.count(path)?;
+        if operator != "text" {
+            self.check_filterable(path)?;
+        }
         let compare = |op| match written.value(path, operand)? {
             Bson::Null if !matches!(op, CompareOp::Eq | CompareOp::Ne) => Err(Error::invalid(
                 path,
@@ -166,6 +191,8 @@ impl<'a> Conditions<'a> {
                 Ok(Filter::Prefix { path: path.to_owned(), text: written.text(path)? })
             }
             "prefix" => Err(Error::invalid(path, "has no prefix, because it is not a string")),
+            "text" if operand.is_text() => self.search(path, written),
+            "text" => Err(Error::invalid(path, "has no words, because it is not a string")),
             "exists" => Ok(Filter::Exists { path: path.to_owned(), present: written.truth(path)? }),
             _ => {
                 let (operator, more) = (excerpt(operator), W::MORE_OPERATORS);
@@ -173,6 +200,20 @@ impl<'a> Conditions<'a> {
                 Err(Error::invalid(path, message))
             }
         }
+    }
+
+    fn search<W: Written>(&self, path: &str, written: &W) -> Result<Filter> {
+        if path == "_id" || !self.is_declared(path, Field::is_searchable) {
+            let message = "is not declared to be searched for words, with `search`";
+            return Err(Error::invalid(path, message));
+        }
+        let text = written.text(path)?;
+        let message = match term::terms(&text).len() {
+            0 => "names no word to search for".to_owned(),
+            1..=MAX_TERMS => return Ok(Filter::Text { path: path.to_owned(), text }),
+            _ => format!("names more than {MAX_TERMS} words"),
+        };
+        Err(Error::invalid(path, message))
     }
 
     fn list<W: Written>(&self, path: &str, operand: Operand<'_>, written: &W) -> Result<Vec<Bson>> {

@@ -9,6 +9,7 @@
 //! | `eq. ne. gt. gte. lt. lte.` and a value | compared by the field's type |
 //! | `in.(a,b)` `nin.(a,b)` | one of, none of; a value with a comma stands in double quotes |
 //! | `prefix.ab` | a string that begins so |
+//! | `text.red shoes` | each of these words is in it, whole and in any case; for fields that are searchable |
 //! | `exists.true` `exists.false` | the field is there; null counts |
 //! | `is.null` `not.null` | null or absent; neither |
 //! | `or=(…)` `and=(…)` | groups of `field.operator.value`, which may hold further `or(…)` and `and(…)` |
@@ -30,7 +31,7 @@
 //! Values are JSON of the field's type, as in documents. A field that is called `or` or `and` is compared as any other: a group
 //! is a list, and no field is compared with a list. In the flat grammar it is named inside of a group: `and=(or.eq.1)`.
 //!
-//! Only declared fields that are filterable or sortable may be named, so an
+//! Only declared fields that are filterable, sortable or searchable may be named, so an
 //! operator of the database cannot come in: neither as a value nor as a name.
 
 mod body;

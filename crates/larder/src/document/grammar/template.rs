@@ -160,7 +160,7 @@ pub(super) fn place_in(path: &str, operator: &str, value: &str) -> Result<Option
             "has a brace that is not around the whole value; write `{name}`, and nothing beside it",
         )
     })?;
-    if matches!(operator, "is" | "not") {
+    if matches!(operator, "is" | "not" | "text") {
         return Err(Error::invalid(path, format!("takes no `{{name}}` with `{operator}`")));
     }
     Ok(Some(Place(name.to_owned())))
@@ -204,7 +204,11 @@ fn collect_places<'a>(part: &'a Filter, names: &mut BTreeSet<&'a str>) {
         Filter::Prefix { text, .. } if text.starts_with('{') => {
             names.insert(&text[1..text.len() - 1]);
         }
-        Filter::All | Filter::Compare { .. } | Filter::Exists { .. } | Filter::Prefix { .. } => {}
+        Filter::All
+        | Filter::Compare { .. }
+        | Filter::Exists { .. }
+        | Filter::Prefix { .. }
+        | Filter::Text { .. } => {}
     }
 }
 
@@ -363,6 +367,7 @@ mod tests {
             ("tenant=eq.{{t}}", "tenant", "brace"),
             ("tenant=in.(a,{t})", "tenant", "brace"),
             ("tenant=exists.{t}", "tenant", "takes no `{name}`"),
+            ("tenant=text.{t}", "tenant", "takes no `{name}`"),
             ("level=eq.x", "level", "must be an integer"),
             ("level=prefix.{t}", "level", "has no prefix"),
         ] {

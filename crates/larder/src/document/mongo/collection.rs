@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::Collection;
 
-use super::{MongoDatabase, client::server_limit};
+use super::{MongoDatabase, client::server_limit, search::Seen};
 use crate::{
     Result,
     document::{Id, Schema},
@@ -21,12 +21,13 @@ struct Inner {
     driver: Collection<RawDocumentBuf>,
     schema: Arc<Schema>,
     deadline: Duration,
+    seen_words: Seen,
 }
 
 impl MongoCollection {
     pub(super) fn new(database: MongoDatabase, schema: Arc<Schema>, deadline: Duration) -> Self {
         let driver = database.driver().collection(schema.name());
-        Self(Arc::new(Inner { database, driver, schema, deadline }))
+        Self(Arc::new(Inner { database, driver, schema, deadline, seen_words: Seen::default() }))
     }
 
     pub(crate) fn schema(&self) -> &Arc<Schema> {
@@ -44,6 +45,10 @@ impl MongoCollection {
 
     pub(in crate::document) fn driver(&self) -> &Collection<RawDocumentBuf> {
         &self.0.driver
+    }
+
+    pub(super) fn seen_words(&self) -> &Seen {
+        &self.0.seen_words
     }
 
     /// What the server is given of the deadline.

@@ -1,8 +1,13 @@
 //! Filters as MongoDB's query documents. Every operator is written here; what a client sent is only ever a value.
 
+use std::{collections::BTreeSet, sync::LazyLock};
+
 use bson::{Bson, Document, bson, doc};
 
-use crate::document::{CompareOp, Filter};
+use crate::document::{
+    CompareOp, Filter,
+    term::{SEPARATORS, spellings, terms},
+};
 
 /// The query document of `filter`.
 pub(super) fn to_query(filter: &Filter) -> Document {
@@ -17,6 +22,55 @@ pub(super) fn to_query(filter: &Filter) -> Document {
         Filter::NotIn { path, values } => doc! { path: { "$nin": values.clone() } },
         Filter::Exists { path, present } => doc! { path: { "$exists": present } },
         Filter::Prefix { path, text } => doc! { path: { "$regex": anchored(text) } },
+        Filter::Text { path, text } => has_words(path, &terms(text)),
+    }
+}
+
+/// What `filter` demands of the words of documents, by the field: every document that matches has them.
+pub(super) fn demanded_words(filter: &Filter) -> Vec<(&str, BTreeSet<String>)> {
+    match filter {
+        Filter::And(parts) => parts.iter().flat_map(demanded_words).collect(),
+        Filter::Text { path, text } => vec![(path, terms(text))],
+        _ => Vec::new(),
+    }
+}
+
+/// Each of the terms by a regular expression of its own, which one string or another of an array meets.
+fn has_words(path: &str, terms: &BTreeSet<String>) -> Document {
+    if terms.is_empty() {
+        return nothing();
+    }
+    let has = |term: &String| bson!({ path: { "$regex": whole(term) } });
+    doc! { "$and": terms.iter().map(has).collect::<Vec<_>>() }
+}
+
+/// A regular expression for "this term stands there, between separators, in any case". All of that is spelled out: what
+/// engines of expressions call a word, and which letters they take for one, differs.
+fn whole(term: &str) -> String {
+    static SEPARATOR: LazyLock<String> = LazyLock::new(|| {
+        let code = |letter: &char| format!("\\x{{{:X}}}", u32::from(*letter));
+        SEPARATORS.iter().map(|range| format!("{}-{}", code(range.start()), code(range.end()))).collect()
+    });
+    let other = SEPARATOR.as_str();
+    let mut pattern = format!("(?<![^{other}])");
+    for letter in term.chars() {
+        match spellings(letter) {
+            [] => write_literal(letter, &mut pattern),
+            spellings => {
+                pattern.push('[');
+                spellings.iter().for_each(|letter| write_literal(*letter, &mut pattern));
+                pattern.push(']');
+            }
+        }
+    }
+    pattern + &format!("(?![^{other}])")
+}
+
+fn write_literal(letter: char, pattern: &mut String) {
+    match letter {
+        '\0' => pattern.push_str("\\x00"),
+        letter if letter.is_ascii_alphanumeric() || !letter.is_ascii() => pattern.push(letter),
+        letter => pattern.extend(['\\', letter]),
     }
 }
 
@@ -46,13 +100,7 @@ fn compare(path: &str, op: CompareOp, value: &Bson) -> Document {
 fn anchored(text: &str) -> Bson {
     let mut pattern = String::with_capacity(text.len() + 8);
     pattern.push('^');
-    for letter in text.chars() {
-        match letter {
-            '\0' => pattern.push_str("\\x00"),
-            letter if letter.is_ascii_alphanumeric() || !letter.is_ascii() => pattern.push(letter),
-            letter => pattern.extend(['\\', letter]),
-        }
-    }
+    text.chars().for_each(|letter| write_literal(letter, &mut pattern));
     bson!(pattern)
 }
 
@@ -70,6 +118,15 @@ mod tests {
     fn an_empty_list_of_alternatives_matches_nothing_and_of_demands_everything() {
         assert_eq!(to_query(&Filter::Or(vec![])), nothing());
         assert_eq!(to_query(&Filter::And(vec![])), doc! {});
+    }
+
+    #[test]
+    fn words_are_spelled_out_letter_by_letter() {
+        let pattern = whole("as_é\u{1}");
+        assert!(pattern.starts_with("(?<![^\\x{9}-\\x{D}\\x{20}-\\x{2F}"), "{pattern}");
+        assert!(pattern.contains(r"])[aA][sSſ]\_[éÉ]") && pattern.ends_with("])"), "{pattern}");
+        let nowhere = Filter::Text { path: "a".into(), text: "-".into() };
+        assert_eq!(to_query(&nowhere), nothing());
     }
 
     #[test]

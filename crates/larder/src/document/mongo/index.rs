@@ -6,10 +6,10 @@ use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt;
 use mongodb::{IndexModel, options::IndexOptions};
 
-use super::{MongoCollection, REMOVED};
+use super::{MongoCollection, REMOVED, search::Words};
 use crate::{
     Result,
-    document::{IndexReport, IndexUse, IndexedFields},
+    document::{Field, IndexReport, IndexUse, IndexedFields},
 };
 
 impl MongoCollection {
@@ -17,13 +17,8 @@ impl MongoCollection {
     /// Without a deadline: an index over existing documents takes as long as it takes, and MongoDB builds it beside reads
     /// and writes. Safe to repeat, and from several nodes at once.
     pub(crate) async fn ensure_indexes(&self) -> Result<()> {
-        let missing: Vec<IndexModel> = self
-            .index_report()
-            .await?
-            .into_iter()
-            .filter(|report| report.index.is_none())
-            .map(|report| IndexModel::builder().keys(report.keys).build())
-            .collect();
+        let present = self.complete_indexes().await?;
+        let missing = missing(self.report(&present), present.iter().any(is_text));
         if !missing.is_empty() {
             let created = self.driver().create_indexes(missing).await;
             created.map_err(|error| super::error::from_driver(&error))?;
@@ -40,17 +35,24 @@ impl MongoCollection {
 
     /// For each declared filter and sort, the index that serves it, or none.
     pub(crate) async fn index_report(&self) -> Result<Vec<IndexReport>> {
-        let present: Vec<_> = self.complete_indexes().await?.iter().map(named).collect();
-        Ok(IndexReport::wanted(self.schema()).into_iter().map(|report| serve(report, &present)).collect())
+        Ok(self.report(&self.complete_indexes().await?))
+    }
+
+    fn report(&self, present: &[IndexModel]) -> Vec<IndexReport> {
+        IndexReport::wanted(self.schema()).into_iter().map(|report| serve(report, present)).collect()
     }
 
     /// The fields that its indexes begin with.
     pub(crate) async fn indexed_fields(&self) -> Result<IndexedFields> {
-        Ok(IndexedFields::new(self.complete_indexes().await?.iter().filter_map(|model| led_by(&model.keys))))
+        let present = self.complete_indexes().await?;
+        let words = Words::of(&present);
+        let searched = self.schema().fields().iter().map(Field::path).filter(|path| words.hold(path));
+        Ok(IndexedFields::new(present.iter().filter_map(|model| led_by(&model.keys)))
+            .searched(searched.map(str::to_owned)))
     }
 
     /// The indexes that hold every document.
-    async fn complete_indexes(&self) -> Result<Vec<IndexModel>> {
+    pub(super) async fn complete_indexes(&self) -> Result<Vec<IndexModel>> {
         let mut listed: Vec<IndexModel> = self
             .call(async {
                 let listed = self.driver().list_indexes().await;
@@ -82,18 +84,41 @@ fn is_complete(model: &IndexModel) -> bool {
     })
 }
 
-fn named(model: &IndexModel) -> (String, Document) {
-    let name = model.options.as_ref().and_then(|options| options.name.clone());
-    (name.unwrap_or_default(), model.keys.clone())
+fn name(model: &IndexModel) -> String {
+    model.options.as_ref().and_then(|options| options.name.clone()).unwrap_or_default()
 }
 
-fn serve(mut report: IndexReport, present: &[(String, Document)]) -> IndexReport {
-    let serves = |keys: &Document| match report.usage {
-        IndexUse::Filter => keys.keys().next().is_some_and(|first| *first == report.field),
-        IndexUse::SortAscending | IndexUse::SortDescending => begins_with(keys, &report.keys),
+fn serve(mut report: IndexReport, present: &[IndexModel]) -> IndexReport {
+    let serves = |model: &&IndexModel| match report.usage {
+        IndexUse::Filter => model.keys.keys().next().is_some_and(|first| *first == report.field),
+        IndexUse::SortAscending | IndexUse::SortDescending => begins_with(&model.keys, &report.keys),
+        IndexUse::Search => Words::of_one(model).hold(&report.field),
     };
-    report.index = present.iter().find(|(_, keys)| serves(keys)).map(|(name, _)| name.clone());
+    report.index = present.iter().find(serves).map(name);
     report
+}
+
+/// The indexes to make, each once. A collection has one text index at most, so none is made beside another.
+fn missing(reports: Vec<IndexReport>, has_text: bool) -> Vec<IndexModel> {
+    let mut models: Vec<IndexModel> = Vec::new();
+    for report in reports.into_iter().filter(|report| report.index.is_none()) {
+        let is_made = models.iter().any(|model| model.keys == report.keys);
+        if is_made || (report.usage == IndexUse::Search && has_text) {
+            continue;
+        }
+        let language = |name: &str| report.options().get_str(name).ok().map(str::to_owned);
+        let options = IndexOptions::builder()
+            .default_language(language("default_language"))
+            .language_override(language("language_override"))
+            .build();
+        models.push(IndexModel::builder().keys(report.keys).options(options).build());
+    }
+    models
+}
+
+/// Whether it is a text index, of whatever kind.
+fn is_text(model: &IndexModel) -> bool {
+    model.keys.values().any(|kind| kind.as_str() == Some("text"))
 }
 
 /// The field that an index on `keys` begins with; none if that is hashed, text or a place, which have no order.
@@ -155,7 +180,8 @@ mod tests {
             .field(Field::new("a", FieldType::Int).filterable())
             .field(Field::new("b", FieldType::Int).filterable().sortable())
             .field(Field::new("c", FieldType::Int));
-        let present = [("mine".to_owned(), doc! { "a": 1, "z": 1 })];
+        let options = IndexOptions::builder().name("mine".to_owned()).build();
+        let present = [IndexModel::builder().keys(doc! { "a": 1, "z": 1 }).options(options).build()];
         let served: Vec<_> =
             IndexReport::wanted(&schema).into_iter().map(|report| serve(report, &present)).collect();
         let found: Vec<_> =

@@ -18,6 +18,7 @@ mod options;
 mod patch;
 mod probe;
 mod read;
+mod search;
 mod versioned;
 mod write;
 

@@ -48,15 +48,7 @@ impl MongoCollection {
 
     pub(crate) async fn find(&self, find: &Find) -> Result<Page> {
         let keys = order_of(&find.sort);
-        let mut query = to_query(&find.filter);
-        if let Some(position) = &find.after {
-            let behind = keyset::behind(&keys, position)?;
-            query = if query.is_empty() {
-                behind
-            } else {
-                doc! { "$and": [query, behind] }
-            };
-        }
+        let behind = find.after.as_ref().map(|position| keyset::behind(&keys, position)).transpose()?;
         // One more than asked for tells whether there is a next page.
         let limit = i64::from(find.limit) + 1;
         let options = FindOptions::builder()
@@ -71,15 +63,16 @@ impl MongoCollection {
                 to_projection(fields.iter().map(String::as_str).chain(sort))
             }))
             .build();
-        let mut page = Filling::new(find);
-        self.call(async {
-            let mut cursor = self.driver().find(query).with_options(options).await?;
-            while cursor.advance().await? && page.take(cursor.current().to_owned()) {}
-            Ok(())
-        })
-        .await?;
+        let ask = |query| {
+            let asked = self.driver().find(both(query, behind.as_ref())).with_options(options.clone());
+            async move {
+                let (mut cursor, mut page) = (asked.await?, Filling::new(find));
+                while cursor.advance().await? && page.take(cursor.current().to_owned()) {}
+                Ok(page)
+            }
+        };
         // The server sent the sort keys as well, which the position needs and the caller did not ask for.
-        page.finish()
+        self.search(&find.filter, ask).await?.finish()
     }
 
     async fn find_all(&self, query: Document, options: FindOptions) -> Result<Vec<RawDocumentBuf>> {
@@ -87,8 +80,9 @@ impl MongoCollection {
     }
 
     pub(crate) async fn count(&self, filter: &Filter) -> Result<u64> {
-        let count = self.driver().count_documents(to_query(filter)).max_time(self.server_limit());
-        self.call(async { count.await }).await
+        let limit = self.server_limit();
+        let ask = |query| self.driver().count_documents(query).max_time(limit).into_future();
+        self.search(filter, ask).await
     }
 
     /// From the collection's metadata; can be off after a crash, and on a sharded cluster by documents in migration.
@@ -139,6 +133,15 @@ impl MongoCollection {
         })
         .await??;
         Ok(documents)
+    }
+}
+
+/// What meets a query and, if there is a second, that too.
+fn both(query: Document, other: Option<&Document>) -> Document {
+    match other {
+        None => query,
+        Some(other) if query.is_empty() => other.clone(),
+        Some(other) => doc! { "$and": [query, other.clone()] },
     }
 }
 

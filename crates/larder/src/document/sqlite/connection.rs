@@ -91,6 +91,20 @@ impl Connection {
         changed
     }
 
+    /// The same, in one transaction.
+    pub(super) fn change_indexes_at_once(&mut self, sql: &str) -> Result<()> {
+        self.set_cache(SORTER_CACHE_KIB)?;
+        let changed = self.execute_at_once(sql);
+        self.set_cache(WRITER_CACHE_KIB)?;
+        changed
+    }
+
+    fn execute_at_once(&mut self, sql: &str) -> Result<()> {
+        let transaction = self.begin()?;
+        transaction.execute_batch(sql)?;
+        Ok(transaction.commit()?)
+    }
+
     fn set_cache(&self, kib: u32) -> Result<()> {
         self.execute_batch(&format!("PRAGMA cache_size = -{kib};"))
     }

@@ -8,6 +8,7 @@ mod error;
 mod functions;
 mod pool;
 mod read;
+mod search;
 mod select;
 mod table;
 mod write;
@@ -21,7 +22,7 @@ use std::{
 use bson::{Document, RawDocumentBuf};
 use tokio::{sync::OnceCell, time::timeout};
 
-use self::{pool::Pool, table::Table, write::OnTaken};
+use self::{pool::Pool, search::SearchIndex, table::Table, write::OnTaken};
 use super::{
     Filter, Find, Id, IndexedFields, Page, Written,
     aggregate::{Stage, read_stages},
@@ -156,14 +157,15 @@ impl SqliteCollection {
         self.index().await?;
         let mut reports = IndexReport::wanted(self.schema());
         for report in &mut reports {
-            report.index = self.0.table.index_name(&report.field);
+            report.index = self.0.table.index_name(report);
         }
         Ok(reports)
     }
 
     /// The fields that its indexes begin with, those included that the first query makes.
     pub(crate) async fn indexed_fields(&self) -> Result<IndexedFields> {
-        Ok(IndexedFields::new(self.0.table.indexed.iter().cloned()))
+        let searched = self.0.table.search.iter().flat_map(SearchIndex::paths).cloned();
+        Ok(IndexedFields::new(self.0.table.indexed.iter().cloned()).searched(searched))
     }
 
     async fn read<T: Send + 'static>(

@@ -12,6 +12,7 @@ use crate::{
         CompareOp, Direction, Filter, Find, Position, SortKey,
         find::order_of,
         order::{self, prefix_range},
+        term,
     },
 };
 
@@ -53,6 +54,10 @@ impl<'a> Select<'a> {
                     let (from, to) = prefix_range(text);
                     self.between(&key, Value::Blob(from), Value::Blob(to));
                 }
+                Ok(())
+            }
+            Filter::Text { path, text } => {
+                self.narrow_text(path, text);
                 Ok(())
             }
             Filter::Or(parts) => self.narrow_to_any(parts),
@@ -149,6 +154,18 @@ impl<'a> Select<'a> {
         Ok(())
     }
 
+    fn narrow_text(&mut self, path: &str, text: &str) {
+        let terms = term::terms(text);
+        if terms.is_empty() {
+            self.conditions.push("0".to_owned());
+        } else if let Some((ids, demand)) =
+            self.table.search.as_ref().and_then(|search| search.ids_with(path, &terms))
+        {
+            let demand = self.parameter(demand);
+            self.conditions.push(format!("id IN ({ids} {demand})"));
+        }
+    }
+
     fn order_column(&self, key: &SortKey) -> String {
         if key.path == "_id" {
             return "id".to_owned();
@@ -236,7 +253,7 @@ mod tests {
         let field = |path: &str, field_type| Field::new(path, field_type).filterable().sortable();
         let schema = Schema::new("things", id_type)
             .field(field("price", FieldType::Decimal))
-            .field(field("name", FieldType::String));
+            .field(field("name", FieldType::String).searchable());
         let table = Table::new(&schema);
         let mut connection = Connection::open_in_memory().unwrap();
         table.create(&mut connection).unwrap();
@@ -283,6 +300,19 @@ mod tests {
         for filter in filters {
             let steps = plan(IdType::Int, &Find::new(filter.clone(), 10));
             assert!(steps[0].starts_with("SEARCH") && steps[0].contains(":name"), "{filter:?}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_looked_up_in_their_index() {
+        for id_type in [IdType::Int, IdType::String, IdType::ObjectId] {
+            let words = Filter::Text { path: "name".into(), text: "red shoes".into() };
+            let either = Filter::Or(vec![words.clone(), words.clone()]);
+            for filter in [words, either] {
+                let steps = plan(id_type, &Find::new(filter.clone(), 10));
+                let has = |part: &str| steps.iter().any(|step| step.contains(part));
+                assert!(has("VIRTUAL TABLE") && !steps[0].starts_with("SCAN doc"), "{filter:?}: {steps:?}");
+            }
         }
     }
 

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use rusqlite::types::Value;
 
-use super::connection::Connection;
+use super::{
+    connection::Connection,
+    search::{self, SearchIndex},
+};
 use crate::{
     Error, ErrorKind, Result,
-    document::{Field, FieldType, Id, IdType, Schema, order::KEY_VERSION},
+    document::{Field, FieldType, Id, IdType, IndexReport, IndexUse, Schema, order::KEY_VERSION},
 };
 
 /// The names that one collection has in SQLite.
@@ -19,6 +22,8 @@ pub(super) struct Table {
     id_type: IdType,
     /// The paths that have an index: declared for filters or sorts, and of a type with one value.
     pub(super) indexed: Vec<String>,
+    /// The index of the words of searched fields.
+    pub(super) search: Option<SearchIndex>,
 }
 
 impl Table {
@@ -37,7 +42,8 @@ impl Table {
                 && !in_array(field.path())
         };
         let indexed = schema.fields().iter().filter(has_index).map(|field| field.path().to_owned()).collect();
-        Self { name: quote(&unquoted), unquoted, id_type: schema.id_type(), indexed }
+        let search = SearchIndex::of(&unquoted, schema);
+        Self { name: quote(&unquoted), unquoted, id_type: schema.id_type(), indexed, search }
     }
 
     pub(super) fn id_type(&self) -> IdType {
@@ -104,8 +110,15 @@ impl Table {
         }
     }
 
-    /// The index on `path`, if it has one.
-    pub(super) fn index_name(&self, path: &str) -> Option<String> {
+    /// The index that serves what was declared, if there is one.
+    pub(super) fn index_name(&self, wanted: &IndexReport) -> Option<String> {
+        if wanted.usage == IndexUse::Search {
+            return self.search.as_ref()?.name_for(&wanted.field).map(str::to_owned);
+        }
+        self.index_on(&wanted.field)
+    }
+
+    fn index_on(&self, path: &str) -> Option<String> {
         self.indexed.iter().any(|indexed| indexed == path).then(|| self.name_of_index(path))
     }
 
@@ -141,7 +154,12 @@ impl Table {
                 sql += &format!("DROP INDEX {};\n", quote(&name));
             }
         }
-        connection.change_indexes(&sql)
+        sql += &search::drop_sql(connection, &self.unquoted, self.search.as_ref())?;
+        connection.change_indexes(&sql)?;
+        match &self.search {
+            Some(search) => search.create(connection),
+            None => Ok(()),
+        }
     }
 
     fn existing_indexes(&self, connection: &Connection) -> Result<Vec<String>> {
@@ -162,7 +180,7 @@ pub(super) fn id_value(id: &Id) -> Value {
 }
 
 /// A path for the name of an index, with a mark before each capital: SQLite ignores the case of names.
-fn marked(path: &str) -> String {
+pub(super) fn marked(path: &str) -> String {
     let mut marked = String::with_capacity(path.len());
     for letter in path.chars() {
         if letter.is_ascii_uppercase() || letter == '^' {
@@ -173,11 +191,11 @@ fn marked(path: &str) -> String {
     marked
 }
 
-fn quote(name: &str) -> String {
+pub(super) fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
@@ -220,7 +238,7 @@ mod tests {
             let table = made(&mut connection, &schema(declared)).unwrap();
             let existing = table.existing_indexes(&connection).unwrap();
             for path in declared {
-                let name = table.index_name(path).unwrap();
+                let name = table.index_on(path).unwrap();
                 assert!(existing.contains(&name), "{declared:?}: {name} is not among {existing:?}");
             }
             assert_eq!(existing.len(), declared.len() + 1, "and the one for arrays: {existing:?}");

@@ -70,14 +70,14 @@ pub(crate) fn unique(prefix: &str) -> String {
 
 pub(crate) fn schema() -> Schema {
     Schema::new(unique("things"), IdType::Int)
-        .field(Field::new("name", FieldType::String).filterable().sortable())
+        .field(Field::new("name", FieldType::String).filterable().sortable().searchable())
         .field(Field::new("price", FieldType::Decimal).filterable().sortable())
         .field(Field::new("stock", FieldType::Int).filterable().sortable())
         .field(Field::new("rating", FieldType::Double).filterable().sortable())
         .field(Field::new("live", FieldType::Bool).filterable())
         .field(Field::new("added", FieldType::Date).filterable().sortable())
         .field(Field::new("owner", FieldType::ObjectId).filterable())
-        .field(Field::new("tags", FieldType::Array(Box::new(FieldType::String))).filterable())
+        .field(Field::new("tags", FieldType::Array(Box::new(FieldType::String))).filterable().searchable())
         .field(Field::new("maker.country", FieldType::String).filterable().sortable())
         .field(Field::new("parts", FieldType::Array(Box::new(FieldType::Object))))
         .field(Field::new("parts.no", FieldType::Int).filterable())

@@ -27,6 +27,10 @@ fn country(thing: &Document) -> Option<&str> {
     thing.get_document("maker").ok()?.get_str("country").ok()
 }
 
+fn words(path: &str, text: &str) -> Filter {
+    Filter::Text { path: path.into(), text: text.into() }
+}
+
 type Test = fn(&Document) -> bool;
 
 /// Filters, and what each means in plain words.
@@ -77,6 +81,16 @@ fn filters() -> Vec<(Filter, Test)> {
             thing.get_str("name").unwrap().starts_with("thing 1")
         }),
         (Filter::Prefix { path: "name".into(), text: "thing.".into() }, |_| false),
+        // Words are whole, in any case and order, and in one or the other of an array's strings.
+        (words("name", "3 THING"), |thing| thing.get("name") == Some(&Bson::from("thing 3"))),
+        (words("name", "thin"), |_| false),
+        (words("name", "thing 1").and(words("tags", "2, 0")), |thing| {
+            thing.get("name") == Some(&Bson::from("thing 1"))
+                && tags(thing).contains(&"tag 2")
+                && tags(thing).contains(&"tag 0")
+        }),
+        (words("stock", "1"), |_| false),
+        (words("name", "!"), |_| false),
         (eq("maker.country", "SE"), |thing| country(thing) == Some("SE")),
         (eq("maker.country", Bson::Null), |thing| country(thing).is_none()),
         (Filter::In { path: "maker.country".into(), values: vec!["SE".into(), Bson::Null] }, |thing| {

@@ -24,7 +24,7 @@ fn filter_of(json: &str) -> Filter {
 
 #[test]
 fn a_body_and_a_query_string_that_mean_the_same_are_one_query() {
-    let cases: [(&str, &[(&str, &str)]); 17] = [
+    let cases: [(&str, &[(&str, &str)]); 18] = [
         ("{}", &[]),
         (r#"{"name":"a"}"#, &[("name", "eq.a")]),
         (r#"{"price":{"gte":10.50,"lt":"50.5"}}"#, &[("price", "gte.10.50"), ("price", "lt.50.5")]),
@@ -38,6 +38,7 @@ fn a_body_and_a_query_string_that_mean_the_same_are_one_query() {
             r#"{"maker.name":{"prefix":"ab"},"name":{"nin":["x"]}}"#,
             &[("maker.name", "prefix.ab"), ("name", "nin.(x)")],
         ),
+        (r#"{"story":{"text":"red shoes"}}"#, &[("story", "text.red shoes")]),
         (r#"{"name":null,"stock":{"ne":null}}"#, &[("name", "is.null"), ("stock", "not.null")]),
         (r#"{"name":{"eq":null},"tags":{"exists":false}}"#, &[("name", "is.null"), ("tags", "exists.false")]),
         (r#"{"name":"$where"}"#, &[("name", "eq.$where")]),
@@ -122,7 +123,7 @@ fn a_refusal_of_a_body_names_the_place_and_the_fix() {
     let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(5_000));
     let crowd = format!(r#"{{"or":[{}{{"stock":1}}]}}"#, r#"{"stock":1},"#.repeat(40));
     let deep = format!("{}{{\"stock\":1}}{}", r#"{"or":["#.repeat(5), "]}".repeat(5));
-    let cases: [(&str, &str, &str); 37] = [
+    let cases: [(&str, &str, &str); 39] = [
         (r#"{"stock":{"in":[{"$numberInt":"1","$numberInt":"2"}]}}"#, "stock", "not a known form"),
         (r#"{"nme":1}"#, "nme", "cannot be filtered by; these can: _id, name, price"),
         (r#"{"note":1}"#, "note", "cannot be filtered"),
@@ -152,6 +153,8 @@ fn a_refusal_of_a_body_names_the_place_and_the_fix() {
         (r#"{"live":"yes"}"#, "live", "must be true or false"),
         (r#"{"_id":"x"}"#, "_id", "must be of type int"),
         (r#"{"stock":{"prefix":"1"}}"#, "stock", "has no prefix"),
+        (r#"{"name":{"$text":{"$search":"a"}}}"#, "name", "has no operator `$text`"),
+        (r#"{"story":{"text":["a"]}}"#, "story", "must be a string"),
         (r#"{"stock":{"exists":1}}"#, "stock", "must be {\"exists\": true}"),
         (r#"{"name":"a","name":"b"}"#, "name", "is given twice"),
         (&many, "stock", "more than 100 values"),

@@ -10,15 +10,17 @@ use crate::document::{CompareOp, Direction, Field, FieldType, Filter, IdType, Sc
 
 fn schema() -> Schema {
     Schema::new("products", IdType::Int)
-        .field(Field::new("name", FieldType::String).filterable().sortable())
+        .field(Field::new("name", FieldType::String).filterable().sortable().searchable())
         .field(Field::new("price", FieldType::Decimal).filterable().sortable())
         .field(Field::new("stock", FieldType::Int).filterable())
         .field(Field::new("added", FieldType::Date).filterable())
         .field(Field::new("live", FieldType::Bool).filterable())
-        .field(Field::new("tags", FieldType::Array(Box::new(FieldType::String))).filterable())
-        .field(Field::new("maker.name", FieldType::String).filterable())
+        .field(Field::new("tags", FieldType::Array(Box::new(FieldType::String))).filterable().searchable())
+        .field(Field::new("maker.name", FieldType::String).filterable().searchable())
+        .field(Field::new("code", FieldType::String).filterable())
         .field(Field::new("secret", FieldType::String).filterable().sortable())
         .field(Field::new("note", FieldType::String))
+        .field(Field::new("story", FieldType::String).searchable())
         .field(Field::new("extra", FieldType::Object))
 }
 
@@ -35,7 +37,7 @@ fn values_are_read_by_the_type_of_their_field() {
     let decimal = Bson::Decimal128("10.50".parse().unwrap());
     let instant = bson::DateTime::from_millis(0);
     let list = |values: &[&str]| values.iter().map(|value| Bson::from(*value)).collect();
-    let cases: [(&str, &str, Filter); 13] = [
+    let cases: [(&str, &str, Filter); 14] = [
         ("price", "gte.10.50", compare("price", CompareOp::Gte, decimal)),
         ("stock", "eq.-3", compare("stock", CompareOp::Eq, -3)),
         ("live", "ne.true", compare("live", CompareOp::Ne, true)),
@@ -48,6 +50,7 @@ fn values_are_read_by_the_type_of_their_field() {
             "in.(a,\"b,\\\"c\",)",
             Filter::In { path: "tags".into(), values: list(&["a", "b,\"c", ""]) },
         ),
+        ("story", "text.Red, shoes", Filter::Text { path: "story".into(), text: "Red, shoes".into() }),
         ("name", "nin.(x)", Filter::NotIn { path: "name".into(), values: list(&["x"]) }),
         ("name", "is.null", compare("name", CompareOp::Eq, Bson::Null)),
         ("name", "not.null", compare("name", CompareOp::Ne, Bson::Null)),
@@ -92,7 +95,8 @@ fn a_refusal_names_the_parameter_and_the_fix() {
     let many = format!("in.({}1)", "1,".repeat(100));
     let deep = "(and(or(and(or(stock.eq.1)))))";
     let crowd = format!("({}stock.eq.1)", "stock.eq.1,".repeat(40));
-    let cases: [(&str, &str, &str, &str); 26] = [
+    let wordy = "text.a b c d e f g h i j k l m n o p q";
+    let cases: [(&str, &str, &str, &str); 32] = [
         ("nme", "eq.1", "nme", "cannot be filtered by; these can: _id, name, price"),
         ("note", "eq.1", "note", "cannot be filtered"),
         ("$where", "eq.1", "$where", "cannot be filtered"),
@@ -106,6 +110,17 @@ fn a_refusal_names_the_parameter_and_the_fix() {
         ("added", "gt.yesterday", "added", "must be a date"),
         ("_id", "eq.x", "_id", "must be an integer"),
         ("stock", "prefix.1", "stock", "has no prefix"),
+        ("stock", "text.1", "stock", "has no words"),
+        ("code", "text.a", "code", "is not declared to be searched"),
+        ("_id", "text.a", "_id", "has no words"),
+        (
+            "story",
+            "eq.a",
+            "story",
+            "is declared to be searched for words, by `text`, and not for other filters",
+        ),
+        ("story", "text.…!", "story", "names no word"),
+        ("story", wordy, "story", "names more than 16 words"),
         ("tags", "exists.maybe", "tags", "`exists.true` or `exists.false`"),
         ("stock", "in.1,2", "stock", "in.(a,b)"),
         ("stock", &many, "stock", "more than 100 values"),
@@ -164,6 +179,9 @@ fn print(filter: &Filter) -> String {
         Filter::Prefix { path, text } => {
             format!("{path}.prefix.\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
         }
+        Filter::Text { path, text } => {
+            format!("{path}.text.\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+        }
     }
 }
 
@@ -183,6 +201,8 @@ fn leaf() -> impl Strategy<Value = Filter> {
         }),
         (string.clone(), "[a-c,()\"\\\\.]{0,4}")
             .prop_map(|(path, text)| Filter::Prefix { path: path.into(), text }),
+        (string.clone(), "[a-c,()\"\\\\. ]{0,4}[a-c]")
+            .prop_map(|(path, text)| Filter::Text { path: path.into(), text }),
         (string, any::<bool>()).prop_map(|(path, present)| Filter::Exists { path: path.into(), present }),
     ]
 }

@@ -77,7 +77,12 @@ fn facts() -> Vec<Fact> {
             false,
             Spoils::Finds {
                 document: no_document,
-                filter: |filter| matches!(filter, Filter::Prefix { text, .. } if text.is_empty()),
+                // Words are looked for in what `o` is as text.
+                filter: |filter| match filter {
+                    Filter::Prefix { text, .. } => text.is_empty(),
+                    Filter::Text { path, .. } => path == "o",
+                    _ => false,
+                },
             },
         ),
         Fact::of_match(

@@ -1,6 +1,7 @@
 //! Finds against the model.
 
 use bson::{Bson, Document, doc};
+use mongodb::IndexModel;
 use proptest::prelude::*;
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     ErrorKind,
     document::{
-        Filter, Find, Id, SortKey,
+        Filter, Find, Id, IndexUse, SortKey,
         aggregate::{Held, MAX_HELD_BYTES},
         sqlite::tests::{document, filter, model, schema, sort, walk},
         store::Store,
@@ -65,6 +66,56 @@ proptest! {
         let sound = orders.into_iter().filter(|(sort, _)| is_sound_order(&documents, sort)).collect::<Vec<_>>();
         check(&with_ids(documents), sound.into_iter().map(|(sort, limit)| (Filter::All, sort, limit)));
     }
+}
+
+#[tokio::test]
+async fn words_are_found_with_an_index_and_when_it_is_gone_again() {
+    let collection = collection(schema()).await;
+    let documents = [
+        doc! { "_id": 0_i64, "s": "Red wool", "tags": ["a b", "c"] },
+        doc! { "_id": 1_i64, "s": "wool, red!", "tags": "c-b" },
+        doc! { "_id": 2_i64, "s": "reddish wool" },
+        doc! { "_id": 3_i64, "s": 5, "tags": ["b"] },
+    ];
+    fill(&collection, &documents).await;
+    let search = |path: &str, text: &str| Filter::Text { path: path.into(), text: text.into() };
+    let searches = [
+        (search("s", "RED wool"), &[0, 1][..]),
+        (search("tags", "b c"), &[0, 1]),
+        (search("s", "wool").and(search("tags", "a")), &[0]),
+        (Filter::Or(vec![search("s", "reddish"), search("tags", "b")]), &[0, 1, 2, 3]),
+        (search("s", "..."), &[]),
+    ];
+    let check = async |when: &str| {
+        for (filter, expected) in &searches {
+            let found = walk(&collection, Find::new(filter.clone(), 1)).await;
+            let ids: Vec<i64> = found.iter().map(|document| document.get_i64("_id").unwrap()).collect();
+            assert_eq!(ids, *expected, "{when}: {filter:?}");
+            assert_eq!(collection.count(filter).await.unwrap(), expected.len() as u64, "{when}: {filter:?}");
+        }
+    };
+    let Store::Mongo(mongo) = &collection else { panic!("it is MongoDB") };
+    check("without an index").await;
+    collection.ensure_indexes().await.unwrap();
+    mongo.forget_words().await;
+    check("with an index").await;
+    // It is still taken to be there.
+    mongo.driver().drop_indexes().await.unwrap();
+    check("when the index is gone").await;
+}
+
+#[tokio::test]
+async fn a_text_index_of_somebody_elses_is_left_alone_and_not_relied_on() {
+    let collection = collection(schema()).await;
+    let Store::Mongo(mongo) = &collection else { panic!("it is MongoDB") };
+    mongo.driver().create_index(IndexModel::builder().keys(doc! { "s": "text" }).build()).await.unwrap();
+    collection.ensure_indexes().await.unwrap();
+    let lacking: Vec<_> =
+        collection.index_report().await.unwrap().into_iter().filter(|it| it.index.is_none()).collect();
+    assert_eq!(lacking.iter().map(|it| it.field.as_str()).collect::<Vec<_>>(), ["s", "tags"]);
+    assert!(lacking.iter().all(|it| it.usage == IndexUse::Search), "{lacking:?}");
+    let search = Filter::Text { path: "s".into(), text: "a".into() };
+    assert!(collection.indexed_fields().await.unwrap().lacks(&search, &[]).is_some());
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn declared_fields_get_their_indexes_once_and_answers_stay_the_same() {
     assert!(report.iter().all(|report| report.index.is_some()), "{report:?}");
     let tags: Vec<_> =
         report.iter().filter(|report| report.field == "tags").map(|report| report.usage).collect();
-    assert_eq!(tags, [IndexUse::Filter]);
+    assert_eq!(tags, [IndexUse::Filter, IndexUse::Search]);
     assert_eq!(walk(&collection, find).await, before);
 }
 

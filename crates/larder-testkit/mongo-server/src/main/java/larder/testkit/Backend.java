@@ -15,8 +15,8 @@ import java.util.Set;
 import org.h2.mvstore.MVStore;
 
 /**
- * The library's backend, with what it lacks: {@code hello}, change streams as MongoDB documents them, fail points,
- * options that are told (and not enforced), and writes that are in the file when they are acknowledged.
+ * The library's backend, with what it lacks: {@code hello}, change streams as MongoDB documents them, searches for words, fail
+ * points, options that are told (and not enforced), and writes that are in the file when they are acknowledged.
  *
  * <p>{@code {larderForgetChanges: ""}}, or a database, or a namespace, on {@code admin}: loses the change history so far.
  */
@@ -52,6 +52,25 @@ final class Backend extends H2Backend {
     @Override
     public Document handleCommand(Channel channel, String database, String command, Document query) {
         failPoints.apply(channel, command);
+        return answer(channel, database, command, plain(channel, database, command, query));
+    }
+
+    /** The command without text indexes and {@code $text}, which the library does not know. */
+    private Document plain(Channel channel, String database, String command, Document query) {
+        if (command.equals("createIndexes")) {
+            return TextSearch.stored(query);
+        }
+        String asked = command.equals("find") ? "filter" : command.equals("aggregate") ? "pipeline" : null;
+        if (asked == null || !TextSearch.isAsked(query.get(asked))) {
+            return query;
+        }
+        Document plain = query.clone();
+        plain.put(asked, TextSearch.spelledOut(query.get(asked), () -> super.handleCommand(
+                channel, database, "listIndexes", new Document("listIndexes", query.get(command)))));
+        return plain;
+    }
+
+    private Document answer(Channel channel, String database, String command, Document query) {
         switch (command) {
             case "hello", "isMaster", "ismaster":
                 failPoints.remember(channel, query);
