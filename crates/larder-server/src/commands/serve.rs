@@ -181,6 +181,7 @@ fn greeting(config: &Config, server: &Server, is_sample: bool, args: &ServeArgs)
              {url}/                                     the dashboard\n  \
              {url}/v1/products?limit=3                  a list\n  \
              {url}/v1/products?price=lt.5&sort=-rating  filtered and sorted\n  \
+             {url}/v1/products?description=text.linen   searched for a word\n  \
              {url}/openapi.json                         everything there is\n\
              \nA miss, then a hit:\n  \
              curl -sI {url}/v1/products/1 {url}/v1/products/1 | grep -i cache-status\n"

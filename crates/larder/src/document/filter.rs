@@ -25,6 +25,16 @@ pub enum CompareOp {
 }
 
 /// A condition on documents, with MongoDB's semantics for arrays, null and absent fields, and type bracketing.
+///
+/// ```
+/// use bson::{RawDocumentBuf, doc};
+/// use larder::document::{CompareOp, Filter};
+/// let cheap = Filter::Compare { path: "price".into(), op: CompareOp::Lt, value: 50.into() };
+/// let red = Filter::Text { path: "name".into(), text: "red shoes".into() };
+/// let document = RawDocumentBuf::try_from(&doc! { "name": "Shoes, dark-red", "price": 39.5 })?;
+/// assert!(cheap.and(red).matches(&document)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
     /// Every document.

@@ -143,7 +143,6 @@ async fn check_indexes(
     report: &mut Report,
 ) {
     let what = format!("indexes of {}", declared.name);
-    let name = declared.schema.name();
     if args.create_indexes {
         let created = match open_collection(database, None, declared) {
             Ok(collection) => collection.ensure_indexes().await,
@@ -178,29 +177,38 @@ async fn check_indexes(
         report.add(Level::Good, what, found);
         return;
     }
-    let effect = if declared.require_index {
-        "such a list is refused"
-    } else {
-        "such a list reads the whole collection"
-    };
+    let is_embedded = config.mongo.url.is_none();
     for missing in missing {
-        let IndexReport { field, keys, .. } = missing;
-        if config.mongo.url.is_none() {
-            // It has made all that it can have, and nobody can mend the others.
-            let found =
-                format!("none for {field}: embedded, there is none of what is in arrays, and {effect}");
-            report.add(Level::Note, &what, found);
-            continue;
-        }
-        let options = missing.options();
-        let make = match options.is_empty() {
-            true => format!("createIndex({keys})"),
-            // MongoDB has one text index for a collection at most.
-            false => format!("createIndex({keys}, {options}), in place of any other text index"),
-        };
-        let effect = format!("{effect}; db.{name}.{make}");
-        report.warn(&what, format!("none for {field}"), effect);
+        report_missing(declared, missing, is_embedded, report);
     }
+}
+
+fn report_missing(
+    declared: &CollectionConfig,
+    missing: &IndexReport,
+    is_embedded: bool,
+    report: &mut Report,
+) {
+    let what = format!("indexes of {}", declared.name);
+    let IndexReport { field, keys, .. } = missing;
+    let effect = match declared.require_index {
+        true => "such a list is refused",
+        false => "such a list reads the whole collection",
+    };
+    if is_embedded {
+        // It has made all that it can have, and nobody can mend the others.
+        let found = format!("none for {field}: embedded, there is none of what is in arrays, and {effect}");
+        report.add(Level::Note, what, found);
+        return;
+    }
+    let options = missing.options();
+    let make = match options.is_empty() {
+        true => format!("createIndex({keys})"),
+        // MongoDB has one text index for a collection at most.
+        false => format!("createIndex({keys}, {options}), in place of any other text index"),
+    };
+    let effect = format!("{effect}; db.{}.{make}", declared.schema.name());
+    report.warn(what, format!("none for {field}"), effect);
 }
 
 /// The fields that some role's rows are told apart by: each of its lists compares them.

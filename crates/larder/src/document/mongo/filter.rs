@@ -48,7 +48,7 @@ fn has_words(path: &str, terms: &BTreeSet<String>) -> Document {
 /// engines of expressions call a word, and which letters they take for one, differs.
 fn whole(term: &str) -> String {
     static SEPARATOR: LazyLock<String> = LazyLock::new(|| {
-        let code = |letter: &char| format!("\\x{{{:X}}}", u32::from(*letter));
+        let code = |letter: &char| ["\\x{", &format!("{:X}", u32::from(*letter)), "}"].concat();
         SEPARATORS.iter().map(|range| format!("{}-{}", code(range.start()), code(range.end()))).collect()
     });
     let other = SEPARATOR.as_str();

@@ -59,7 +59,10 @@ impl Words {
     }
 
     pub(super) fn hold(&self, path: &str) -> bool {
+        // An index reads a number as the name of a field, a query as a place in an array as well.
+        let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
         match self {
+            _ if path.split('.').any(is_number) => false,
             Self::Unknown => false,
             Self::Of(paths) => paths.contains(path),
             Self::OfAll => true,
@@ -144,7 +147,8 @@ mod tests {
         let fit = model(text(), "none", NO_LANGUAGE, doc! { "name": 1, "note": 2 });
         let words = Words::of(&[IndexModel::builder().keys(doc! { "name": 1 }).build(), fit]);
         assert!(words.hold("name") && words.hold("note") && !words.hold("other"));
-        assert_eq!(Words::of_one(&model(text(), "none", NO_LANGUAGE, doc! { "$**": 1 })), Words::OfAll);
+        let all = Words::of_one(&model(text(), "none", NO_LANGUAGE, doc! { "$**": 1 }));
+        assert!(all.hold("any.thing") && !all.hold("list.0.name"));
         for unfit in [
             model(text(), "english", NO_LANGUAGE, doc! { "name": 1 }),
             model(text(), "none", "language", doc! { "name": 1 }),
