@@ -89,7 +89,6 @@ fn filters() -> Vec<(Filter, Test)> {
                 && tags(thing).contains(&"tag 2")
                 && tags(thing).contains(&"tag 0")
         }),
-        (words("stock", "1"), |_| false),
         (words("name", "!"), |_| false),
         (eq("maker.country", "SE"), |thing| country(thing) == Some("SE")),
         (eq("maker.country", Bson::Null), |thing| country(thing).is_none()),
