@@ -38,6 +38,7 @@ fn query(what: &str, count: usize) -> (String, &'static str) {
             (format!("{}name.eq.a{}", "or=(".to_owned() + &"or(".repeat(count - 1), ")".repeat(count)), "or")
         }
         "values" => (format!("stock=in.({})", joined((0..count).map(|n| n.to_string()), ",")), "stock"),
+        "words" => (format!("name=text.{}", joined((0..count).map(|n| n.to_string()), "%20")), "name"),
         "bytes" => (format!("name=eq.{}", "x".repeat(count - "eq.".len())), "name"),
         "keys" => {
             (format!("sort={}", joined(sorts[..count].iter().map(|name| (*name).to_owned()), ",")), "sort")
@@ -62,6 +63,10 @@ fn body(what: &str, count: usize) -> Value {
             json!({ "filter": nested })
         }
         "values" => json!({ "filter": { "stock": { "in": (0..count).collect::<Vec<_>>() } } }),
+        "words" => {
+            let words = joined((0..count).map(|n| n.to_string()), " ");
+            json!({ "filter": { "name": { "text": words } } })
+        }
         "bytes" => json!({ "filter": { "name": "x".repeat(count - "\"\"".len()) } }),
         "keys" => json!({ "sort": sorts[..count] }),
         "paths" => json!({ "fields": (0..count).map(|n| format!("note.n{n}")).collect::<Vec<_>>() }),
@@ -73,7 +78,7 @@ fn body(what: &str, count: usize) -> Value {
 async fn a_list_may_ask_for_what_the_page_says_and_no_more() {
     let larder = items().await;
     let limits = documented();
-    assert_eq!(limits.len(), 8, "{limits:?}");
+    assert_eq!(limits.len(), 9, "{limits:?}");
     for (what, most) in limits {
         let (allowed, _) = query(what, most);
         let answer = larder.get(&format!("/v1/items?{allowed}")).await;

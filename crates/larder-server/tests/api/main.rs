@@ -55,7 +55,7 @@ open = true
 name = "items"
 id = "int"
 field = [
-    { path = "name", type = "string", required = true, filter = true, sort = true },
+    { path = "name", type = "string", required = true, filter = true, sort = true, search = true },
     { path = "price", type = "decimal", filter = true, sort = true },
     { path = "stock", type = "int", filter = true, sort = true },
     { path = "weight", type = "double" },
