@@ -65,6 +65,7 @@ impl Default for Limits {
 /// Reads `[limits]`.
 pub(super) fn read(mut table: Reader<'_>) -> Limits {
     let base = Limits::default();
+    let page_max = table.get("page_max", base.page_max);
     let limits = Limits {
         max_body_bytes: table.get("max_body_bytes", ByteSize(base.max_body_bytes)).0,
         max_bulk_bytes: table.get("max_bulk_bytes", ByteSize(base.max_bulk_bytes)).0,
@@ -77,8 +78,8 @@ pub(super) fn read(mut table: Reader<'_>) -> Limits {
         max_in_flight: table.get("max_in_flight", base.max_in_flight),
         max_connections: table.get("max_connections", base.max_connections),
         max_answer_bytes: table.get("max_answer_bytes", ByteSize(base.max_answer_bytes)).0,
-        page_default: table.get("page_default", base.page_default),
-        page_max: table.get("page_max", base.page_max),
+        page_default: table.get("page_default", base.page_default.min(page_max.max(1))),
+        page_max,
         offset_max: table.get("offset_max", base.offset_max),
         drain: table.get("drain", base.drain),
     };
@@ -116,8 +117,11 @@ fn check(limits: &Limits, table: &Reader<'_>) {
             table.report(key, "must be at least 1");
         }
     }
-    if limits.page_max < limits.page_default || limits.page_max > 10_000 {
-        table.report("page_max", "must be between page_default and 10000");
+    if !(1..=10_000).contains(&limits.page_max) {
+        table.report("page_max", "must be between 1 and 10000");
+    } else if limits.page_default > limits.page_max {
+        let message = format!("must be at most page_max, which is {}", limits.page_max);
+        table.report("page_default", message);
     }
     if limits.max_answer_bytes == 0 {
         table

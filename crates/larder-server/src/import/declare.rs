@@ -148,6 +148,8 @@ fn field(text: &mut String, path: &str, place: &Place, documents: u64, mut index
         if place.seen != Seen::Bool {
             text.push_str("sort = true\n");
         }
+    } else if place.seen == Seen::String && indexes.is_some() {
+        text.push_str("# search = true                 # ?FIELD=text.some words; an index of its words\n");
     }
     let (fields, indexes) = match &place.seen {
         Seen::Object(fields) => (fields, indexes),

@@ -10,7 +10,10 @@ use hyper::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 
 use crate::{app::App, config::Limits, routes::Refusal};
 
@@ -143,7 +146,8 @@ pub(crate) async fn read_one<'a>(
 /// Reads a whole body within this limit. Nothing is kept of a body that says it is larger.
 ///
 /// # Errors
-/// 413 past the limit; 503 when other requests have taken the room for bodies; 400 if the client stopped in the middle.
+/// 413 past the limit; 503 when other requests have taken the room for bodies; 400 if the client stopped in the middle; 408 if
+/// the body does not come.
 pub(crate) async fn read<'a>(
     app: &'a App,
     headers: &HeaderMap,
@@ -156,7 +160,16 @@ pub(crate) async fn read<'a>(
         return Err(limit.refuse(max_bytes));
     }
     let room = app.body_room.take(announced.unwrap_or(max_bytes))?;
-    Ok(Body { bytes: collect(body, limit, max_bytes).await?, _room: room })
+    let patience = arrival_time(&app.limits);
+    let arrived = timeout(patience, collect(body, limit, max_bytes)).await;
+    let bytes = arrived.unwrap_or_else(|_| Err(Refusal::late_body(patience)))?;
+    Ok(Body { bytes, _room: room })
+}
+
+/// How long a body may take to arrive: most of the request's time. What ends here has written nothing, and says so; at the
+/// request's own deadline nobody could tell.
+fn arrival_time(limits: &Limits) -> Duration {
+    limits.request_deadline.mul_f64(0.9)
 }
 
 async fn collect(mut body: Incoming, limit: BodyLimit, max_bytes: u64) -> Result<Bytes, Refusal> {

@@ -115,6 +115,14 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
+    /// 408: the body did not come while the request had time for it.
+    pub(crate) fn late_body(patience: Duration) -> Self {
+        let detail = format!(
+            "the body did not arrive within {patience:?} (limits.request_deadline); nothing was written"
+        );
+        Self::new(StatusCode::REQUEST_TIMEOUT, "late-body", detail).with_field("body")
+    }
+
     /// 504: the request's own time is up, or nobody knows what became of its write for another reason.
     pub(crate) fn deadline() -> Self {
         let detail = "the request took longer than it may, or its connection to the database broke; a write may or may not have happened";
