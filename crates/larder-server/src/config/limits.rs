@@ -130,3 +130,23 @@ fn check(limits: &Limits, table: &Reader<'_>) {
     require_time(table, "request_deadline", limits.request_deadline);
     require_time(table, "idle_timeout", limits.idle_timeout);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::config::parse;
+
+    #[test]
+    fn a_page_is_by_default_no_larger_than_the_largest() {
+        let limits = |text: &str| {
+            let limits = parse("test", text, &BTreeMap::new()).unwrap().limits;
+            (limits.page_default, limits.page_max)
+        };
+        assert_eq!(limits("[limits]\npage_max = 20"), (20, 20));
+        assert_eq!(limits("[limits]\npage_max = 60"), (50, 60));
+        let problems = parse("test", "[limits]\npage_default = 2000", &BTreeMap::new()).unwrap_err();
+        let said = problems.to_string();
+        assert!(said.contains("limits.page_default: must be at most page_max, which is 1000"), "{said}");
+    }
+}

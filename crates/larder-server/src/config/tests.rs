@@ -173,20 +173,6 @@ fn a_typing_error_is_answered_with_the_nearest_key_and_its_line() {
 }
 
 #[test]
-fn a_page_is_by_default_no_larger_than_the_largest() {
-    let limits = |text: &str| {
-        let limits = parse("test", text, &BTreeMap::new()).unwrap().limits;
-        (limits.page_default, limits.page_max)
-    };
-    assert_eq!(limits("[limits]\npage_max = 20"), (20, 20));
-    assert_eq!(limits("[limits]\npage_max = 60"), (50, 60));
-    check(
-        "[limits]\npage_default = 2000",
-        &["line 2: limits.page_default: must be at most page_max, which is 1000"],
-    );
-}
-
-#[test]
 fn all_problems_are_reported_at_once() {
     let text = "
 listen = \"here\"
