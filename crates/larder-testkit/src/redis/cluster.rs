@@ -16,6 +16,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Cluster {
     primaries: Vec<Server>,
+    /// So many of them, the first, have slots at the start.
+    owners: usize,
     replicas: Vec<Server>,
 }
 
@@ -34,6 +36,18 @@ impl Cluster {
     /// # Panics
     /// As [`start`](Self::start).
     pub fn start_with(primaries: usize, replicated: bool, options: &Options) -> Self {
+        Self::start_of(primaries, primaries, replicated, options)
+    }
+
+    /// Without replicas, and with one more primary, the last, that has no slots yet.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with_newcomer(owners: usize) -> Self {
+        Self::start_of(owners, owners + 1, false, &Options::default())
+    }
+
+    fn start_of(owners: usize, primaries: usize, replicated: bool, options: &Options) -> Self {
         let options = options.clone().with(&[
             "--cluster-enabled",
             "yes",
@@ -46,8 +60,8 @@ impl Cluster {
             "0",
         ]);
         let start = |count| (0..count).map(|_| Server::start(&options)).collect::<Vec<_>>();
-        let cluster =
-            Self { primaries: start(primaries), replicas: start(if replicated { primaries } else { 0 }) };
+        let replicas = start(if replicated { primaries } else { 0 });
+        let cluster = Self { primaries: start(primaries), owners, replicas };
         cluster.share_slots();
         cluster.meet();
         cluster.await_all("every node knows every other", |node, cluster| {
@@ -97,7 +111,7 @@ impl Cluster {
         let Reply::Int(slot) = self.primaries[0].ask(&["CLUSTER", "KEYSLOT", key]) else {
             panic!("a key has a slot")
         };
-        (slot as usize * self.primaries.len() / SLOTS, slot as u16)
+        (slot as usize * self.owners / SLOTS, slot as u16)
     }
 
     fn nodes(&self) -> impl Iterator<Item = &Server> {
@@ -105,11 +119,13 @@ impl Cluster {
     }
 
     fn share_slots(&self) {
-        let count = self.primaries.len();
+        let count = self.owners;
         for (index, node) in self.primaries.iter().enumerate() {
-            let first = (index * SLOTS / count).to_string();
-            let last = ((index + 1) * SLOTS / count - 1).to_string();
-            node.ask(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            if index < count {
+                let first = (index * SLOTS / count).to_string();
+                let last = ((index + 1) * SLOTS / count - 1).to_string();
+                node.ask(&["CLUSTER", "ADDSLOTSRANGE", &first, &last]);
+            }
             // Epochs that differ from the start spare the nodes a conflict.
             node.ask(&["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()]);
         }

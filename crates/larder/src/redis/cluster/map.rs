@@ -1,8 +1,9 @@
 //! Which primary owns which slot.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ::redis::{Value, from_redis_value};
+use tokio::time::Instant;
 
 use crate::{
     Error, ErrorKind, Result,
@@ -10,12 +11,27 @@ use crate::{
 };
 
 /// Slots to links. Replaced as a whole when the cluster changes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct SlotMap {
     /// The index of the owner in `primaries`, one for each slot; empty before the first look at the cluster.
     owners: Box<[Option<u16>]>,
     primaries: Vec<(Address, Arc<Link>)>,
+    guests: Vec<Guest>,
 }
+
+/// A primary that has no slot yet, and keys of the first that it is given: those that still have the slot send on to it.
+#[derive(Clone)]
+struct Guest {
+    address: Address,
+    link: Arc<Link>,
+    until: Instant,
+}
+
+/// How long a guest is kept that gets no slot. One that is sent on to after that is a guest again.
+const GUEST_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// A cluster is not given so many new primaries at once.
+const MAX_GUESTS: usize = 16;
 
 impl SlotMap {
     /// Builds the map, with `link_to` making or reusing the link to an address.
@@ -30,7 +46,24 @@ impl SlotMap {
             });
             owners[usize::from(range.first)..=usize::from(range.last)].fill(Some(index));
         }
-        Self { owners, primaries }
+        Self { owners, primaries, guests: Vec::new() }
+    }
+
+    /// The same with one guest more, if there is room for it.
+    pub(super) fn with_guest(&self, address: &Address, link: &Arc<Link>) -> Self {
+        let mut map = self.clone();
+        if self.at(address).is_none() && self.guests.len() < MAX_GUESTS {
+            let (address, link) = (address.clone(), Arc::clone(link));
+            map.guests.push(Guest { address, link, until: Instant::now() + GUEST_FOR });
+        }
+        map
+    }
+
+    /// The same with those guests of `other` that are still welcome, and have no slot by now.
+    pub(super) fn with_guests_of(&self, other: &Self) -> Self {
+        let now = Instant::now();
+        let is_welcome = |guest: &&Guest| guest.until > now && self.primary_at(&guest.address).is_none();
+        Self { guests: other.guests.iter().filter(is_welcome).cloned().collect(), ..self.clone() }
     }
 
     pub(super) fn owner(&self, slot: u16) -> Option<&Arc<Link>> {
@@ -38,10 +71,21 @@ impl SlotMap {
         Some(&self.primaries[usize::from(index)].1)
     }
 
+    pub(super) fn guests(&self) -> usize {
+        self.guests.len()
+    }
+
+    /// The link to a primary or a guest.
     pub(super) fn at(&self, address: &Address) -> Option<&Arc<Link>> {
+        let guest = || self.guests.iter().find(|guest| guest.address == *address).map(|guest| &guest.link);
+        self.primary_at(address).or_else(guest)
+    }
+
+    pub(super) fn primary_at(&self, address: &Address) -> Option<&Arc<Link>> {
         self.primaries.iter().find(|(at, _)| at == address).map(|(_, link)| link)
     }
 
+    /// To every primary that has slots.
     pub(super) fn links(&self) -> impl Iterator<Item = &Arc<Link>> {
         self.primaries.iter().map(|(_, link)| link)
     }

@@ -140,9 +140,15 @@ impl Cluster {
         if !redirect.asking {
             self.shared.stale.notify_one();
         }
-        let link = match self.shared.map.load().at(&redirect.to) {
-            Some(link) => Arc::clone(link),
-            None => self.appears(&redirect.to, until).await.ok_or_else(lost)?,
+        let known = self.shared.map.load().primary_at(&redirect.to).cloned();
+        let link = match known {
+            Some(link) => link,
+            None => {
+                if redirect.asking {
+                    self.invite(&redirect.to);
+                }
+                self.appears(&redirect.to, until).await.ok_or_else(lost)?
+            }
         };
         let left = until.saturating_duration_since(Instant::now());
         let replies = if redirect.asking {
@@ -160,6 +166,15 @@ impl Cluster {
             true => Err(lost()),
             false => Ok(replies),
         }
+    }
+
+    /// Begins to connect to a primary that no slot is known of: it is given its first. The map knows it from now on.
+    fn invite(&self, address: &Address) {
+        if self.shared.map.load().at(address).is_some() {
+            return;
+        }
+        let link = Arc::new(Link::to(&self.shared.settings, address.clone()));
+        self.shared.map.rcu(|map| map.with_guest(address, &link));
     }
 
     /// Waits until the map knows a primary at `address` that is connected.

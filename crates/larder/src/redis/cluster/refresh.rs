@@ -87,20 +87,22 @@ async fn ask_seed(dialer: &Dialer, seed: &Address) -> Result<Vec<Range>> {
 fn take(shared: &Shared, ranges: &[Range]) {
     let old = shared.map.load_full();
     let mut is_takeover = false;
-    let new = SlotMap::build(ranges, |address| match old.at(address) {
-        Some(link) => Arc::clone(link),
-        None => {
-            is_takeover = true;
-            Arc::new(Link::to(&shared.settings, address.clone()))
-        }
+    let new = SlotMap::build(ranges, |address| {
+        is_takeover |= old.primary_at(address).is_none();
+        let known = old.at(address).map(Arc::clone);
+        known.unwrap_or_else(|| Arc::new(Link::to(&shared.settings, address.clone())))
     });
-    if !new.same_primaries(&old) {
+    if new.same_primaries(&old) {
+        if new.with_guests_of(&old).guests() < old.guests() {
+            shared.map.rcu(|current| new.with_guests_of(current));
+        }
+    } else {
         tracing::info!(primaries = new.links().count(), "The Redis cluster has a new layout.");
         let count = || shared.settings.counters.takeovers.fetch_add(u64::from(is_takeover), Ordering::AcqRel);
         // Before, so that nobody believes the new primary unseen. After, because the new link may be up already: whoever has
         // noticed that and looked may have been answered by the old primary.
         count();
-        shared.map.store(Arc::new(new));
+        shared.map.rcu(|current| new.with_guests_of(current));
         count();
     }
 }

@@ -113,6 +113,41 @@ async fn a_slot_on_the_move_is_asked_for_at_both_ends() {
 }
 
 #[tokio::test]
+async fn a_primary_is_asked_before_it_has_its_first_slot() {
+    let cluster = Cluster::start_with_newcomer(3);
+    let redis = Redis::connect(patient(cluster.url())).await.unwrap();
+    let key = key_at(1);
+    let (gone, stays) = (format!("{key}gone"), format!("{key}stays"));
+    set(&redis, &gone, "1").await.unwrap();
+    set(&redis, &stays, "2").await.unwrap();
+    let moving = cluster.begin_move(slot_of(key.as_bytes()), 1, 3);
+    moving.take(&gone);
+
+    // Many at once find it missing, and each is answered.
+    let readers: Vec<_> = (0..50)
+        .map(|_| {
+            let (redis, gone) = (redis.clone(), gone.clone());
+            tokio::spawn(async move { get(&redis, &gone).await })
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(reader.await.unwrap().unwrap(), bulk("1"));
+    }
+    assert_eq!(get(&redis, &stays).await.unwrap(), bulk("2"));
+    let before = redis.stats().round_trips;
+    get(&redis, &gone).await.unwrap();
+    assert_eq!(redis.stats().round_trips - before, 2, "it is connected to once");
+
+    moving.finish();
+    eventually("the new owner is known", Duration::from_secs(5), || async {
+        let before = redis.stats().round_trips;
+        get(&redis, &gone).await.unwrap();
+        redis.stats().round_trips - before == 1
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_script_over_a_slot_that_is_split_waits_until_it_is_whole_again() {
     let cluster = Cluster::start(3, false);
     let redis = Redis::connect(patient(cluster.url())).await.unwrap();
