@@ -17,7 +17,7 @@ use crate::{
 /// The most dead letters that one command looks at.
 const MOST: usize = 100_000;
 
-/// Does what is ordered. Returns 1 if Redis cannot be asked or a key has no dead letter, 2 if the order is wrong.
+/// Does what is ordered. Returns 1 if Redis cannot be asked or a key has no dead letter that this can be done to, 2 if the order is wrong.
 pub(crate) async fn run(options: &Options, order: &BehindOrder) -> u8 {
     let config = match load_config(options) {
         Ok(loaded) => loaded.config,
@@ -72,13 +72,18 @@ async fn replay(config: &Config, place: &BehindArgs, letters: &LetterArgs) -> Re
     let behind = attach(config, place).await?;
     let mut missing = 0;
     for key in keys_of(&behind, letters).await? {
-        let told = match behind.replay(&key).await? {
-            Replayed::Pending => "pending again",
-            Replayed::Superseded => "struck off: a later write to this key is pending",
-            _ => {
+        let told = match behind.replay(&key).await {
+            Ok(Replayed::Pending) => "pending again",
+            Ok(Replayed::Superseded) => "struck off: a later write to this key is pending",
+            Ok(_) => {
                 missing += 1;
                 "no dead letter"
             }
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                missing += 1;
+                "damaged: it can only be dropped"
+            }
+            Err(error) => return Err(error),
         };
         say(format!("{}: {told}", shown(&key)));
     }
@@ -111,7 +116,11 @@ fn table(letters: &[DeadLetter]) -> String {
     let width = letters.iter().map(|letter| shown(&letter.key).chars().count()).max().unwrap_or(0).max(3);
     let mut text = format!("{:<width$}  {:<7}{:>6}{:>8}  error", "key", "does", "tries", "age");
     for letter in letters {
-        let does = if letter.removes { "remove" } else { "put" };
+        let does = match letter.removes {
+            _ if letter.is_damaged => "?",
+            true => "remove",
+            false => "put",
+        };
         let (key, age) = (shown(&letter.key), shown_time(letter.age));
         let line =
             format!("\n{key:<width$}  {does:<7}{:>6}{age:>8}  {}", letter.attempts, shown(&letter.error));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
-    Result,
+    Error, Result,
     cache::{
         behind::{Behind, NOBODY, op::Letter, shared::Touched},
         entry::Slot,
@@ -34,6 +34,9 @@ pub struct DeadLetter {
     pub error: String,
     /// How long ago it was given up, by this node's clock.
     pub age: Duration,
+    /// Whether it cannot be read, because somebody else wrote over it. It can be discarded and not replayed; of what else is said
+    /// here only the key is known.
+    pub is_damaged: bool,
 }
 
 /// What became of a dead letter that was to be replayed.
@@ -49,7 +52,7 @@ pub enum Replayed {
 }
 
 impl Behind {
-    /// Up to `most` dead letters, in no particular order. One that is damaged is told to the log, and the others are returned.
+    /// Up to `most` dead letters, in no particular order, those that are damaged among them.
     ///
     /// # Errors
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis cannot say.
@@ -63,11 +66,14 @@ impl Behind {
                     if found.len() >= most {
                         return Ok(found);
                     }
-                    match self.described(&key, &bytes) {
-                        Ok(letter) => found.push(letter),
-                        Err(error) => {
-                            tracing::error!(key, %error, "A dead letter cannot be read and is left out.")
-                        }
+                    if self.core.ledger.shared().shard_of(&key) == shard {
+                        found.push(self.described(&key, &bytes));
+                    } else {
+                        tracing::error!(
+                            key,
+                            shard,
+                            "What is no dead letter stands among them, and is left out."
+                        );
                     }
                 }
                 if next == 0 {
@@ -79,23 +85,28 @@ impl Behind {
         Ok(found)
     }
 
-    fn described(&self, key: &str, bytes: &Bytes) -> Result<DeadLetter> {
-        let letter = Letter::decode(bytes)?;
+    fn described(&self, key: &str, bytes: &Bytes) -> DeadLetter {
+        let letter = match Letter::decode(bytes) {
+            Ok(letter) => letter,
+            Err(error) => return damaged(key, &error),
+        };
         let slot = Slot::decode(&letter.slot, self.core.ledger.shared().max_bytes());
         let age_ms = self.core.clock.unix_ms().saturating_sub(letter.died_unix_ms);
-        Ok(DeadLetter {
+        DeadLetter {
             key: key.to_owned(),
             version: letter.version,
             removes: matches!(slot, Ok(Slot::Value(envelope)) if envelope.payload.is_none()),
             attempts: letter.attempts,
             error: letter.error,
             age: Duration::from_millis(age_ms),
-        })
+            is_damaged: false,
+        }
     }
 
     /// Hands the dead letter of `key` in again, with a new version. Safe to repeat.
     ///
     /// # Errors
+    /// `ErrorKind::Corrupt` for a letter that is damaged; discard it.
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis did not acknowledge it.
     pub async fn replay(&self, key: &str) -> Result<Replayed> {
         let Some(bytes) = self.core.ledger.letter(key).await? else { return Ok(Replayed::Gone) };
@@ -110,16 +121,28 @@ impl Behind {
     }
 
     /// Throws the dead letter of `key` away: the write is given up, and readers see what the source has. Returns whether
-    /// there was one. Safe to repeat.
+    /// there was one, damaged or not. Safe to repeat.
     ///
     /// # Errors
     /// `ErrorKind::Unavailable` or `ErrorKind::Timeout` if Redis did not acknowledge it.
     pub async fn discard(&self, key: &str) -> Result<bool> {
         let Some(bytes) = self.core.ledger.letter(key).await? else { return Ok(false) };
-        let letter = Letter::decode(&bytes)?;
+        let version = Letter::decode(&bytes).ok().map(|letter| letter.version);
         let event = Event { node: NOBODY, change: keys_change(&[key.to_owned()]) }.encode();
-        let touched = self.core.ledger.discard(key, &bytes, &letter, &event).await?;
+        let touched = self.core.ledger.discard(key, &bytes, version, &event).await?;
         self.core.coherence.forget(key);
         Ok(touched != Touched::Gone)
+    }
+}
+
+fn damaged(key: &str, error: &Error) -> DeadLetter {
+    DeadLetter {
+        key: key.to_owned(),
+        version: 0,
+        removes: false,
+        attempts: 0,
+        error: error.to_string(),
+        age: Duration::ZERO,
+        is_damaged: true,
     }
 }

@@ -3,11 +3,11 @@
 --
 -- KEYS[1] dead letters  KEYS[2] last version of each pending key  KEYS[3] the entry's slot  KEYS[4] the refresh lease beside
 --         it  KEYS[5] sequence  KEYS[6] epoch  KEYS[7] log  KEYS[8] channel
--- KEYS[9] notes of what was spared; all with one hash tag
--- ARGV[1] the key's text  ARGV[2] the letter as it was read  ARGV[3] its version  ARGV[4] an epoch for the case that there is
---         none  ARGV[5] the event
+-- KEYS[9] notes of what was spared  KEYS[10] stream of operations; all with one hash tag
+-- ARGV[1] the key's text  ARGV[2] the letter as it was read  ARGV[3] its version; empty if it is damaged  ARGV[4] an epoch for
+--         the case that there is none  ARGV[5] the event
 -- Returns 1 done; 0 no such letter any more
--- Cost    O(1), ten calls of Redis        Clock  none
+-- Cost    O(1), eleven calls of Redis        Clock  none
 -- Retry   safe: a repeat finds no letter
 local dead, pending, slot, lease = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local seq_key, epoch_key, log_key, channel = KEYS[5], KEYS[6], KEYS[7], KEYS[8]
@@ -16,7 +16,14 @@ if redis.call('HGET', dead, key) ~= ARGV[2] then
   return 0
 end
 redis.call('HDEL', dead, key)
-if redis.call('HGET', pending, key) ~= ARGV[3] then
+local last = redis.call('HGET', pending, key)
+local version = ARGV[3]
+if version == '' and last then
+  -- The last version is the letter's unless the operation of that version is still to be carried out.
+  local found = redis.pcall('XRANGE', KEYS[10], last .. '-0', last .. '-0')
+  version = (found.err or #found == 0) and last or version
+end
+if last ~= version then
   return 1
 end
 redis.call('HDEL', pending, key)

@@ -321,12 +321,12 @@ impl Ledger {
         touched(&self.eval(&REPLAY, &keys, &[key.as_bytes(), bytes, version.as_bytes(), &letter.slot]).await?)
     }
 
-    /// Throws a letter away.
+    /// Throws a letter away. Of one that is damaged nobody knows the version.
     pub(crate) async fn discard(
         &self,
         key: &str,
         bytes: &[u8],
-        letter: &Letter,
+        version: Option<u64>,
         event: &[u8],
     ) -> Result<Touched> {
         let shard = self.shared.shard_of(key);
@@ -334,7 +334,9 @@ impl Ledger {
         keys.extend(self.slot_and_lease(key)?);
         keys.extend(self.keys(shard, ["q", "ep", "log", "ch"]));
         keys.extend(self.shared.notes(shard));
-        let (version, epoch) = (letter.version.to_string(), new_epoch());
+        keys.push(self.key(shard, "wb"));
+        let version = version.map(|version| version.to_string()).unwrap_or_default();
+        let epoch = new_epoch();
         let args = [key.as_bytes(), bytes, version.as_bytes(), epoch.as_bytes(), event];
         touched(&self.eval(&DISCARD, &keys, &args).await?)
     }
