@@ -161,7 +161,9 @@ fn read_field(mut table: Reader<'_>) -> Option<Field> {
     let field_type: Option<FieldType> = table.require("type");
     let (filter, sort) = (table.get("filter", false), table.get("sort", false));
     let search = table.get("search", false);
-    if search && field_type.as_ref().is_some_and(|field_type| !field_type.is_text()) {
+    if search && path.as_deref() == Some("_id") {
+        table.report("search", "an id has no words; filter by its prefix");
+    } else if search && field_type.as_ref().is_some_and(|field_type| !field_type.is_text()) {
         table.report("search", "only a string or an array<string> has words to search for");
     }
     if matches!(field_type, Some(FieldType::Any | FieldType::Object)) && (filter || sort) {

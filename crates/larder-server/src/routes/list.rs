@@ -129,8 +129,9 @@ async fn require_index(call: &Call<'_>, find: &Find) -> Result<(), Refusal> {
             "lists of \"{name}\" that would read all of it are refused: to be {what} by \"{field}\" it lacks the index {keys}"
         ),
         None => format!(
-            "lists of \"{name}\" that would read all of it are refused: no index helps to find what a field is not, or \
-             whether it is there; add a condition on an indexed field, such as eq, gt, in or prefix, or text on a searched one"
+            "lists of \"{name}\" that would read all of it are refused: no index helps to find what a field is not, \
+             whether it is there, or words as one of several alternatives; add a condition on an indexed field, such as eq, gt, in \
+             or prefix"
         ),
     };
     Err(Refusal::invalid(field, detail))

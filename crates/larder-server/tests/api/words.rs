@@ -49,11 +49,6 @@ async fn check_answers(larder: &Larder) {
             json!({ "title": { "text": "shoes" }, "body": { "text": "wool" } }),
             vec![0],
         ),
-        (
-            "or=(title.text.shoe,body.text.\"wolle, leder\")",
-            json!({ "or": [{ "title": { "text": "shoe" } }, { "body": { "text": "wolle leder" } }] }),
-            vec![1, 2],
-        ),
         ("title=text.red&sort=-stars", json!({ "title": { "text": "red" } }), vec![1, 0]),
     ] {
         let listed =
@@ -72,6 +67,15 @@ async fn words_are_found_whole_and_in_any_case() {
     let larder = Larder::start(NOTES).await;
     fill(&larder).await;
     check_answers(&larder).await;
+    let or = "or=(title.text.shoe,body.text.%22wolle,%20leder%22)";
+    let refused = larder.get(&format!("/v1/notes?{or}")).await;
+    assert_problem(&refused, 400, Some("title"));
+    assert!(refused.text().contains("words as one of several alternatives"), "{}", refused.text());
+    let both = larder.get(&format!("/v1/notes?{or}&tags=text.new")).await;
+    assert_eq!(ids(&both.json()), [1]);
+    let lenient = Larder::start(&NOTES.replace("require_index = true", "")).await;
+    fill(&lenient).await;
+    assert_eq!(ids(&lenient.get(&format!("/v1/notes?{or}")).await.json()), [1, 2]);
     larder.put("/v1/notes/2", r#"{"title":"red shoes"}"#).await;
     assert_eq!(ids(&larder.get("/v1/notes?title=text.red").await.json()), [0, 1, 2]);
 }
@@ -92,13 +96,15 @@ async fn what_cannot_be_searched_for_is_named() {
         assert_problem(&answer, 400, Some(field));
         assert!(answer.text().contains(said), "{parameters}: {}", answer.text());
     }
-    let config = NOTES.replace("type = \"int\", filter", "type = \"int\", search = true, filter");
+    let config = NOTES
+        .replace("type = \"int\", filter", "type = \"int\", search = true, filter")
+        .replace("field = [", "field = [{ path = \"_id\", type = \"string\", search = true },");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("larder.toml");
     std::fs::write(&path, config).expect("the folder can be written to");
     let output = run(&["check", "--config", path.to_str().expect("UTF-8")], &[]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("search") && said.contains("only a string"), "{said}");
+    assert!(said.contains("only a string") && said.contains("an id has no words"), "{said}");
 }
 
 #[tokio::test]

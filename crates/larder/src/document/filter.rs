@@ -1,10 +1,10 @@
 //! Typed filters: what a find, a count or a row rule asks for. A tree of values, never of text, so nothing can be injected.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bson::{Bson, RawDocument};
 
-use super::{matches::Matcher, order, raw::Malformed};
+use super::{matches::Matcher, order, raw::Malformed, term};
 use crate::Result;
 
 /// How a field is compared.
@@ -82,7 +82,7 @@ pub enum Filter {
     },
     /// Each of the words in this text is in the field, whole and in any case; in an array of strings, in one or the other of
     /// them. Words are what stands between white space and punctuation; accents count, and there are no stems and no stop
-    /// words. Nothing has the words of a text without any.
+    /// words. A zero byte ends a text. Nothing has the words of a text without any.
     Text {
         /// Dotted path.
         path: String,
@@ -118,6 +118,32 @@ impl Filter {
             Self::And(parts) => parts.iter().flat_map(Self::fixed).collect(),
             Self::Compare { path, op: CompareOp::Eq, value } if *value != Bson::Null => vec![(path, value)],
             _ => Vec::new(),
+        }
+    }
+
+    /// The terms that every document that matches has, by their field.
+    pub(crate) fn demanded_terms(&self) -> BTreeMap<&str, BTreeSet<String>> {
+        let mut demanded: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        match self {
+            Self::And(parts) => {
+                for (path, terms) in parts.iter().flat_map(Self::demanded_terms) {
+                    demanded.entry(path).or_default().extend(terms);
+                }
+            }
+            Self::Text { path, text } => {
+                demanded.insert(path, term::terms(text));
+            }
+            _ => {}
+        }
+        demanded
+    }
+
+    /// Whether it asks for certain ids: then nothing else leads to fewer documents.
+    pub(crate) fn names_ids(&self) -> bool {
+        match self {
+            Self::And(parts) => parts.iter().any(Self::names_ids),
+            Self::Compare { path, op: CompareOp::Eq, .. } | Self::In { path, .. } => path == "_id",
+            _ => false,
         }
     }
 
@@ -209,6 +235,22 @@ mod tests {
             .and(Filter::And(vec![compare("m", CompareOp::Gt, 1), compare("o.p", CompareOp::Eq, true)]));
         assert_eq!(all.fixed(), [("t", &"x".into()), ("o.p", &true.into())]);
         assert_eq!(all.paths().into_iter().collect::<Vec<_>>(), ["a", "b", "m", "n", "o.p", "t"]);
+    }
+
+    #[test]
+    fn the_words_that_must_be_there_are_gathered_by_field() {
+        let search = |path: &str, text: &str| Filter::Text { path: path.into(), text: text.into() };
+        let either = Filter::Or(vec![search("a", "x"), search("b", "y")]);
+        let all =
+            search("a", "Red wool").and(either).and(search("b", "c")).and(search("a", "wool, red silk"));
+        let demanded = all.demanded_terms();
+        let said: Vec<_> = demanded
+            .iter()
+            .map(|(path, terms)| (*path, terms.iter().cloned().collect::<Vec<_>>().join(" ")))
+            .collect();
+        assert_eq!(said, [("a", "red silk wool".to_owned()), ("b", "c".to_owned())]);
+        assert!(!all.names_ids());
+        assert!(all.and(compare("_id", CompareOp::Eq, 1)).names_ids());
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct Unindexed {
     /// The field that is filtered or sorted by, by its dotted path.
     pub field: String,
     /// The keys of an index that would carry it. None would where each condition says what a field is not, or whether it is
-    /// there: then another condition has to be added.
+    /// there, or where words are one of several alternatives: then another condition has to be added.
     pub keys: Option<Document>,
     /// Whether it is the sort, and not the filter.
     pub is_sort: bool,
@@ -50,7 +50,7 @@ impl IndexedFields {
     ///
     /// A filter is carried if one of the conditions that all must hold is: it asks for certain values of a field that an index
     /// begins with (equal, greater, less, one of several, a prefix), or for words of a field whose words one holds. Of
-    /// alternatives each has to be carried. No filter needs
+    /// alternatives each has to be carried, and words do not carry one: an index of words leads to what all must have. No filter needs
     /// no index. A sort is carried by an index that begins with its first field.
     ///
     /// ```
@@ -77,7 +77,10 @@ impl IndexedFields {
                 (!lacks.is_empty()).then(|| lacks.swap_remove(mendable))
             }
             Filter::Or(parts) if parts.iter().any(is_everything) => None,
-            Filter::Or(parts) => parts.iter().find_map(|part| self.filter_lacks(part)),
+            Filter::Or(parts) => {
+                let wordless = Self { leading: self.leading.clone(), searched: BTreeSet::new() };
+                parts.iter().find_map(|part| wordless.filter_lacks(part)).map(Self::without_words)
+            }
             Filter::Compare { path, op: CompareOp::Ne, .. }
             | Filter::NotIn { path, .. }
             | Filter::Exists { path, .. } => {
@@ -93,6 +96,12 @@ impl IndexedFields {
                 (!self.searched.contains(path)).then(lack)
             }
         }
+    }
+
+    /// What an alternative lacks: an index of words would not carry it.
+    fn without_words(lack: Unindexed) -> Unindexed {
+        let is_words = |keys: &Document| keys.values().any(|kind| kind.as_str() == Some("text"));
+        Unindexed { keys: lack.keys.filter(|keys| !is_words(keys)), ..lack }
     }
 
     fn sort_lacks(&self, first: &SortKey) -> Option<Unindexed> {
@@ -145,6 +154,7 @@ mod tests {
             "a=prefix.x",
             "c=text.x",
             "c=text.x&d=text.y",
+            "or=(a.eq.x,and(c.text.x,b.eq.y))",
             "a=is.null",
             "_id=gt.5",
             "a=eq.x&c=eq.y",
@@ -170,7 +180,8 @@ mod tests {
             ("c=eq.x", "c", Some(doc! { "c": 1 })),
             ("c=prefix.x&d=eq.y", "c", Some(doc! { "c": 1 })),
             ("a=text.x", "a", Some(doc! { "a": "text" })),
-            ("or=(c.text.x,d.text.y)", "d", Some(doc! { "d": "text" })),
+            ("or=(c.text.x,a.eq.y)", "c", None),
+            ("or=(and(c.text.x,a.ne.y),a.eq.y)", "c", None),
             ("a=ne.x", "a", None),
             ("a=nin.(x,y)", "a", None),
             ("a=exists.true", "a", None),

@@ -238,6 +238,11 @@ impl Schema {
             if !seen.insert(&field.path) {
                 return Err(Error::new(ErrorKind::Config, format!("field {path} is declared twice")));
             }
+            if field.search && field.path == "_id" {
+                let message =
+                    "field _id has no words to search for: it is read by, or filtered by its prefix";
+                return Err(Error::new(ErrorKind::Config, message));
+            }
             if field.search && !field.field_type.is_text() {
                 let message = format!(
                     "field {path} has no words to search for: it is neither a string nor an array of strings"
@@ -273,6 +278,7 @@ mod tests {
             (schema("x").field(field("a.$b")), "field a.$b: a field name cannot begin with `$`"),
             (schema("x").field(field("a")).field(field("a")), "field a is declared twice"),
             (schema("x").field(field("a").searchable()), "field a has no words to search for"),
+            (schema("x").field(Field::new("_id", FieldType::String).searchable()), "field _id has no words"),
         ];
         for (schema, message) in cases {
             let error = schema.validate().unwrap_err();

@@ -3,7 +3,10 @@
 //!
 //! A term is what stands between separators: white space and punctuation as Unicode's `White_Space` and `Pattern_Syntax` have
 //! them, and the ends of sentences of scripts that have their own. MongoDB's text index cuts there too, so a term is never
-//! part of what that takes for one. Letters that differ in case alone are one letter; accents count.
+//! part of what that takes for one. A zero byte ends a text, as it does there. Letters that differ in case alone are one letter;
+//! accents count.
+//!
+//! Nothing here may follow a newer version of Unicode: indexes hold what it said when they were made.
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
@@ -38,10 +41,13 @@ pub(crate) const SEPARATORS: &[RangeInclusive<char>] = &[
     '\u{964}'..='\u{965}',
     '\u{1680}'..='\u{1680}',
     '\u{2000}'..='\u{200A}',
-    '\u{2010}'..='\u{203E}',
+    '\u{2010}'..='\u{2029}',
+    '\u{202F}'..='\u{203E}',
     '\u{2041}'..='\u{2053}',
     '\u{2055}'..='\u{205F}',
-    '\u{2190}'..='\u{2BFF}',
+    '\u{2190}'..='\u{245F}',
+    '\u{2500}'..='\u{2775}',
+    '\u{2794}'..='\u{2BFF}',
     '\u{2E00}'..='\u{2E7F}',
     '\u{3000}'..='\u{3003}',
     '\u{3008}'..='\u{3020}',
@@ -55,14 +61,40 @@ pub(crate) const SEPARATORS: &[RangeInclusive<char>] = &[
     '\u{FF64}'..='\u{FF64}',
 ];
 
+/// Where the letters are that have two cases: Latin, Greek, Cyrillic and Armenian, and their like at full width. All that
+/// stands there had its place and its case in Unicode 8, the one that MongoDB goes by.
+const CASED: &[RangeInclusive<char>] = &[
+    'A'..='Z',
+    'a'..='z',
+    '\u{B5}'..='\u{B5}',
+    '\u{C0}'..='\u{24F}',
+    '\u{370}'..='\u{52F}',
+    '\u{531}'..='\u{587}',
+    '\u{1E00}'..='\u{1FFF}',
+    '\u{2126}'..='\u{2126}',
+    '\u{212A}'..='\u{212B}',
+    '\u{FF21}'..='\u{FF3A}',
+    '\u{FF41}'..='\u{FF5A}',
+];
+
+/// Letters without case that stand for themselves in every index: kana, ideographs, Hangul.
+#[cfg(feature = "mongo")]
+const UNCASED: &[RangeInclusive<char>] =
+    &['\u{3041}'..='\u{3096}', '\u{30A1}'..='\u{30FA}', '\u{4E00}'..='\u{9FCC}', '\u{AC00}'..='\u{D7A3}'];
+
+fn is_in(ranges: &[RangeInclusive<char>], letter: char) -> bool {
+    let at = ranges.partition_point(|range| *range.end() < letter);
+    ranges.get(at).is_some_and(|range| range.contains(&letter))
+}
+
 fn is_separator(letter: char) -> bool {
-    let at = SEPARATORS.partition_point(|range| *range.end() < letter);
-    SEPARATORS.get(at).is_some_and(|range| range.contains(&letter))
+    is_in(SEPARATORS, letter)
 }
 
 /// The terms of a text, as they stand in it.
 fn split(text: &str) -> impl Iterator<Item = &str> {
-    text.split(is_separator).filter(|term| !term.is_empty())
+    let end = text.find('\0').unwrap_or(text.len());
+    text[..end].split(is_separator).filter(|term| !term.is_empty())
 }
 
 /// The terms of a text, folded, each once.
@@ -81,16 +113,28 @@ pub(crate) fn fold(letter: char) -> char {
     // in common with another.
     match letter {
         letter if letter.is_ascii() => letter.to_ascii_lowercase(),
-        'ı' => letter,
+        letter if letter == 'ı' || !is_in(CASED, letter) => letter,
         letter => {
-            let capital = single(letter.to_uppercase()).unwrap_or(letter);
-            single(capital.to_lowercase()).unwrap_or(capital)
+            let capital = other_case(letter.to_uppercase()).unwrap_or(letter);
+            other_case(capital.to_lowercase()).unwrap_or(capital)
         }
     }
 }
 
-fn single(mut letters: impl ExactSizeIterator<Item = char>) -> Option<char> {
-    if letters.len() == 1 { letters.next() } else { None }
+/// A letter's other case, where that is one letter, and one of those that have cases here.
+fn other_case(mut letters: impl ExactSizeIterator<Item = char>) -> Option<char> {
+    let letter = if letters.len() == 1 { letters.next() } else { None };
+    letter.filter(|letter| is_in(CASED, *letter))
+}
+
+/// Whether any index of words has this term for what it is here: it holds a letter or a digit, and not only what an index
+/// may cut it at, or leave out as a mark.
+#[cfg(feature = "mongo")]
+pub(crate) fn is_plain(term: &str) -> bool {
+    let is_sure = |letter: char| {
+        letter.is_ascii_digit() || (is_in(CASED, letter) && letter.is_alphabetic()) || is_in(UNCASED, letter)
+    };
+    term.chars().any(is_sure) && !term.contains(char::is_control)
 }
 
 /// All letters that fold to this one, if there are others than itself.
@@ -116,10 +160,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_separators_are_in_their_order() {
-        for pair in SEPARATORS.windows(2) {
+    fn the_ranges_are_in_their_order() {
+        for pair in [SEPARATORS, CASED, UNCASED].into_iter().flat_map(|ranges| ranges.windows(2)) {
             assert!(pair[0].end() < pair[1].start(), "{pair:?}");
         }
+    }
+
+    #[test]
+    fn what_an_index_may_drop_is_not_plain() {
+        for (term, plain) in [
+            ("a", true),
+            ("7", true),
+            ("été", true),
+            ("東京", true),
+            ("ー", false),
+            ("´", false),
+            ("・・", false),
+        ] {
+            assert_eq!(is_plain(term), plain, "{term}");
+        }
+        assert!(!is_plain("a\u{1}b"));
     }
 
     #[test]
@@ -130,6 +190,8 @@ mod tests {
             ("Red shoes, red SHOES!", &["red", "shoes"]),
             ("it's half-price (50%)", &["50", "half", "it", "price", "s"]),
             ("snake_case x\u{1}y", &["snake_case", "x\u{1}y"]),
+            ("seen\0 and not seen", &["seen"]),
+            ("①one 中①", &["①one", "中①"]),
             ("Café «Zürich»… 日本。東京", &["café", "zürich", "日本", "東京"]),
             ("ΛΌΓΟΣ λόγος", &["λόγοσ"]),
         ] {

@@ -220,7 +220,9 @@ fn row_fields(declared: &CollectionConfig) -> BTreeSet<&str> {
 fn with_rows(declared: &CollectionConfig) -> Schema {
     let (schema, rows) = (&declared.schema, row_fields(declared));
     let filterable = |field: &Field| match rows.contains(field.path()) {
-        true => field.clone().filterable(),
+        // Rows can be told by words.
+        true if !field.is_searchable() => field.clone().filterable(),
+        true => field.clone(),
         false => field.clone(),
     };
     let empty = Schema::new(schema.name(), schema.id_type()).strict(schema.is_strict());
@@ -229,7 +231,8 @@ fn with_rows(declared: &CollectionConfig) -> Schema {
 
 fn report_rows_without_index(declared: &CollectionConfig, report: &mut Report) {
     for path in row_fields(declared) {
-        let is_indexed = |field: &Field| field.is_filterable() || field.is_sortable();
+        let is_indexed =
+            |field: &Field| field.is_filterable() || field.is_sortable() || field.is_searchable();
         if path != "_id" && !declared.schema.find_field(path).is_some_and(is_indexed) {
             let effect =
                 "a list of a role with rows reads the whole collection; declare the field with filter = true";

@@ -9,6 +9,8 @@ mod tokens;
 
 use std::collections::BTreeSet;
 
+use larder::document::Field;
+
 use self::report::{Level, Report};
 use crate::{
     cli::{CheckArgs, Options},
@@ -60,11 +62,11 @@ fn check_config(config: &Config, is_sample: bool, report: &mut Report) {
         );
     }
     for collection in &config.collections {
-        let is_paged =
-            collection.schema.fields().iter().any(|field| field.is_filterable() || field.is_sortable());
-        if !is_paged {
+        let is_asked = |field: &Field| field.is_filterable() || field.is_sortable() || field.is_searchable();
+        if !collection.schema.fields().iter().any(is_asked) {
             let what = format!("collection {}", collection.name);
-            report.add(Level::Note, what, "no field can be filtered or sorted by; lists come by _id only");
+            let found = "no field can be filtered, sorted or searched by; lists come by _id only";
+            report.add(Level::Note, what, found);
         }
     }
 }

@@ -63,13 +63,19 @@ pub(super) fn of_list(resource: &Resource, access: &Access, limits: &Limits) -> 
         repeated("and", "All of these hold: (field.operator.value,...), with and(...) and or(...) inside."),
         repeated("_id", CONDITION),
     ];
-    parameters.extend(fields_of.iter().filter(seen).filter_map(|field| {
-        let conditions = [(field.is_filterable(), CONDITION), (field.is_searchable(), WORDS)];
-        let written: Vec<&str> =
-            conditions.iter().filter(|(is_so, _)| *is_so).map(|(_, text)| *text).collect();
-        (!written.is_empty()).then(|| repeated(field.path(), &written.join(" ")))
-    }));
+    let filters = fields_of.iter().filter(seen).filter_map(condition_of);
+    // A field that is called as a setting can only be named in a group.
+    let known = |parameter: &Value| parameters.iter().any(|other| other["name"] == parameter["name"]);
+    let filters: Vec<Value> = filters.filter(|parameter| !known(parameter)).collect();
+    parameters.extend(filters);
     parameters
+}
+
+/// The parameter of a field that may be filtered by or searched.
+fn condition_of(field: &Field) -> Option<Value> {
+    let conditions = [(field.is_filterable(), CONDITION), (field.is_searchable(), WORDS)];
+    let written: Vec<&str> = conditions.iter().filter(|(is_so, _)| *is_so).map(|(_, text)| *text).collect();
+    (!written.is_empty()).then(|| repeated(field.path(), &written.join(" ")))
 }
 
 /// What a role may sort by.

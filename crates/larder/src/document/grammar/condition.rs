@@ -15,8 +15,9 @@ use crate::{
 
 const OPERATORS: &str = "eq, ne, gt, gte, lt, lte, in, nin, prefix, text, exists";
 
-/// The most words that one condition may search for.
+/// The most words that one condition may search for, and the longest of them: MongoDB compiles each letter of it.
 const MAX_TERMS: usize = 16;
+const MAX_TERM_BYTES: usize = 256;
 
 /// What an operator is given, as it was written.
 pub(super) trait Written {
@@ -208,9 +209,13 @@ impl<'a> Conditions<'a> {
             return Err(Error::invalid(path, message));
         }
         let text = written.text(path)?;
-        let message = match term::terms(&text).len() {
+        let terms = term::terms(&text);
+        let message = match terms.len() {
             0 => "names no word to search for".to_owned(),
-            1..=MAX_TERMS => return Ok(Filter::Text { path: path.to_owned(), text }),
+            1..=MAX_TERMS if terms.iter().all(|term| term.len() <= MAX_TERM_BYTES) => {
+                return Ok(Filter::Text { path: path.to_owned(), text });
+            }
+            1..=MAX_TERMS => format!("names a word of more than {MAX_TERM_BYTES} bytes"),
             _ => format!("names more than {MAX_TERMS} words"),
         };
         Err(Error::invalid(path, message))

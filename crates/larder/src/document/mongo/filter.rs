@@ -26,15 +26,6 @@ pub(super) fn to_query(filter: &Filter) -> Document {
     }
 }
 
-/// What `filter` demands of the words of documents, by the field: every document that matches has them.
-pub(super) fn demanded_words(filter: &Filter) -> Vec<(&str, BTreeSet<String>)> {
-    match filter {
-        Filter::And(parts) => parts.iter().flat_map(demanded_words).collect(),
-        Filter::Text { path, text } => vec![(path, terms(text))],
-        _ => Vec::new(),
-    }
-}
-
 /// Each of the terms by a regular expression of its own, which one string or another of an array meets.
 fn has_words(path: &str, terms: &BTreeSet<String>) -> Document {
     if terms.is_empty() {
@@ -52,7 +43,8 @@ fn whole(term: &str) -> String {
         SEPARATORS.iter().map(|range| format!("{}-{}", code(range.start()), code(range.end()))).collect()
     });
     let other = SEPARATOR.as_str();
-    let mut pattern = format!("(?<![^{other}])");
+    // A zero byte ends the text.
+    let mut pattern = format!("^[^\\x00]*?(?<![^{other}])");
     for letter in term.chars() {
         match spellings(letter) {
             [] => write_literal(letter, &mut pattern),
@@ -63,7 +55,7 @@ fn whole(term: &str) -> String {
             }
         }
     }
-    pattern + &format!("(?![^{other}])")
+    pattern + &format!("(?![^{other}\\x00])")
 }
 
 fn write_literal(letter: char, pattern: &mut String) {
@@ -123,7 +115,7 @@ mod tests {
     #[test]
     fn words_are_spelled_out_letter_by_letter() {
         let pattern = whole("as_é\u{1}");
-        assert!(pattern.starts_with("(?<![^\\x{9}-\\x{D}\\x{20}-\\x{2F}"), "{pattern}");
+        assert!(pattern.starts_with("^[^\\x00]*?(?<![^\\x{9}-\\x{D}\\x{20}-\\x{2F}"), "{pattern}");
         assert!(pattern.contains(r"])[aA][sSſ]\_[éÉ]") && pattern.ends_with("])"), "{pattern}");
         let nowhere = Filter::Text { path: "a".into(), text: "-".into() };
         assert_eq!(to_query(&nowhere), nothing());

@@ -2,20 +2,17 @@
 //! they are, it leads to the few that can match.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
 use bson::{Document, doc};
-use mongodb::{IndexModel, error::ErrorKind as Driver};
+use mongodb::{IndexModel, error::ErrorKind as Driver, options::TextIndexVersion};
 
-use super::{
-    MongoCollection,
-    filter::{demanded_words, to_query},
-};
+use super::{MongoCollection, filter::to_query};
 use crate::{
     Result,
-    document::{Filter, probe::NO_LANGUAGE},
+    document::{Filter, probe::NO_LANGUAGE, term::is_plain},
 };
 
 /// How long what was seen of the collection's text index is taken for true. A search that needs one that is gone is asked
@@ -50,7 +47,9 @@ impl Words {
         let begins = model.keys.iter().next() == Some((&"_fts".to_owned(), &"text".into()));
         let Some(options) = model.options.as_ref().filter(|_| begins) else { return Self::Unknown };
         let takes_all = options.default_language.as_deref() == Some("none")
-            && options.language_override.as_deref() == Some(NO_LANGUAGE);
+            && options.language_override.as_deref() == Some(NO_LANGUAGE)
+            // Older ones tell letters from capitals, but in ASCII.
+            && matches!(options.text_index_version, Some(TextIndexVersion::V3));
         match options.weights.as_ref().filter(|_| takes_all) {
             None => Self::Unknown,
             Some(weights) if weights.contains_key("$**") => Self::OfAll,
@@ -76,10 +75,9 @@ impl MongoCollection {
     where
         Asked: Future<Output = mongodb::error::Result<T>>,
     {
-        let demanded = demanded_words(filter);
-        let lead = match demanded.is_empty() {
-            true => None,
-            false => lead(&demanded, &self.searched_words().await),
+        let lead = match filter.demanded_terms() {
+            demanded if demanded.is_empty() || filter.names_ids() => None,
+            demanded => lead(&demanded, &self.searched_words().await),
         };
         self.call(async {
             let Some(lead) = lead else { return ask(to_query(filter)).await };
@@ -115,10 +113,9 @@ impl MongoCollection {
 
 /// The longest of the words that the index holds, as a search of it: MongoDB looks up every word that it is given and
 /// joins what it finds, and the longest word is most likely in few documents.
-fn lead(demanded: &[(&str, BTreeSet<String>)], words: &Words) -> Option<Document> {
+fn lead(demanded: &BTreeMap<&str, BTreeSet<String>>, words: &Words) -> Option<Document> {
     let held = demanded.iter().filter(|(path, _)| words.hold(path)).flat_map(|(_, terms)| terms);
-    let longest =
-        held.filter(|term| !term.contains(char::is_control)).max_by_key(|term| term.chars().count())?;
+    let longest = held.filter(|term| is_plain(term)).max_by_key(|term| term.chars().count())?;
     Some(doc! { "$text": { "$search": format!("\"{longest}\""), "$language": "none" } })
 }
 
@@ -137,6 +134,7 @@ mod tests {
             .default_language(language.to_owned())
             .language_override(language_override.to_owned())
             .weights(weights)
+            .text_index_version(TextIndexVersion::V3)
             .build();
         IndexModel::builder().keys(keys).options(options).build()
     }
@@ -164,7 +162,7 @@ mod tests {
         let search = |path: &str, text: &str| Filter::Text { path: path.into(), text: text.into() };
         let words = Words::Of(["name".to_owned()].into());
         let led = |filter: &Filter| {
-            let lead = lead(&demanded_words(filter), &words)?;
+            let lead = lead(&filter.demanded_terms(), &words)?;
             Some(lead.get_document("$text").ok()?.get_str("$search").ok()?.to_owned())
         };
         let both = search("name", "red Woollen").and(search("note", "extraordinary"));

@@ -6,7 +6,7 @@
 //! | `bson_sort(doc, path, descending)` | the order key that the document sorts by, arrays considered |
 //! | `bson_multi(doc, path…)` | 1 if an array stands at one of the paths, else null; stands in the partial index |
 //! | `bson_words(doc, path)` | the words at a path for the index of searches, or null |
-//! | `bson_row(id)` | the number of a document in that index |
+//! | `bson_text(doc, path)` | the text that these words are of, or null |
 //! | `bson_match(doc)` | whether the document matches the filter of the running call |
 
 use std::sync::Arc;
@@ -51,7 +51,10 @@ pub(super) fn register(connection: &Connection, filter: &CurrentFilter) -> rusql
         let path = path_argument(context, 1)?;
         Ok(search::words(document(context)?, &path).ok().flatten())
     })?;
-    connection.create_scalar_function("bson_row", 1, PURE, |context| Ok(search::row(context.get_raw(0))))?;
+    connection.create_scalar_function("bson_text", 2, PURE, |context| {
+        let path = path_argument(context, 1)?;
+        Ok(search::text(document(context)?, &path).ok().flatten())
+    })?;
     let filter = Arc::clone(filter);
     connection.create_scalar_function("bson_match", 1, FunctionFlags::SQLITE_UTF8, move |context| {
         filter.lock().matches(document(context)?).map_err(failed)

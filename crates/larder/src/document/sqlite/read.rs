@@ -7,6 +7,7 @@ use rusqlite::params_from_iter;
 
 use super::{
     connection::Connection,
+    search,
     select::Select,
     table::{Table, id_value},
 };
@@ -64,7 +65,8 @@ pub(super) fn find(connection: &Connection, table: &Table, find: &Find) -> Resul
     let mut page = Filling::new(find);
     connection.snapshot(|| {
         let indexes = !table.has_multi(connection)?;
-        let (sql, values) = Select::new(table, indexes).find(find)?;
+        let lead = search::lead(connection, table, &find.filter, true)?;
+        let (sql, values) = Select::new(table, indexes, lead).find(find)?;
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
@@ -91,7 +93,8 @@ pub(super) fn is_empty(connection: &Connection, table: &Table) -> Result<bool> {
 pub(super) fn count(connection: &Connection, table: &Table, filter: &Filter) -> Result<u64> {
     connection.set_filter(filter)?;
     connection.snapshot(|| {
-        let mut select = Select::new(table, !table.has_multi(connection)?);
+        let lead = search::lead(connection, table, filter, false)?;
+        let mut select = Select::new(table, !table.has_multi(connection)?, lead);
         select.filter(filter)?;
         let sql = format!("SELECT COUNT(*) FROM {}{}", table.name, select.where_clause());
         let count: Option<i64> = connection.first(&sql, &select.values)?;
@@ -111,7 +114,8 @@ pub(super) fn aggregate(
     connection.set_filter(&find.filter)?;
     let mut run = Run::new(stages, limit as usize, Some(deadline))?;
     connection.snapshot(|| {
-        let (sql, values) = Select::new(table, !table.has_multi(connection)?).scan(&find)?;
+        let lead = search::lead(connection, table, &find.filter, false)?;
+        let (sql, values) = Select::new(table, !table.has_multi(connection)?, lead).scan(&find)?;
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {

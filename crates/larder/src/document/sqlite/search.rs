@@ -1,35 +1,76 @@
 //! The index of the words of searched fields: a table of SQLite's FTS5 beside the documents, kept in step by triggers.
 //!
 //! FTS5 holds which terms a document has and where to find that, and none of its text. What a term is, it is not asked: it is given
-//! terms, with blanks between.
+//! terms, with blanks between. It knows documents by numbers. Ids that are none have one in a table of their own: SQLite
+//! changes the numbers of the documents' rows when it compacts the file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bson::spec::ElementType;
-use rusqlite::types::{Value, ValueRef};
+use rusqlite::types::Value;
 
 use super::{
     connection::Connection,
-    table::{literal, marked, quote},
+    table::{Table, literal, marked, quote},
 };
 use crate::{
     Result,
     document::{
-        Field, Schema,
+        Field, Filter, IdType, Schema,
         path::{Path, any_leaf},
         raw::Malformed,
         term::{TERM_VERSION, terms},
     },
 };
 
+/// So many of the first documents with the words are looked at. Where every eighth of the first documents has them, words are
+/// common.
+const SAMPLE: i64 = 500;
+const COMMON: i64 = 8;
+
 /// The index of one collection's searched fields.
 #[derive(Debug)]
 pub(super) struct SearchIndex {
-    /// The table of the documents, unquoted.
+    /// The table of the documents, quoted.
     documents: String,
+    id_type: IdType,
     /// Names the paths: a change of the declaration makes another index.
     name: String,
     paths: Vec<String>,
+}
+
+/// The index as it is asked for the documents that have all the words that a filter demands.
+#[derive(Debug)]
+pub(super) struct Lead<'a> {
+    index: &'a SearchIndex,
+    /// The parameter of [`condition`](Self::condition).
+    pub(super) words: Value,
+}
+
+impl Lead<'_> {
+    /// The condition on the id of a document.
+    pub(super) fn condition(&self, parameter: &str) -> String {
+        let (name, numbers) = (quote(&self.index.name), quote(&self.index.numbers()));
+        let rows = format!("SELECT rowid FROM {name} WHERE {name} MATCH {parameter}");
+        match self.index.id_type {
+            IdType::Int => format!("id IN ({rows})"),
+            _ => format!("id IN (SELECT id FROM {numbers} WHERE row IN ({rows}))"),
+        }
+    }
+}
+
+/// Asks the index where it leads to fewer documents than what else the filter says. A page of documents that many have the words
+/// of is found sooner in the order that it is asked for.
+pub(super) fn lead<'a>(
+    connection: &Connection,
+    table: &'a Table,
+    filter: &Filter,
+    is_page: bool,
+) -> Result<Option<Lead<'a>>> {
+    let Some(index) = table.search.as_ref().filter(|_| !filter.names_ids()) else { return Ok(None) };
+    let Some(words) = index.words_of(&filter.demanded_terms()) else { return Ok(None) };
+    let leads_nowhere = is_page && index.is_common(connection, &words)?;
+    Ok((!leads_nowhere).then_some(Lead { index, words }))
 }
 
 impl SearchIndex {
@@ -37,8 +78,10 @@ impl SearchIndex {
     pub(super) fn of(documents: &str, schema: &Schema) -> Option<Self> {
         let searched = schema.fields().iter().filter(|field| field.is_searchable());
         let paths: Vec<String> = searched.map(Field::path).map(str::to_owned).collect();
-        let name = format!("{documents}:words{TERM_VERSION}:{}", marked(&paths.join(",")));
-        (!paths.is_empty()).then(|| Self { documents: documents.to_owned(), name, paths })
+        let marked: Vec<String> = paths.iter().map(|path| marked(path)).collect();
+        let name = format!("{documents}:words{TERM_VERSION}:{}", marked.join(","));
+        let index = Self { documents: quote(documents), id_type: schema.id_type(), name, paths };
+        (!index.paths.is_empty()).then_some(index)
     }
 
     pub(super) fn paths(&self) -> &[String] {
@@ -47,20 +90,40 @@ impl SearchIndex {
 
     /// Its name, if it holds the words of this field.
     pub(super) fn name_for(&self, path: &str) -> Option<&str> {
-        self.column(path).map(|_| self.name.as_str())
+        self.paths.iter().any(|searched| searched == path).then_some(self.name.as_str())
     }
 
-    fn column(&self, path: &str) -> Option<usize> {
-        self.paths.iter().position(|searched| searched == path)
+    /// The table that numbers ids that are no numbers.
+    fn numbers(&self) -> String {
+        format!("{}:ids", self.name)
     }
 
-    /// The ids of the documents that have these terms in this field, as a query with one parameter.
-    pub(super) fn ids_with(&self, path: &str, terms: &BTreeSet<String>) -> Option<(String, Value)> {
-        let column = self.column(path)?;
-        let quoted: Vec<String> = terms.iter().map(|term| format!("\"{}\"", stored(term))).collect();
-        let demand = format!("c{column} : ({})", quoted.join(" AND "));
+    /// What FTS5 is asked for, if any of the terms are of fields that are searched.
+    fn words_of(&self, demanded: &BTreeMap<&str, BTreeSet<String>>) -> Option<Value> {
+        let columns = self.paths.iter().enumerate();
+        let asked = columns.filter_map(|(column, path)| {
+            let terms = demanded.get(path.as_str()).filter(|terms| !terms.is_empty())?;
+            let quoted: Vec<String> = terms.iter().map(|term| format!("\"{}\"", stored(term))).collect();
+            Some(format!("(c{column} : ({}))", quoted.join(" AND ")))
+        });
+        let asked: Vec<String> = asked.collect();
+        (!asked.is_empty()).then(|| Value::Text(asked.join(" AND ")))
+    }
+
+    /// Whether many of the first documents have the words.
+    fn is_common(&self, connection: &Connection, words: &Value) -> Result<bool> {
         let name = quote(&self.name);
-        Some((format!("SELECT id FROM {name} WHERE {name} MATCH"), Value::Text(demand)))
+        let sql = format!("SELECT rowid FROM {name} WHERE {name} MATCH ?1 LIMIT 1 OFFSET {}", SAMPLE - 1);
+        let Some(last) = connection.first::<i64>(&sql, std::slice::from_ref(words))? else {
+            return Ok(false);
+        };
+        let (documents, row) = match self.id_type {
+            IdType::Int => (self.documents.clone(), "id"),
+            _ => (quote(&self.numbers()), "row"),
+        };
+        let most = SAMPLE * COMMON;
+        let sql = format!("SELECT 1 FROM {documents} WHERE {row} <= ?1 LIMIT 1 OFFSET {most}");
+        Ok(connection.first::<i64>(&sql, &[Value::Integer(last)])?.is_none())
     }
 
     /// Makes it, if it is not there, and fills it.
@@ -74,41 +137,57 @@ impl SearchIndex {
     }
 
     fn to_sql(&self) -> String {
-        let (name, documents) = (quote(&self.name), quote(&self.documents));
+        let (name, documents, numbers) = (quote(&self.name), &self.documents, quote(&self.numbers()));
         let columns: Vec<String> = (0..self.paths.len()).map(|column| format!("c{column}")).collect();
         let columns = columns.join(", ");
         let trigger = |event: &str| quote(&format!("{}:{event}", self.name));
-        let insert = |row: &str| {
-            let words = self.words_of(row);
-            format!(
-                "INSERT OR REPLACE INTO {name} (rowid, id, {columns}) VALUES (bson_row({row}.id), {row}.id, {words});"
-            )
+        let is_number = self.id_type == IdType::Int;
+        let row = |document: &str| match is_number {
+            true => format!("{document}.id"),
+            false => format!("(SELECT row FROM {numbers} WHERE id = {document}.id)"),
         };
-        let delete = format!("DELETE FROM {name} WHERE rowid = bson_row(old.id);");
-        let (created, changed) = (insert("new"), self.words_changed());
-        let words = self.words_of(&documents);
+        let insert = |document: &str| {
+            let words = self.words_in(document);
+            format!("INSERT INTO {name} (rowid, {columns}) VALUES ({}, {words});", row(document))
+        };
+        let delete = format!("DELETE FROM {name} WHERE rowid = {};", row("old"));
+        let (inserted, changed) = (insert("new"), self.text_changed());
+        let (make, number_all, number, forget) = match is_number {
+            true => Default::default(),
+            false => (
+                format!("CREATE TABLE {numbers} (row INTEGER PRIMARY KEY, id NOT NULL UNIQUE);"),
+                format!("INSERT INTO {numbers} (id) SELECT id FROM {documents};"),
+                format!("INSERT INTO {numbers} (id) VALUES (new.id);"),
+                format!("DELETE FROM {numbers} WHERE id = old.id;"),
+            ),
+        };
         format!(
-            "CREATE VIRTUAL TABLE {name} USING fts5(id UNINDEXED, {columns}, content = '', contentless_delete = 1,
-                 contentless_unindexed = 1, detail = column, tokenize = 'ascii');
-             CREATE TRIGGER {} AFTER INSERT ON {documents} BEGIN {created} END;
-             CREATE TRIGGER {} AFTER UPDATE OF doc ON {documents} WHEN {changed} BEGIN {delete} {created} END;
-             CREATE TRIGGER {} AFTER DELETE ON {documents} BEGIN {delete} END;
-             INSERT OR REPLACE INTO {name} (rowid, id, {columns}) SELECT bson_row(id), id, {words} FROM {documents};",
+            "CREATE VIRTUAL TABLE {name} USING fts5({columns}, content = '', contentless_delete = 1,
+                 detail = column, tokenize = 'ascii');
+             {make}
+             CREATE TRIGGER {} AFTER INSERT ON {documents} BEGIN {number} {inserted} END;
+             CREATE TRIGGER {} AFTER UPDATE OF doc ON {documents} WHEN {changed} BEGIN {delete} {inserted} END;
+             CREATE TRIGGER {} AFTER DELETE ON {documents} BEGIN {delete} {forget} END;
+             {number_all}
+             INSERT INTO {name} (rowid, {columns}) SELECT {}, {} FROM {documents};",
             trigger("insert"),
             trigger("update"),
             trigger("delete"),
+            row(documents),
+            self.words_in(documents),
         )
     }
 
-    fn words_of(&self, row: &str) -> String {
-        let words = |path: &String| format!("bson_words({row}.doc, {})", literal(path));
+    fn words_in(&self, document: &str) -> String {
+        let words = |path: &String| format!("bson_words({document}.doc, {})", literal(path));
         self.paths.iter().map(words).collect::<Vec<_>>().join(", ")
     }
 
-    fn words_changed(&self) -> String {
+    /// Whether an update changes a text. Cheaper than to ask whether it changes the words.
+    fn text_changed(&self) -> String {
         let changed = |path: &String| {
             let path = literal(path);
-            format!("bson_words(old.doc, {path}) IS NOT bson_words(new.doc, {path})")
+            format!("bson_text(old.doc, {path}) IS NOT bson_text(new.doc, {path})")
         };
         self.paths.iter().map(changed).collect::<Vec<_>>().join(" OR ")
     }
@@ -124,8 +203,8 @@ pub(super) fn drop_sql(
     let begin = format!("{documents}:words");
     let kinds = [
         ("TRIGGER", "type = 'trigger'"),
-        // Without the tables that FTS5 makes for itself, which go with it.
-        ("TABLE", "type = 'table' AND sql LIKE 'CREATE VIRTUAL TABLE%'"),
+        // The tables that FTS5 makes for itself go with the one that was declared.
+        ("TABLE", "type = 'table' AND (sql LIKE 'CREATE VIRTUAL TABLE%' OR name LIKE '%:ids')"),
     ];
     for (kind, condition) in kinds {
         let listed = format!("SELECT name FROM sqlite_master WHERE {condition} AND substr(name, 1, ?1) = ?2");
@@ -141,21 +220,16 @@ pub(super) fn drop_sql(
     Ok(sql)
 }
 
-/// Whether this is the index of this name or one of its triggers. Paths hold no colon that an event would follow.
+/// Whether this is the index of this name, or what belongs to it. A colon in a path is marked, so none of the index's own ends so.
 fn is_of(name: &str, index: &str) -> bool {
     let rest = name.strip_prefix(index);
-    rest.is_some_and(|rest| ["", ":insert", ":update", ":delete"].contains(&rest))
+    rest.is_some_and(|rest| ["", ":ids", ":insert", ":update", ":delete"].contains(&rest))
 }
 
 /// The words at a path of a document, as FTS5 is given them; none where there is no text.
 pub(super) fn words(document: &[u8], path: &Path) -> std::result::Result<Option<String>, Malformed> {
     let mut all = BTreeSet::new();
-    any_leaf(document, path, &mut |leaf| {
-        if let Some(value) = leaf.value().filter(|value| value.kind == ElementType::String) {
-            all.extend(terms(value.text()?));
-        }
-        Ok(false)
-    })?;
+    each_text(document, path, &mut |text| all.extend(terms(text)))?;
     let mut words = String::new();
     for term in &all {
         if !words.is_empty() {
@@ -166,23 +240,31 @@ pub(super) fn words(document: &[u8], path: &Path) -> std::result::Result<Option<
     Ok((!words.is_empty()).then_some(words))
 }
 
+/// The text at a path of a document, that of an array one after the other, to be compared with another.
+pub(super) fn text(document: &[u8], path: &Path) -> std::result::Result<Option<Vec<u8>>, Malformed> {
+    let mut all = Vec::new();
+    each_text(document, path, &mut |text| {
+        all.extend_from_slice(text.as_bytes());
+        // In no text.
+        all.push(u8::MAX);
+    })?;
+    Ok((!all.is_empty()).then_some(all))
+}
+
+fn each_text(document: &[u8], path: &Path, take: &mut dyn FnMut(&str)) -> std::result::Result<(), Malformed> {
+    any_leaf(document, path, &mut |leaf| {
+        if let Some(value) = leaf.value().filter(|value| value.kind == ElementType::String) {
+            take(value.text()?);
+        }
+        Ok(false)
+    })?;
+    Ok(())
+}
+
 /// A term with nothing in it that FTS5 would cut it at: terms that become one are told apart by `bson_match`.
 fn stored(term: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || !letter.is_ascii();
     term.chars().map(|letter| if plain(letter) { letter } else { 'x' }).collect()
-}
-
-/// The row of a document in the index, by its id: a number is its own. What rows other tables number their documents by, SQLite
-/// changes when it compacts the file. That two of a hundred million documents have one number has a chance of one in 3,700;
-/// then searches find the later one alone.
-pub(super) fn row(id: ValueRef<'_>) -> Option<i64> {
-    match id {
-        ValueRef::Integer(number) => Some(number),
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => {
-            Some(xxhash_rust::xxh3::xxh3_64(bytes).cast_signed())
-        }
-        ValueRef::Null | ValueRef::Real(_) => None,
-    }
 }
 
 #[cfg(test)]
@@ -192,7 +274,10 @@ mod tests {
     use super::*;
     use crate::document::{
         Database, Expect, FieldType, Filter, Find, Id, IdType, MergePatch,
-        sqlite::tests::{raw, walk},
+        sqlite::{
+            tests::{raw, walk},
+            write::{self, OnTaken},
+        },
         store::Store,
     };
 
@@ -265,20 +350,54 @@ mod tests {
         let tables = || {
             let sqlite = rusqlite::Connection::open(&path).unwrap();
             let sql = "SELECT count(*) FROM sqlite_master WHERE name LIKE 'doc_things:words%'
-                       AND (type = 'trigger' OR sql LIKE 'CREATE VIRTUAL%')";
+                       AND (type = 'trigger' OR sql LIKE 'CREATE VIRTUAL%' OR name LIKE '%:ids')";
             sqlite.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap()
         };
-        for (searched, expected) in [(&["a"][..], 4), (&["a", "b"], 4), (&["b"], 4), (&[], 0)] {
+        let odd = [&["a", "b"][..], &["a,b"], &["a:insert"], &["a"], &["a:insert"], &["A"], &["'\"é"]];
+        let declared = [&["a"][..], &["a", "b"], &["b"], &[], &["a"], &["a", "b"], &[]];
+        for (step, searched) in declared.into_iter().chain(odd).enumerate() {
             let database = Database::sqlite(&path).await.unwrap();
-            let store = database.store(schema(IdType::Int, searched).into()).unwrap();
-            let put = vec![(Id::Int(1), raw(&doc! { "_id": 1_i64, "a": "x", "b": "y" }))];
-            store.put_many(put).await.unwrap();
-            for path in searched {
-                let text = if *path == "a" { "x" } else { "y" };
-                assert_eq!(found(&store, search(path, text)).await, [Bson::Int64(1)], "{searched:?}");
+            let store = database.store(schema(IdType::String, searched).into()).unwrap();
+            // Of each there are some from before the index, and some since.
+            for id in [format!("{step:02} before"), format!("{step:02} since")] {
+                let mut document = doc! { "_id": &id };
+                document.extend(
+                    ["a", "b", "a,b", "a:insert", "A", "'\"é"].map(|path| (path.to_owned(), "x".into())),
+                );
+                store.put_many(vec![(Id::String(id), raw(&document))]).await.unwrap();
+                let all = usize::from(step > 0) * step * 2 + 1;
+                for path in searched {
+                    assert!(found(&store, search(path, "x")).await.len() >= all, "{step}: {searched:?}");
+                }
+                assert!(found(&store, Filter::All).await.len() >= all);
             }
-            assert_eq!(found(&store, Filter::All).await.len(), 1);
-            assert_eq!(tables(), expected, "{searched:?}");
+            assert_eq!(tables(), if searched.is_empty() { 0 } else { 5 }, "{searched:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_what_many_documents_have_is_not_looked_up() {
+        for id_type in [IdType::Int, IdType::String] {
+            let table = Table::new(&schema(id_type, &["a"]));
+            let mut connection = Connection::open_in_memory().unwrap();
+            table.create(&mut connection).unwrap();
+            let document = |number: i64| {
+                let id =
+                    if id_type == IdType::Int { Id::Int(number) } else { Id::String(number.to_string()) };
+                let rare = if number % 20 == 0 { "rare" } else { "" };
+                (id.clone(), raw(&doc! { "_id": Bson::from(&id), "a": format!("common {rare}") }))
+            };
+            let documents: Vec<_> = (0..12_000).map(document).collect();
+            write::many(&mut connection, &table, &documents, OnTaken::Refuse).unwrap();
+            table.create_indexes(&mut connection).unwrap();
+            let leads = |text: &str, is_page| {
+                lead(&connection, &table, &search("a", text), is_page).unwrap().is_some()
+            };
+            assert!(!leads("common", true) && leads("common", false), "{id_type:?}");
+            assert!(
+                leads("rare", true) && leads("common rare", true) && leads("absent", true),
+                "{id_type:?}"
+            );
         }
     }
 }

@@ -140,7 +140,8 @@ impl Table {
         }
         if let Some(multi) = self.multi() {
             // Named by its paths: a change of the declaration makes another index.
-            let paths = marked(&self.indexed.join(","));
+            let paths: Vec<String> = self.indexed.iter().map(|path| marked(path)).collect();
+            let paths = paths.join(",");
             let name = format!("{}:multi{KEY_VERSION}:{paths}", self.unquoted);
             sql += &format!(
                 "CREATE INDEX IF NOT EXISTS {} ON {} (id) WHERE {multi};\n",
@@ -179,11 +180,12 @@ pub(super) fn id_value(id: &Id) -> Value {
     }
 }
 
-/// A path for the name of an index, with a mark before each capital: SQLite ignores the case of names.
+/// A path for the name of an index, with a mark before each capital, as SQLite ignores the case of names, and before what stands
+/// between the parts of a name.
 pub(super) fn marked(path: &str) -> String {
     let mut marked = String::with_capacity(path.len());
     for letter in path.chars() {
-        if letter.is_ascii_uppercase() || letter == '^' {
+        if letter.is_ascii_uppercase() || "^,:".contains(letter) {
             marked.push('^');
         }
         marked.push(letter);

@@ -95,8 +95,9 @@ fn a_refusal_names_the_parameter_and_the_fix() {
     let many = format!("in.({}1)", "1,".repeat(100));
     let deep = "(and(or(and(or(stock.eq.1)))))";
     let crowd = format!("({}stock.eq.1)", "stock.eq.1,".repeat(40));
+    let longest = format!("text.{}", "s".repeat(257));
     let wordy = "text.a b c d e f g h i j k l m n o p q";
-    let cases: [(&str, &str, &str, &str); 32] = [
+    let cases: [(&str, &str, &str, &str); 33] = [
         ("nme", "eq.1", "nme", "cannot be filtered by; these can: _id, name, price"),
         ("note", "eq.1", "note", "cannot be filtered"),
         ("$where", "eq.1", "$where", "cannot be filtered"),
@@ -121,6 +122,7 @@ fn a_refusal_names_the_parameter_and_the_fix() {
         ),
         ("story", "text.…!", "story", "names no word"),
         ("story", wordy, "story", "names more than 16 words"),
+        ("story", &longest, "story", "names a word of more than 256 bytes"),
         ("tags", "exists.maybe", "tags", "`exists.true` or `exists.false`"),
         ("stock", "in.1,2", "stock", "in.(a,b)"),
         ("stock", &many, "stock", "more than 100 values"),
