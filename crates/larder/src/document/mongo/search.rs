@@ -48,7 +48,7 @@ impl Words {
         let Some(options) = model.options.as_ref().filter(|_| begins) else { return Self::Unknown };
         let takes_all = options.default_language.as_deref() == Some("none")
             && options.language_override.as_deref() == Some(NO_LANGUAGE)
-            // Older ones tell letters from capitals, but in ASCII.
+            // Older versions take a capital for another letter, but in ASCII.
             && matches!(options.text_index_version, Some(TextIndexVersion::V3));
         match options.weights.as_ref().filter(|_| takes_all) {
             None => Self::Unknown,
