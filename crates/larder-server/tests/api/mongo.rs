@@ -182,6 +182,19 @@ async fn only_a_write_that_ran_out_of_time_may_have_happened() {
 }
 
 #[tokio::test]
+async fn a_request_that_takes_too_long_is_ended() {
+    let server = mongo::Server::start();
+    let config = format!("{ITEMS}\n[limits]\nrequest_deadline = \"50ms\"\n[watch]\nenabled = false");
+    let larder = Larder::start_with(&config, &["--mongo", &server.url("shop")]).await;
+    server.pause();
+    let read = larder.get("/v1/items?limit=1").await;
+    assert_eq!(read.status, 504, "{read:?}");
+    let write = larder.put("/v1/items/1", r#"{"name":"a"}"#).await;
+    assert_eq!(write.status, 504, "{write:?}");
+    assert!(write.text().contains("a write may or may not have happened"), "{}", write.text());
+}
+
+#[tokio::test]
 async fn a_server_starts_while_mongodb_is_away() {
     let server = mongo::Server::start();
     let url = server.url("shop");

@@ -1,11 +1,12 @@
 //! Searches for words, over both databases.
 
 use larder_testkit::{eventually, mongo};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     assert_problem,
-    larder::{Larder, PATIENCE, run},
+    commands::run_with,
+    larder::{Larder, PATIENCE},
     list::ids,
 };
 
@@ -51,14 +52,13 @@ async fn check_answers(larder: &Larder) {
         ),
         ("title=text.red&sort=-stars", json!({ "title": { "text": "red" } }), vec![1, 0]),
     ] {
-        let listed =
-            larder.get(&format!("/v1/notes?{}", parameters.replace('"', "%22").replace(' ', "%20"))).await;
+        let listed = larder.get(&format!("/v1/notes?{parameters}")).await;
         assert_eq!(listed.status, 200, "{parameters}: {}", listed.text());
         assert_eq!(ids(&listed.json()), expected, "{parameters}");
-        let mut sorted: Vec<Value> = expected.iter().map(|id| json!(id)).collect();
-        sorted.sort_by_key(Value::as_i64);
+        let mut by_id = expected;
+        by_id.sort_unstable();
         let searched = larder.post("/v1/notes/_search", &json!({ "filter": body }).to_string()).await.json();
-        assert_eq!(ids(&searched).iter().map(|id| json!(id)).collect::<Vec<_>>(), sorted, "{body}");
+        assert_eq!(ids(&searched), by_id, "{body}");
     }
 }
 
@@ -99,11 +99,7 @@ async fn what_cannot_be_searched_for_is_named() {
     let config = NOTES
         .replace("type = \"int\", filter", "type = \"int\", search = true, filter")
         .replace("field = [", "field = [{ path = \"_id\", type = \"string\", search = true },");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("larder.toml");
-    std::fs::write(&path, config).expect("the folder can be written to");
-    let output = run(&["check", "--config", path.to_str().expect("UTF-8")], &[]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = String::from_utf8_lossy(&run_with(&config, &["check"], &[]).stderr).into_owned();
     assert!(said.contains("only a string") && said.contains("an id has no words"), "{said}");
 }
 
@@ -136,12 +132,8 @@ async fn mongodb_is_searched_once_its_text_index_is_there() {
     let refused = larder.get("/v1/notes?title=text.red").await;
     assert_problem(&refused, 400, Some("title"));
     assert!(refused.text().contains(r#"it lacks the index { \"title\": \"text\" }"#), "{}", refused.text());
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let path = folder.path().join("larder.toml");
-    std::fs::write(&path, NOTES).expect("the folder can be written to");
-    let path = path.to_str().expect("UTF-8");
     let check = |more: &[&str]| {
-        let output = run(&[&["check", "--config", path, "--mongo", &url], more].concat(), &[]);
+        let output = run_with(NOTES, &[&["check", "--mongo", &url], more].concat(), &[]);
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let said = check(&[]);
@@ -153,4 +145,19 @@ async fn mongodb_is_searched_once_its_text_index_is_there() {
     })
     .await;
     check_answers(&larder).await;
+}
+
+#[test]
+fn the_doctor_tells_rows_by_words_from_rows_by_values() {
+    let rows = |condition: &str| {
+        let grant =
+            format!("grant = [{{ role = \"anonymous\", verbs = [\"list\"], rows = [\"{condition}\"] }}]");
+        let config = format!("{}{grant}\n", NOTES.replace("[auth]\nopen = true", ""));
+        let output = run_with(&config, &["check"], &[]);
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat()
+    };
+    let said = rows("title=text.red");
+    assert!(said.contains("notes") && !said.contains("no index for"), "{said}");
+    let said = rows("title=eq.red");
+    assert!(said.contains("no index for title") && said.contains("filter = true"), "{said}");
 }

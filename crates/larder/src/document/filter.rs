@@ -149,22 +149,31 @@ impl Filter {
 
     /// The dotted paths that it compares, each once.
     pub(crate) fn paths(&self) -> BTreeSet<&str> {
+        self.paths_of(|_| true)
+    }
+
+    /// The dotted paths of those of its conditions that are as asked for, each once.
+    pub(crate) fn paths_of(&self, is_asked: impl Fn(&Self) -> bool) -> BTreeSet<&str> {
         let mut paths = BTreeSet::new();
-        self.collect_paths(&mut paths);
+        self.collect_paths(&is_asked, &mut paths);
         paths
     }
 
-    fn collect_paths<'a>(&'a self, paths: &mut BTreeSet<&'a str>) {
+    fn collect_paths<'a>(&'a self, is_asked: &dyn Fn(&Self) -> bool, paths: &mut BTreeSet<&'a str>) {
         match self {
             Self::All => {}
-            Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.collect_paths(paths)),
+            Self::And(parts) | Self::Or(parts) => {
+                parts.iter().for_each(|part| part.collect_paths(is_asked, paths));
+            }
             Self::Compare { path, .. }
             | Self::In { path, .. }
             | Self::NotIn { path, .. }
             | Self::Exists { path, .. }
             | Self::Prefix { path, .. }
             | Self::Text { path, .. } => {
-                paths.insert(path);
+                if is_asked(self) {
+                    paths.insert(path);
+                }
             }
         }
     }

@@ -213,29 +213,48 @@ fn report_missing(
 
 /// The fields that some role's rows are told apart by: each of its lists compares them.
 fn row_fields(declared: &CollectionConfig) -> BTreeSet<&str> {
-    declared.grants.iter().filter_map(|grant| grant.rows.as_ref()).flat_map(FilterTemplate::fields).collect()
+    rows(declared).flat_map(FilterTemplate::fields).collect()
 }
 
-/// The declaration as if all fields of rows could be filtered by.
+/// The fields whose words some role's rows are told apart by.
+fn row_words(declared: &CollectionConfig) -> BTreeSet<&str> {
+    rows(declared).flat_map(FilterTemplate::searched).collect()
+}
+
+fn rows(declared: &CollectionConfig) -> impl Iterator<Item = &FilterTemplate> {
+    declared.grants.iter().filter_map(|grant| grant.rows.as_ref())
+}
+
+/// The declaration as if all fields of rows could be filtered by, or searched.
 fn with_rows(declared: &CollectionConfig) -> Schema {
-    let (schema, rows) = (&declared.schema, row_fields(declared));
-    let filterable = |field: &Field| match rows.contains(field.path()) {
-        // Rows can be told by words.
-        true if !field.is_searchable() => field.clone().filterable(),
-        true => field.clone(),
-        false => field.clone(),
+    let (schema, fields, words) = (&declared.schema, row_fields(declared), row_words(declared));
+    let with_rows = |field: &Field| {
+        let field = field.clone();
+        let field = if fields.contains(field.path()) { field.filterable() } else { field };
+        if words.contains(field.path()) { field.searchable() } else { field }
     };
     let empty = Schema::new(schema.name(), schema.id_type()).strict(schema.is_strict());
-    schema.fields().iter().map(filterable).fold(empty, Schema::field)
+    schema.fields().iter().map(with_rows).fold(empty, Schema::field)
 }
 
 fn report_rows_without_index(declared: &CollectionConfig, report: &mut Report) {
-    for path in row_fields(declared) {
-        let is_indexed =
-            |field: &Field| field.is_filterable() || field.is_sortable() || field.is_searchable();
-        if path != "_id" && !declared.schema.find_field(path).is_some_and(is_indexed) {
-            let effect =
-                "a list of a role with rows reads the whole collection; declare the field with filter = true";
+    let is_indexed = |field: &Field| field.is_filterable() || field.is_sortable();
+    report_rows(declared, &row_fields(declared), is_indexed, "filter", report);
+    report_rows(declared, &row_words(declared), Field::is_searchable, "search", report);
+}
+
+fn report_rows(
+    declared: &CollectionConfig,
+    paths: &BTreeSet<&str>,
+    is_indexed: impl Fn(&Field) -> bool,
+    setting: &str,
+    report: &mut Report,
+) {
+    for path in paths {
+        if *path != "_id" && !declared.schema.find_field(path).is_some_and(&is_indexed) {
+            let effect = format!(
+                "a list of a role with rows reads the whole collection; declare the field with {setting} = true"
+            );
             report.warn(format!("rows of {}", declared.name), format!("no index for {path}"), effect);
         }
     }

@@ -118,10 +118,12 @@ mod tests {
     fn a_clock_that_is_far_from_ours_is_told() {
         for offset_ms in [0, MAX_CLOCK_OFFSET_MS, -MAX_CLOCK_OFFSET_MS] {
             assert!(printed(offset_ms).contains("its clock is this machine's"), "{}", printed(offset_ms));
+            assert!(!printed(offset_ms).contains("run a time service"), "{}", printed(offset_ms));
         }
         for offset_ms in [MAX_CLOCK_OFFSET_MS + 1, -MAX_CLOCK_OFFSET_MS - 1] {
             let said = format!("its clock is {offset_ms} ms from this machine's");
             assert!(printed(offset_ms).contains(&said), "{}", printed(offset_ms));
+            assert!(printed(offset_ms).contains("; run a time service on both"), "{}", printed(offset_ms));
         }
     }
 }

@@ -64,9 +64,14 @@ impl FilterTemplate {
         Ok(Self { filter, schema: schema.clone(), max_list: limits.max_list })
     }
 
-    /// The fields that it compares, each once.
+    /// The fields that it compares, each once; not those of which it looks at the words alone.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        self.filter.paths().into_iter()
+        self.filter.paths_of(|condition| !matches!(condition, Filter::Text { .. })).into_iter()
+    }
+
+    /// The fields whose words it looks for, each once.
+    pub fn searched(&self) -> impl Iterator<Item = &str> {
+        self.filter.paths_of(|condition| matches!(condition, Filter::Text { .. })).into_iter()
     }
 
     /// Those of its fields that every document that matches has with one value, see [`Filter::fixed`].
@@ -267,6 +272,7 @@ mod tests {
         Schema::new("orders", IdType::String)
             .field(Field::new("tenant", FieldType::String))
             .field(Field::new("level", FieldType::Int))
+            .field(Field::new("note", FieldType::String))
             .field(Field::new("price", FieldType::Decimal))
             .field(Field::new("made", FieldType::Date))
             .field(Field::new("tags", FieldType::Array(Box::new(FieldType::String))))
@@ -379,9 +385,11 @@ mod tests {
 
     #[test]
     fn a_template_tells_its_fields_and_places() {
-        let conditions = ["tenant=eq.{t}", "or=(tags.in.{g},_id.prefix.{t},level.gt.{n})"];
+        let conditions =
+            ["tenant=eq.{t}", "or=(tags.in.{g},_id.prefix.{t},level.gt.{n},tags.text.a)", "note=text.b"];
         let template = FilterTemplate::new(&schema(), &conditions).unwrap();
         assert_eq!(template.fields().collect::<Vec<_>>(), ["_id", "level", "tags", "tenant"]);
+        assert_eq!(template.searched().collect::<Vec<_>>(), ["note", "tags"]);
         assert_eq!(template.fixed().collect::<Vec<_>>(), ["tenant"]);
         assert_eq!(template.places().into_iter().collect::<Vec<_>>(), ["g", "n", "t"]);
     }
