@@ -17,7 +17,8 @@ use crate::{
 /// The most dead letters that one command looks at.
 const MOST: usize = 100_000;
 
-/// Does what is ordered. Returns 1 if Redis cannot be asked or a key has no dead letter that this can be done to, 2 if the order is wrong.
+/// Does what is ordered. Returns 1 if Redis cannot be asked or a key has no dead letter that this can be done to, 2 if the order
+/// is wrong.
 pub(crate) async fn run(options: &Options, order: &BehindOrder) -> u8 {
     let config = match load_config(options) {
         Ok(loaded) => loaded.config,

@@ -148,6 +148,7 @@ impl Filter {
     }
 
     /// The dotted paths that it compares, each once.
+    #[cfg(any(test, feature = "mongo"))]
     pub(crate) fn paths(&self) -> BTreeSet<&str> {
         self.paths_of(|_| true)
     }

@@ -50,8 +50,8 @@ impl IndexedFields {
     ///
     /// A filter is carried if one of the conditions that all must hold is: it asks for certain values of a field that an index
     /// begins with (equal, greater, less, one of several, a prefix), or for words of a field whose words one holds. Of
-    /// alternatives each has to be carried, and words do not carry one: an index of words leads to what all must have. No filter needs
-    /// no index. A sort is carried by an index that begins with its first field.
+    /// alternatives each has to be carried, and words do not carry one: an index of words leads to what all must have. No
+    /// filter needs no index. A sort is carried by an index that begins with its first field.
     ///
     /// ```
     /// use larder::document::{Direction, Filter, IndexedFields, SortKey};
@@ -65,22 +65,24 @@ impl IndexedFields {
     }
 
     fn filter_lacks(&self, filter: &Filter) -> Option<Unindexed> {
+        self.part_lacks(filter, true)
+    }
+
+    /// `must_match` says whether every document that is found matches this part.
+    fn part_lacks(&self, filter: &Filter, must_match: bool) -> Option<Unindexed> {
         match filter {
             Filter::All => None,
             Filter::And(parts) => {
                 let mut lacks = Vec::with_capacity(parts.len());
                 for part in parts.iter().filter(|part| !is_everything(part)) {
-                    lacks.push(self.filter_lacks(part)?);
+                    lacks.push(self.part_lacks(part, must_match)?);
                 }
                 // What an index would mend is said before what none would.
                 let mendable = lacks.iter().position(|lack| lack.keys.is_some()).unwrap_or(0);
                 (!lacks.is_empty()).then(|| lacks.swap_remove(mendable))
             }
             Filter::Or(parts) if parts.iter().any(is_everything) => None,
-            Filter::Or(parts) => {
-                let wordless = Self { leading: self.leading.clone(), searched: BTreeSet::new() };
-                parts.iter().find_map(|part| wordless.filter_lacks(part)).map(Self::without_words)
-            }
+            Filter::Or(parts) => parts.iter().find_map(|part| self.part_lacks(part, false)),
             Filter::Compare { path, op: CompareOp::Ne, .. }
             | Filter::NotIn { path, .. }
             | Filter::Exists { path, .. } => {
@@ -91,17 +93,11 @@ impl IndexedFields {
                 (!self.contains(path)).then(lack)
             }
             Filter::Text { path, .. } => {
-                let lack =
-                    || Unindexed { field: path.clone(), keys: Some(doc! { path: "text" }), is_sort: false };
-                (!self.searched.contains(path)).then(lack)
+                let keys = || must_match.then(|| doc! { path: "text" });
+                let lack = || Unindexed { field: path.clone(), keys: keys(), is_sort: false };
+                (!must_match || !self.searched.contains(path)).then(lack)
             }
         }
-    }
-
-    /// What an alternative lacks: an index of words would not carry it.
-    fn without_words(lack: Unindexed) -> Unindexed {
-        let is_words = |keys: &Document| keys.values().any(|kind| kind.as_str() == Some("text"));
-        Unindexed { keys: lack.keys.filter(|keys| !is_words(keys)), ..lack }
     }
 
     fn sort_lacks(&self, first: &SortKey) -> Option<Unindexed> {
@@ -182,6 +178,7 @@ mod tests {
             ("a=text.x", "a", Some(doc! { "a": "text" })),
             ("or=(c.text.x,a.eq.y)", "c", None),
             ("or=(and(c.text.x,a.ne.y),a.eq.y)", "c", None),
+            ("or=(and(c.text.x,d.eq.y),a.eq.y)", "d", Some(doc! { "d": 1 })),
             ("a=ne.x", "a", None),
             ("a=nin.(x,y)", "a", None),
             ("a=exists.true", "a", None),

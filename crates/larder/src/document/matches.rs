@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use bson::spec::ElementType;
-
 use super::{
     filter::{CompareOp, Filter},
     order,
@@ -95,7 +93,7 @@ impl Matcher {
                 Ok(keys.contains(scratch.as_slice()))
             }),
             Self::Exists { path } => any_leaf(document, path, &mut |leaf| Ok(!matches!(leaf, Leaf::Absent))),
-            Self::Prefix { path, text } => any_leaf(document, path, &mut |leaf| match string(leaf) {
+            Self::Prefix { path, text } => any_leaf(document, path, &mut |leaf| match leaf.string() {
                 Some(value) => Ok(value.text_bytes()?.starts_with(text)),
                 None => Ok(false),
             }),
@@ -104,13 +102,9 @@ impl Matcher {
     }
 }
 
-fn string(leaf: Leaf<'_>) -> Option<Value<'_>> {
-    leaf.value().filter(|value| value.kind == ElementType::String)
-}
-
 fn has_terms(document: &[u8], path: &Path, terms: &BTreeSet<String>) -> Result<bool, Malformed> {
     for folded in terms {
-        let found = any_leaf(document, path, &mut |leaf| match string(leaf) {
+        let found = any_leaf(document, path, &mut |leaf| match leaf.string() {
             Some(value) => Ok(term::has_term(value.text()?, folded)),
             None => Ok(false),
         })?;

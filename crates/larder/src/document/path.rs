@@ -1,5 +1,7 @@
 //! Dotted paths through documents and arrays, as MongoDB walks them.
 
+use bson::spec::ElementType;
+
 use super::{
     find::Direction,
     order,
@@ -42,6 +44,11 @@ impl<'a> Leaf<'a> {
             Self::Absent => None,
             Self::Whole(value) | Self::Element(value) => Some(value),
         }
+    }
+
+    /// The value, if it is a string.
+    pub(crate) fn string(self) -> Option<Value<'a>> {
+        self.value().filter(|value| value.kind == ElementType::String)
     }
 }
 

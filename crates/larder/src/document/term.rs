@@ -144,7 +144,7 @@ pub(crate) fn spellings(folded: char) -> &'static [char] {
 
     static SPELLINGS: LazyLock<HashMap<char, Vec<char>>> = LazyLock::new(|| {
         let mut spellings: HashMap<char, Vec<char>> = HashMap::new();
-        for letter in '\0'..=char::MAX {
+        for letter in CASED.iter().cloned().flatten() {
             let folded = fold(letter);
             if folded != letter {
                 spellings.entry(folded).or_insert_with(|| vec![folded]).push(letter);

@@ -20,11 +20,9 @@ pub(super) fn conditions(limits: &QueryLimits) -> Map<String, Value> {
         FieldType::Date,
         FieldType::ObjectId,
     ];
-    let named = |field_type| Some((name_of(field_type)?.to_owned(), condition(field_type, limits)));
+    let named = |field_type| Some((name_of(field_type)?.to_owned(), condition(field_type, false, limits)));
     let mut conditions: Map<String, Value> = types.iter().filter_map(named).collect();
-    let mut searched = condition(&FieldType::String, limits);
-    searched["anyOf"][2]["properties"]["text"] = words();
-    conditions.insert(SEARCHED.to_owned(), searched);
+    conditions.insert(SEARCHED.to_owned(), condition(&FieldType::String, true, limits));
     let alone = json!({
         "type": "object", "properties": { "text": words() }, "required": ["text"], "additionalProperties": false,
     });
@@ -65,7 +63,7 @@ fn name_of(field_type: &FieldType) -> Option<&'static str> {
     })
 }
 
-fn condition(field_type: &FieldType, limits: &QueryLimits) -> Value {
+fn condition(field_type: &FieldType, is_searched: bool, limits: &QueryLimits) -> Value {
     let value = match field_type {
         // What is no number is compared with nothing.
         FieldType::Double => json!({ "type": "number" }),
@@ -79,6 +77,9 @@ fn condition(field_type: &FieldType, limits: &QueryLimits) -> Value {
     });
     if *field_type == FieldType::String {
         operators["prefix"] = json!({ "type": "string" });
+    }
+    if is_searched {
+        operators["text"] = words();
     }
     json!({
         "description": "A value that it equals (null: null or absent), or operators that must all hold.",

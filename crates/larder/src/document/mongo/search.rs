@@ -44,7 +44,7 @@ impl Words {
 
     /// Fit is an index that begins with words, cuts none to its stem and drops none, whatever a document says its language is.
     pub(super) fn of_one(model: &IndexModel) -> Self {
-        let begins = model.keys.iter().next() == Some((&"_fts".to_owned(), &"text".into()));
+        let begins = model.keys.keys().next().is_some_and(|first| first == "_fts");
         let Some(options) = model.options.as_ref().filter(|_| begins) else { return Self::Unknown };
         let takes_all = options.default_language.as_deref() == Some("none")
             && options.language_override.as_deref() == Some(NO_LANGUAGE)

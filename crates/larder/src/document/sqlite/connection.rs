@@ -7,7 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rusqlite::{OpenFlags, TransactionBehavior, types::Value};
+use rusqlite::{OpenFlags, Transaction, TransactionBehavior, types::Value};
 
 use super::functions;
 use crate::{
@@ -85,24 +85,23 @@ impl Connection {
 
     /// Makes or drops indexes, in memory that does not depend on the number of documents.
     pub(super) fn change_indexes(&self, sql: &str) -> Result<()> {
-        self.set_cache(SORTER_CACHE_KIB)?;
-        let changed = self.execute_batch(sql);
-        self.set_cache(WRITER_CACHE_KIB)?;
-        changed
+        self.with_small_cache(|| self.execute_batch(sql))
     }
 
-    /// The same, in one transaction.
-    pub(super) fn change_indexes_at_once(&mut self, sql: &str) -> Result<()> {
-        self.set_cache(SORTER_CACHE_KIB)?;
-        let changed = self.execute_at_once(sql);
-        self.set_cache(WRITER_CACHE_KIB)?;
-        changed
+    /// The same, all or nothing.
+    pub(super) fn change_indexes_at_once(&self, sql: &str) -> Result<()> {
+        self.with_small_cache(|| {
+            let transaction = Transaction::new_unchecked(&self.sqlite, TransactionBehavior::Immediate)?;
+            transaction.execute_batch(sql)?;
+            Ok(transaction.commit()?)
+        })
     }
 
-    fn execute_at_once(&mut self, sql: &str) -> Result<()> {
-        let transaction = self.begin()?;
-        transaction.execute_batch(sql)?;
-        Ok(transaction.commit()?)
+    fn with_small_cache(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.set_cache(SORTER_CACHE_KIB)?;
+        let done = work();
+        self.set_cache(WRITER_CACHE_KIB)?;
+        done
     }
 
     fn set_cache(&self, kib: u32) -> Result<()> {

@@ -60,13 +60,22 @@ pub(super) fn get_many(
     Ok(ids.iter().map(|id| found.get(id).cloned()).collect())
 }
 
+/// A statement in the making, with the indexes that may be used for it now.
+fn select<'a>(
+    connection: &Connection,
+    table: &'a Table,
+    filter: &Filter,
+    is_page: bool,
+) -> Result<Select<'a>> {
+    let lead = search::lead(connection, table, filter, is_page)?;
+    Ok(Select::new(table, !table.has_multi(connection)?, lead))
+}
+
 pub(super) fn find(connection: &Connection, table: &Table, find: &Find) -> Result<Page> {
     connection.set_filter(&find.filter)?;
     let mut page = Filling::new(find);
     connection.snapshot(|| {
-        let indexes = !table.has_multi(connection)?;
-        let lead = search::lead(connection, table, &find.filter, true)?;
-        let (sql, values) = Select::new(table, indexes, lead).find(find)?;
+        let (sql, values) = select(connection, table, &find.filter, true)?.find(find)?;
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {
@@ -93,8 +102,7 @@ pub(super) fn is_empty(connection: &Connection, table: &Table) -> Result<bool> {
 pub(super) fn count(connection: &Connection, table: &Table, filter: &Filter) -> Result<u64> {
     connection.set_filter(filter)?;
     connection.snapshot(|| {
-        let lead = search::lead(connection, table, filter, false)?;
-        let mut select = Select::new(table, !table.has_multi(connection)?, lead);
+        let mut select = select(connection, table, filter, false)?;
         select.filter(filter)?;
         let sql = format!("SELECT COUNT(*) FROM {}{}", table.name, select.where_clause());
         let count: Option<i64> = connection.first(&sql, &select.values)?;
@@ -114,8 +122,7 @@ pub(super) fn aggregate(
     connection.set_filter(&find.filter)?;
     let mut run = Run::new(stages, limit as usize, Some(deadline))?;
     connection.snapshot(|| {
-        let lead = search::lead(connection, table, &find.filter, false)?;
-        let (sql, values) = Select::new(table, !table.has_multi(connection)?, lead).scan(&find)?;
+        let (sql, values) = select(connection, table, &find.filter, false)?.scan(&find)?;
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(values))?;
         while let Some(row) = rows.next()? {

@@ -49,10 +49,15 @@ impl SlotMap {
         Self { owners, primaries, guests: Vec::new() }
     }
 
+    /// Whether it does not know this address, and may have one guest more.
+    pub(super) fn has_room_for(&self, address: &Address) -> bool {
+        self.at(address).is_none() && self.guests.len() < MAX_GUESTS
+    }
+
     /// The same with one guest more, if there is room for it.
     pub(super) fn with_guest(&self, address: &Address, link: &Arc<Link>) -> Self {
         let mut map = self.clone();
-        if self.at(address).is_none() && self.guests.len() < MAX_GUESTS {
+        if self.has_room_for(address) {
             let (address, link) = (address.clone(), Arc::clone(link));
             map.guests.push(Guest { address, link, until: Instant::now() + GUEST_FOR });
         }

@@ -170,7 +170,7 @@ impl Cluster {
 
     /// Begins to connect to a primary that no slot is known of: it is given its first. The map knows it from now on.
     fn invite(&self, address: &Address) {
-        if self.shared.map.load().at(address).is_some() {
+        if !self.shared.map.load().has_room_for(address) {
             return;
         }
         let link = Arc::new(Link::to(&self.shared.settings, address.clone()));

@@ -158,8 +158,9 @@ fn limits_can_be_set() {
 
 /// Writes a filter back as one group.
 fn print(filter: &Filter) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
     let text = |value: &Bson| match value {
-        Bson::String(text) => format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")),
+        Bson::String(text) => quoted(text),
         other => other.to_string(),
     };
     let list = |values: &[Bson]| values.iter().map(text).collect::<Vec<_>>().join(",");
@@ -178,12 +179,8 @@ fn print(filter: &Filter) -> String {
         Filter::In { path, values } => format!("{path}.in.({})", list(values)),
         Filter::NotIn { path, values } => format!("{path}.nin.({})", list(values)),
         Filter::Exists { path, present } => format!("{path}.exists.{present}"),
-        Filter::Prefix { path, text } => {
-            format!("{path}.prefix.\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-        }
-        Filter::Text { path, text } => {
-            format!("{path}.text.\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
-        }
+        Filter::Prefix { path, text } => format!("{path}.prefix.{}", quoted(text)),
+        Filter::Text { path, text } => format!("{path}.text.{}", quoted(text)),
     }
 }
 
