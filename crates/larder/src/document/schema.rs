@@ -88,7 +88,7 @@ impl Field {
         self
     }
     /// Allows searches for words in this field, which is a string or an array of strings; see
-    /// [`Filter::Text`](super::Filter::Text). SQLite keeps an index of the words, which makes writes of the text several times
+    /// [`Filter::Text`](super::Filter::Text). SQLite keeps an index of the words, which makes writes of the text many times
     /// dearer; in MongoDB [`Collection::ensure_indexes`](super::Collection::ensure_indexes) makes a text index.
     #[must_use]
     pub fn searchable(mut self) -> Self {
