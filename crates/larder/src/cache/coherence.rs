@@ -1,10 +1,10 @@
 //! What this node knows of the invalidations of all nodes, and how a copy is checked against it.
 //!
 //! Every shard has a gapless *sequence*: each invalidation, by whatever node, takes the next number. A copy remembers the
-//! number its shard had reached when its load began. A tag, and the shard as a whole, remember the number of their last
-//! purge. A copy is good if no purge of what it belongs to has a higher number than it has, within one *epoch* of the
-//! sequence. Numbers compare exactly, need no clock, and a purge that is not known, because its key was evicted or lost,
-//! counts as having happened just now: losing one costs misses and never revives anything.
+//! number its shard had reached when its load began. The shard as a whole remembers the number of its last clear, and a copy is
+//! good if it has no lower one, within one *epoch* of the sequence. A copy with [tags](super::tag) carries their tokens too, and is
+//! good while they are the same. Numbers and tokens compare exactly, need no clock, and a mark that is not known, because its
+//! key was evicted or lost, counts as made just now: losing one costs misses and never revives anything.
 //!
 //! Single keys are forgotten by *bucket*: the hash of a key picks one of 65,536 counters, and a copy is good while its
 //! counter stands still. Two keys that share a bucket share their invalidations, which costs a rare extra look-up.
@@ -17,21 +17,18 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    cache::{entry::PENDING, route::Route},
-    sync::{AtomicBool, AtomicU32, AtomicU64, RwLock},
+    cache::{
+        entry::PENDING,
+        route::Route,
+        tag::{Mark, NO_TOKEN, Tag, TagCell, TagStamp},
+    },
+    sync::{AtomicU32, AtomicU64, RwLock},
 };
 
 /// Few in the crate's own tests, which make a new view for each of thousands of histories.
 const BUCKET_BITS: u32 = if cfg!(test) { 10 } else { 16 };
 /// The most tags of one shard that are followed at once; past that the shard is flushed and begins anew.
 const MAX_TAGS: usize = 10_000;
-/// The purge number of a tag that is not followed any more: later than every copy.
-const UNKNOWN: u64 = u64::MAX;
-
-/// The hash that stands for a tag in envelopes, events and keys.
-pub(crate) fn tag_hash(tag: &str) -> u64 {
-    xxh3_64(tag.as_bytes())
-}
 
 /// Where a shard's sequence stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,31 +56,6 @@ pub(crate) struct Basis {
     pub(crate) tag_purges: u32,
     /// Which of the key's shards it is about.
     pub(crate) route: Route,
-}
-
-/// The last purge of one tag in one shard.
-#[derive(Debug)]
-pub(crate) struct TagCell {
-    purged: AtomicU64,
-    /// Whether Redis has said what it was before this node began to listen. Until then the cell only gathers.
-    resolved: AtomicBool,
-}
-
-/// A tag that a copy belongs to, and the number the copy has.
-#[derive(Clone, Debug)]
-pub(crate) struct TagStamp {
-    cell: Arc<TagCell>,
-    seq: u64,
-}
-
-impl TagStamp {
-    pub(crate) fn is_of(&self, cell: &Arc<TagCell>) -> bool {
-        Arc::ptr_eq(&self.cell, cell)
-    }
-
-    pub(crate) fn is_current(&self) -> bool {
-        self.cell.purged.load(Ordering::Acquire) <= self.seq
-    }
 }
 
 /// One shard, as this node sees it. What a hit compares comes first, in one line of the processor's cache.
@@ -286,7 +258,7 @@ impl Coherence {
         let view = &self.shards[usize::from(shard)];
         let mut tags = view.tags.write();
         for cell in tags.values() {
-            cell.purged.store(UNKNOWN, Ordering::Release);
+            cell.lose();
         }
         tags.clear();
         view.flushes.fetch_add(1, Ordering::AcqRel);
@@ -320,19 +292,19 @@ impl Coherence {
         Position { seq, ..self.position(0) }
     }
 
-    /// The tag was purged at this position; of another epoch, as with [`clear`](Self::clear).
-    pub(crate) fn purge_tag(&self, shard: u16, tag: u64, at: Position) {
+    /// The tag was purged at this position and has this token now; of another epoch, as with [`clear`](Self::clear).
+    pub(crate) fn purge_tag(&self, shard: u16, tag: Tag, at: Position) {
         self.shards[usize::from(shard)].tag_purges.fetch_add(1, Ordering::AcqRel);
-        if let Some(cell) = self.shards[usize::from(shard)].tags.read().get(&tag) {
-            cell.purged.fetch_max(at.seq, Ordering::AcqRel);
+        if let Some(cell) = self.shards[usize::from(shard)].tags.read().get(&tag.hash) {
+            cell.purge(Mark { seq: at.seq, token: tag.token });
         }
         if !self.is_known_epoch(shard, at) {
             self.flush(shard);
         }
     }
 
-    /// Begins to gather the purges of a tag. Ask Redis for the last one before, then [resolve](TagCell::resolve): a purge
-    /// in between is in the cell already.
+    /// Begins to gather the purges of a tag. Ask Redis for its mark after that, then [resolve](Self::resolve_tag): a purge in
+    /// between is in the cell already.
     pub(crate) fn watch_tag(&self, shard: u16, tag: u64) -> Arc<TagCell> {
         let view = &self.shards[usize::from(shard)];
         if let Some(cell) = view.tags.read().get(&tag) {
@@ -341,27 +313,36 @@ impl Coherence {
         if view.tags.read().len() >= MAX_TAGS {
             self.flush(shard);
         }
-        let cell = || Arc::new(TagCell { purged: AtomicU64::new(0), resolved: AtomicBool::new(false) });
-        view.tags.write().entry(tag).or_insert_with(cell).clone()
+        view.tags.write().entry(tag).or_insert_with(|| Arc::new(TagCell::unknown())).clone()
     }
 
-    /// Redis said that the last purge of a tag was at this position. What it says of another epoch than this node knows is
-    /// about none of the copies here: until the new one has begun here, all of them count as purged.
-    pub(crate) fn resolve_tag(&self, shard: u16, cell: &TagCell, purged: Position) {
-        cell.resolve(if self.is_known_epoch(shard, purged) { purged.seq } else { UNKNOWN });
+    /// Redis said what the mark of a tag was at this position. What it says of another epoch than this node knows is about none of
+    /// the copies here: until the new one has begun here, all of them count as purged.
+    pub(crate) fn resolve_tag(&self, shard: u16, cell: &TagCell, mark: Mark, at: Position) {
+        if self.is_known_epoch(shard, at) {
+            cell.resolve(mark);
+        } else {
+            cell.lose();
+        }
     }
 
-    /// For a copy that was loaded at this position and belongs to the tag of the cell.
-    pub(crate) fn stamp_tag(&self, shard: u16, cell: Arc<TagCell>, at: Position) -> TagStamp {
-        // The cell, which was taken before, counts in the shard's epoch. A number of an earlier one may be higher than all
-        // of its purges.
-        TagStamp { cell, seq: if self.is_known_epoch(shard, at) { at.seq } else { 0 } }
-    }
-
-    /// The tag's cell, if its last purge is known.
+    /// The tag's cell, if its mark is known.
     pub(crate) fn tag(&self, shard: u16, tag: u64) -> Option<Arc<TagCell>> {
         let tags = self.shards[usize::from(shard)].tags.read();
-        tags.get(&tag).filter(|cell| cell.resolved.load(Ordering::Acquire)).cloned()
+        tags.get(&tag).filter(|cell| cell.is_known()).cloned()
+    }
+
+    /// The tag with the token that it had at this position, for what was loaded from there on.
+    pub(crate) fn tag_at(&self, shard: u16, cell: &TagCell, tag: u64, at: Position) -> Tag {
+        // The cell, which was taken before, counts in the shard's epoch. A number of an earlier one may be higher than all
+        // of its marks.
+        let token = if self.is_known_epoch(shard, at) { cell.token_at(at.seq) } else { NO_TOKEN };
+        Tag { hash: tag, token }
+    }
+
+    /// For a copy with this tag that was loaded at this position. A token of an earlier epoch says nothing in this one.
+    pub(crate) fn stamp_tag(&self, shard: u16, cell: Arc<TagCell>, tag: Tag, at: Position) -> TagStamp {
+        cell.stamp(if self.is_known_epoch(shard, at) { tag.token } else { NO_TOKEN })
     }
 
     /// An invalidation of this node was acknowledged with this position.
@@ -403,27 +384,23 @@ impl Coherence {
     }
 }
 
-impl TagCell {
-    /// Redis said that the last purge was `seq`.
-    pub(crate) fn resolve(&self, seq: u64) {
-        self.purged.fetch_max(seq, Ordering::AcqRel);
-        self.resolved.store(true, Ordering::Release);
-    }
-
-    #[cfg(test)]
-    fn stamp(self: Arc<Self>, seq: u64) -> TagStamp {
-        TagStamp { cell: self, seq }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const PURGED: Tag = Tag { hash: 7, token: 99 };
+
+    /// A cell whose mark has this number.
     fn follow(coherence: &Coherence, tag: u64, seq: u64) -> Arc<TagCell> {
         let cell = coherence.watch_tag(0, tag);
-        cell.resolve(seq);
+        cell.resolve(Mark { seq, token: 5 });
         cell
+    }
+
+    /// A copy with the tag of this cell that was loaded when the shard had this number.
+    fn copy(cell: Arc<TagCell>, seq: u64) -> TagStamp {
+        let token = cell.token_at(seq);
+        cell.stamp(token)
     }
 
     /// Of the epoch that a view begins with.
@@ -433,10 +410,11 @@ mod tests {
 
     #[test]
     fn a_purge_of_an_epoch_that_is_not_known_here_makes_everything_stale() {
-        for purge in [|it: &Coherence, at| it.clear(0, at), |it: &Coherence, at| it.purge_tag(0, 7, at)] {
+        for purge in [|it: &Coherence, at| it.clear(0, at), |it: &Coherence, at| it.purge_tag(0, PURGED, at)]
+        {
             let coherence = Coherence::of_shards(1);
             coherence.begin(0, Position { epoch: 1, seq: 10 }, 9);
-            let (stamp, copy) = (coherence.stamp("a"), follow(&coherence, 7, 0).stamp(10));
+            let (stamp, copy) = (coherence.stamp("a"), copy(follow(&coherence, 7, 0), 10));
             purge(&coherence, Position { epoch: 2, seq: 1 });
             assert!(!coherence.is_current(&stamp) && !copy.is_current());
         }
@@ -447,11 +425,12 @@ mod tests {
         let coherence = Coherence::of_shards(1);
         coherence.begin(0, Position { epoch: 1, seq: 10 }, 0);
         let cell = coherence.watch_tag(0, 7);
-        coherence.resolve_tag(0, &cell, Position { epoch: 2, seq: 0 });
-        assert!(!cell.stamp(10).is_current());
+        let mark = Mark { seq: 0, token: 5 };
+        coherence.resolve_tag(0, &cell, mark, Position { epoch: 2, seq: 0 });
+        assert!(!copy(cell, 10).is_current());
         let cell = coherence.watch_tag(0, 8);
-        coherence.resolve_tag(0, &cell, Position { epoch: 1, seq: 9 });
-        assert!(cell.stamp(10).is_current());
+        coherence.resolve_tag(0, &cell, mark, Position { epoch: 1, seq: 9 });
+        assert!(copy(cell, 10).is_current());
     }
 
     #[test]
@@ -464,6 +443,17 @@ mod tests {
         assert!(!coherence.is_after_clear(0, at(9)));
         coherence.begin(0, Position { epoch: 2, seq: 1 }, 1);
         assert!(coherence.is_after_clear(0, Position { epoch: 2, seq: 1 }), "numbers of another epoch");
+    }
+
+    #[test]
+    fn a_token_of_an_earlier_epoch_is_good_in_no_other() {
+        let coherence = Coherence::of_shards(1);
+        coherence.begin(0, Position { epoch: 1, seq: 10 }, 0);
+        let cell = follow(&coherence, 7, 0);
+        let tag = |epoch| coherence.tag_at(0, &cell, 7, Position { epoch, seq: 10 });
+        assert_eq!((tag(1).token, tag(2).token), (5, NO_TOKEN));
+        let copy = |epoch| coherence.stamp_tag(0, cell.clone(), tag(1), Position { epoch, seq: 10 });
+        assert!(copy(1).is_current() && !copy(2).is_current());
     }
 
     #[test]
@@ -494,11 +484,11 @@ mod tests {
     #[test]
     fn a_tagged_copy_is_good_while_no_purge_is_later() {
         let coherence = Coherence::of_shards(1);
-        let copy = follow(&coherence, 7, 10).stamp(10);
-        assert!(copy.is_current());
-        coherence.purge_tag(0, 7, at(11));
-        assert!(!copy.is_current());
-        assert!(follow(&coherence, 7, 3).stamp(11).is_current(), "an older word of Redis changes nothing");
+        let older = copy(follow(&coherence, 7, 10), 10);
+        assert!(older.is_current());
+        coherence.purge_tag(0, PURGED, at(11));
+        assert!(!older.is_current());
+        assert!(copy(follow(&coherence, 7, 3), 11).is_current(), "an older word of Redis changes nothing");
     }
 
     #[test]
@@ -507,9 +497,9 @@ mod tests {
         let shard = coherence.shard_of("a");
         let basis = coherence.basis("a");
         assert!(coherence.is_as_now(&basis));
-        coherence.purge_tag(1 - shard, 7, at(1));
+        coherence.purge_tag(1 - shard, PURGED, at(1));
         assert!(coherence.is_as_now(&basis), "another shard");
-        coherence.purge_tag(shard, 7, at(1));
+        coherence.purge_tag(shard, PURGED, at(1));
         assert!(!coherence.is_as_now(&basis));
         assert!(coherence.is_current(&basis.stamp), "a copy may have other tags");
     }
@@ -517,7 +507,7 @@ mod tests {
     #[test]
     fn a_flush_makes_every_tagged_copy_stale_for_good() {
         let coherence = Coherence::of_shards(1);
-        let copy = follow(&coherence, 7, 0).stamp(u64::MAX - 1);
+        let copy = copy(follow(&coherence, 7, 0), u64::MAX - 1);
         coherence.flush(0);
         follow(&coherence, 7, 0);
         assert!(!copy.is_current(), "its cell is not the one that is followed now");
@@ -526,7 +516,7 @@ mod tests {
     #[test]
     fn too_many_tags_flush_the_shard_instead_of_growing() {
         let coherence = Coherence::of_shards(1);
-        let copy = follow(&coherence, 0, 0).stamp(5);
+        let copy = copy(follow(&coherence, 0, 0), 5);
         for tag in 1..=MAX_TAGS as u64 {
             follow(&coherence, tag, 0);
         }
@@ -551,8 +541,8 @@ mod tests {
         let coherence = Coherence::of_shards(1);
         let cell = coherence.watch_tag(0, 7);
         assert!(coherence.tag(0, 7).is_none(), "nobody may rely on it yet");
-        coherence.purge_tag(0, 7, at(6));
-        cell.resolve(5);
-        assert!(!coherence.tag(0, 7).unwrap().stamp(5).is_current());
+        coherence.purge_tag(0, PURGED, at(6));
+        coherence.resolve_tag(0, &cell, Mark { seq: 5, token: 5 }, at(6));
+        assert!(!copy(coherence.tag(0, 7).unwrap(), 5).is_current());
     }
 }

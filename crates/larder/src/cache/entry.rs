@@ -7,7 +7,7 @@
 //! lease:  'L' 0x01 | token 16
 //! blocked: 'L' 0x04 | token of each writer 16
 //! value:  'L' kind flags codec | created_unix_ms 8 | fresh_ms 4 | stale_ms 4 | error_ms 4 | checksum 4
-//!         | epoch 8 | seq 8 | tag count 1 | tags 8 each | load_us 4, if the flags say so | payload
+//!         | epoch 8 | seq 8 | tag count 1 | hash 8 and token 8 of each tag | load_us 4, if the flags say so | payload
 //! ```
 //! Integers are little-endian. The checksum is the low half of an xxh3-64: of what stands before it, and of the xxh3-64 of
 //! what stands after it. So a foreign or damaged value is noticed before its payload reaches a codec.
@@ -16,7 +16,14 @@ use bytes::Bytes;
 use rand::Rng;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Error, ErrorKind, Result, cache::coherence::Position, dice::dice};
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{
+        coherence::Position,
+        tag::{NO_TOKEN, Tag},
+    },
+    dice::dice,
+};
 
 const MAGIC: u8 = b'L';
 const KIND_LEASE: u8 = 1;
@@ -26,12 +33,17 @@ const KIND_TOMBSTONE: u8 = 4;
 const FLAG_LZ4: u8 = 1;
 /// Set only where a cache refreshes ahead, so that nodes of before this field read what all other caches write.
 const FLAG_LOAD_TIME: u8 = 2;
+/// Set where there are tags. Without it the tags are of an earlier version, which had no tokens: such a value counts as purged.
+const FLAG_TOKENS: u8 = 4;
 const LEASE_BYTES: usize = 18;
 const CHECKSUM_AT: usize = 24;
 const FIXED_BYTES: usize = 28;
 /// Epoch, number and tag count.
 const BELONGS_BYTES: usize = 17;
 const LOAD_TIME_BYTES: usize = 4;
+const TAG_BYTES: usize = 16;
+/// Of a value without tokens.
+const BARE_TAG_BYTES: usize = 8;
 
 /// The most tags one entry may have.
 pub(crate) const MAX_TAGS: usize = 64;
@@ -129,8 +141,8 @@ pub(crate) struct Envelope {
     pub(crate) life: Lifetime,
     /// Where its shard stood when its load began. The number is [`PENDING`] while the source does not have it yet.
     pub(crate) at: Position,
-    /// The hashes of its tags, at most [`MAX_TAGS`].
-    pub(crate) tags: Vec<u64>,
+    /// Its tags, at most [`MAX_TAGS`], with the tokens that they had then.
+    pub(crate) tags: Vec<Tag>,
 }
 
 /// What a slot holds.
@@ -158,12 +170,6 @@ impl Envelope {
         self.at.seq == PENDING
     }
 
-    /// The position of a copy of it that a look found which began at `looked`. A purge does not take what is pending, but a copy
-    /// outlives that: one from before a purge looks again.
-    pub(crate) fn stands_at(&self, looked: Position) -> Position {
-        if self.is_pending() { looked } else { self.at }
-    }
-
     /// The first [`HEADER_BYTES`] of [`encode`](Self::encode): with its checksum, a name for the whole.
     pub(crate) fn header(&self, compress_above: Option<usize>) -> Vec<u8> {
         let mut bytes = self.encode(compress_above);
@@ -183,10 +189,14 @@ impl Envelope {
             None => (0, raw),
         };
         let kind = if self.payload.is_some() { KIND_PRESENT } else { KIND_ABSENT };
-        let room = FIXED_BYTES + BELONGS_BYTES + self.tags.len() * 8 + LOAD_TIME_BYTES + payload.len();
+        let room =
+            FIXED_BYTES + BELONGS_BYTES + self.tags.len() * TAG_BYTES + LOAD_TIME_BYTES + payload.len();
         let mut bytes = Vec::with_capacity(room);
         if self.life.load_us > 0 {
             flags |= FLAG_LOAD_TIME;
+        }
+        if !self.tags.is_empty() {
+            flags |= FLAG_TOKENS;
         }
         bytes.extend_from_slice(&[MAGIC, kind, flags, self.codec]);
         bytes.extend_from_slice(&self.created_unix_ms.to_le_bytes());
@@ -198,7 +208,8 @@ impl Envelope {
         bytes.extend_from_slice(&self.at.seq.to_le_bytes());
         bytes.push(self.tags.len() as u8);
         for tag in &self.tags {
-            bytes.extend_from_slice(&tag.to_le_bytes());
+            bytes.extend_from_slice(&tag.hash.to_le_bytes());
+            bytes.extend_from_slice(&tag.token.to_le_bytes());
         }
         if self.life.load_us > 0 {
             bytes.extend_from_slice(&self.life.load_us.to_le_bytes());
@@ -230,28 +241,30 @@ impl Slot {
 }
 
 /// As many of the first bytes of a slot as tell the tags of its value.
-pub(crate) const TAGS_END: usize = HEADER_BYTES + MAX_TAGS * 8;
+pub(crate) const TAGS_END: usize = HEADER_BYTES + MAX_TAGS * TAG_BYTES;
 
 /// The tags of the value that begins like this; none for whatever else stands in a slot. The checksum, which covers the whole, is
 /// not looked at.
-pub(crate) fn tags_of(begins: &[u8]) -> Vec<u64> {
+pub(crate) fn tags_of(begins: &[u8]) -> Vec<Tag> {
     match begins {
         [MAGIC, KIND_PRESENT | KIND_ABSENT, ..] => {
-            split_tags(begins).map(|(_, tags, _)| tags_in(tags)).unwrap_or_default()
+            split_tags(begins).map(|(_, tags, _)| tags).unwrap_or_default()
         }
         _ => Vec::new(),
     }
 }
 
 /// The header of a value, its tags, and what comes behind them; `None` if it is too short for that.
-fn split_tags(value: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+fn split_tags(value: &[u8]) -> Option<(&[u8], Vec<Tag>, &[u8])> {
     let (header, rest) = value.split_at_checked(HEADER_BYTES)?;
-    let (tags, rest) = rest.split_at_checked(usize::from(header[HEADER_BYTES - 1]) * 8)?;
-    Some((header, tags, rest))
+    let each = if header[2] & FLAG_TOKENS == 0 { BARE_TAG_BYTES } else { TAG_BYTES };
+    let (tags, rest) = rest.split_at_checked(usize::from(header[HEADER_BYTES - 1]) * each)?;
+    Some((header, tags.chunks_exact(each).map(tag_in).collect(), rest))
 }
 
-fn tags_in(tags: &[u8]) -> Vec<u64> {
-    tags.as_chunks::<8>().0.iter().map(|tag| u64::from_le_bytes(*tag)).collect()
+fn tag_in(bytes: &[u8]) -> Tag {
+    let mut words = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
+    Tag { hash: words.next().unwrap_or_default(), token: words.next().unwrap_or(NO_TOKEN) }
 }
 
 /// What makes the value in a slot stale where it lies.
@@ -320,7 +333,7 @@ fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
             .map(|(load_us, payload)| (u32::from_le_bytes(*load_us), payload))
             .ok_or_else(short)?,
     };
-    let payload = match (header[1], header[2] & !FLAG_LOAD_TIME) {
+    let payload = match (header[1], header[2] & !(FLAG_LOAD_TIME | FLAG_TOKENS)) {
         (KIND_ABSENT, 0) if payload.is_empty() => None,
         (KIND_PRESENT, 0) => Some(bytes.slice(bytes.len() - payload.len()..)),
         (KIND_PRESENT, FLAG_LZ4) => Some(unpack(payload, max_bytes)?),
@@ -332,7 +345,7 @@ fn decode_value(bytes: &Bytes, max_bytes: usize) -> Result<Envelope> {
         created_unix_ms: long(4),
         life: Lifetime { fresh_ms: word(12), stale_ms: word(16), error_ms: word(20), load_us },
         at: Position { epoch: long(28), seq: long(36) },
-        tags: tags_in(tags),
+        tags,
     })
 }
 
@@ -369,7 +382,7 @@ mod tests {
 
     fn envelope() -> impl Strategy<Value = Envelope> {
         let payload = proptest::option::of(proptest::collection::vec(0_u8..4, 0..2_000));
-        let belongs = (any::<[u64; 2]>(), proptest::collection::vec(any::<u64>(), 0..=MAX_TAGS));
+        let belongs = (any::<[u64; 2]>(), proptest::collection::vec(any::<(u64, u64)>(), 0..=MAX_TAGS));
         (payload, any::<u8>(), any::<u64>(), any::<[u32; 4]>(), belongs).prop_map(
             |(
                 payload,
@@ -385,7 +398,7 @@ mod tests {
                     // Half of the caches do not measure it.
                     life: Lifetime { fresh_ms, stale_ms, error_ms, load_us: load_us.saturating_sub(1 << 31) },
                     at: Position { epoch, seq },
-                    tags,
+                    tags: tags.into_iter().map(|(hash, token)| Tag { hash, token }).collect(),
                 }
             },
         )
@@ -508,21 +521,35 @@ mod tests {
             created_unix_ms: 1_735_689_600_000,
             life,
             at: Position { epoch: 7, seq: 9 },
-            tags: vec![3],
+            tags: vec![Tag { hash: 3, token: 4 }],
         };
         assert_eq!(hex(&envelope), GOLDEN);
         let bytes = Bytes::from(envelope.encode(None));
         assert_eq!(Slot::decode(&bytes, MAX_BYTES).unwrap(), Slot::Value(envelope.clone()));
         let life = Lifetime { load_us: 258, ..life };
-        assert_eq!(hex(&Envelope { life, ..envelope }), GOLDEN_WITH_LOAD_TIME);
+        assert_eq!(hex(&Envelope { life, ..envelope.clone() }), GOLDEN_WITH_LOAD_TIME);
+
+        let earlier = Bytes::from(unhex(GOLDEN_WITHOUT_TOKENS));
+        assert_eq!(tags_of(&earlier), [Tag { hash: 3, token: NO_TOKEN }]);
+        let tags = tags_of(&earlier);
+        assert_eq!(Slot::decode(&earlier, MAX_BYTES).unwrap(), Slot::Value(Envelope { tags, ..envelope }));
+    }
+
+    fn unhex(text: &str) -> Vec<u8> {
+        text.as_bytes()
+            .chunks(2)
+            .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
+            .collect()
     }
 
     fn hex(envelope: &Envelope) -> String {
         envelope.encode(None).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    const GOLDEN: &str = "4c020001007c291f9401000060ea0000e8030000d0070000d27ca63c0700000000000000\
-                          090000000000000001030000000000000068656c6c6f";
-    const GOLDEN_WITH_LOAD_TIME: &str = "4c020201007c291f9401000060ea0000e8030000d0070000955f9aed070000000000\
-                                         000009000000000000000103000000000000000201000068656c6c6f";
+    const GOLDEN: &str = "4c020401007c291f9401000060ea0000e8030000d0070000cd3f7b090700000000000000\
+                          0900000000000000010300000000000000040000000000000068656c6c6f";
+    const GOLDEN_WITHOUT_TOKENS: &str = "4c020001007c291f9401000060ea0000e8030000d0070000d27ca63c0700000000\
+                                         000000090000000000000001030000000000000068656c6c6f";
+    const GOLDEN_WITH_LOAD_TIME: &str = "4c020601007c291f9401000060ea0000e8030000d0070000914a2de30700000000000000\
+                                         090000000000000001030000000000000004000000000000000201000068656c6c6f";
 }

@@ -2,7 +2,13 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{Error, ErrorKind, Result, cache::coherence::Position};
+use crate::{
+    Error, ErrorKind, Result,
+    cache::{
+        coherence::Position,
+        tag::{NO_TOKEN, Tag},
+    },
+};
 
 /// One invalidation in the log of a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +23,8 @@ pub(crate) struct Event {
 pub(crate) enum Change {
     /// Single keys, by their hashes.
     Keys(Vec<u64>),
-    /// Everything with this tag, by its hash.
-    Tag(u64),
+    /// Everything with this tag, which has this token from here on.
+    Tag(Tag),
     /// The whole shard.
     Clear,
     /// Single keys that were found by a pattern: near copies go by the shard.
@@ -31,11 +37,11 @@ const CLEAR: u8 = b'C';
 const FLUSH: u8 = b'F';
 
 impl Event {
-    /// `node 8 | kind 1 | hashes 8 each`, little-endian.
+    /// `node 8 | kind 1 | hashes 8 each`, little-endian; behind the hash of a tag stands its token.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let (kind, hashes): (u8, &[u64]) = match &self.change {
             Change::Keys(hashes) => (KEYS, hashes),
-            Change::Tag(hash) => (TAG, std::slice::from_ref(hash)),
+            Change::Tag(tag) => (TAG, &[tag.hash, tag.token]),
             Change::Clear => (CLEAR, &[]),
             Change::Flush => (FLUSH, &[]),
         };
@@ -60,7 +66,9 @@ impl Event {
         let hashes: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
         let change = match (kind, &*hashes, odd) {
             ([KEYS], _, []) => Change::Keys(hashes),
-            ([TAG], [hash], []) => Change::Tag(*hash),
+            ([TAG], [hash, token], []) => Change::Tag(Tag { hash: *hash, token: *token }),
+            // Of a node from before there were tokens.
+            ([TAG], [hash], []) => Change::Tag(Tag { hash: *hash, token: NO_TOKEN }),
             ([CLEAR], [], []) => Change::Clear,
             ([FLUSH], [], []) => Change::Flush,
             _ => return Err(corrupt()),
@@ -129,7 +137,7 @@ mod tests {
     fn change() -> impl Strategy<Value = Change> {
         prop_oneof![
             proptest::collection::vec(any::<u64>(), 0..20).prop_map(Change::Keys),
-            any::<u64>().prop_map(Change::Tag),
+            any::<(u64, u64)>().prop_map(|(hash, token)| Change::Tag(Tag { hash, token })),
             Just(Change::Clear),
             Just(Change::Flush),
         ]
@@ -141,7 +149,7 @@ mod tests {
         let node = [8, 7, 6, 5, 4, 3, 2, 1];
         for (change, rest) in [
             (Change::Keys(vec![2, 3]), &b"K\x02\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0"[..]),
-            (Change::Tag(4), b"T\x04\0\0\0\0\0\0\0"),
+            (Change::Tag(Tag { hash: 4, token: 5 }), b"T\x04\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0"),
             (Change::Clear, b"C"),
             (Change::Flush, b"F"),
         ] {
@@ -152,6 +160,9 @@ mod tests {
             let at = Position { epoch: 255, seq: 12 };
             assert_eq!(decode_message(&message).unwrap(), Message::Event(at, event));
         }
+        let earlier = [&node, &b"T\x04\0\0\0\0\0\0\0"[..]].concat();
+        let change = Change::Tag(Tag { hash: 4, token: NO_TOKEN });
+        assert_eq!(Event::decode(&earlier).unwrap().change, change);
         let told = [&b"w:"[..], &key_hash("a").to_le_bytes()].concat();
         assert_eq!((filled_message("a"), key_hash("a")), (told, 0xe6c6_32b6_1e96_4e1f));
     }

@@ -6,10 +6,10 @@ use crate::{
     ErrorKind, Result,
     cache::{
         MissReason,
-        coherence::{Basis, tag_hash},
         entry::{Envelope, Slot},
         inner::Inner,
         shared::Shared,
+        tag::tag_hash,
     },
 };
 
@@ -157,10 +157,11 @@ where
         if !self.coherence.is_after_clear(shared.shard_of(text), envelope.at) {
             return Ok(Some(PurgedBy::Clear));
         }
-        let basis = Basis { at: envelope.at, ..self.basis(self.route_of(key, None), text) };
-        let stamps = self.tag_stamps(basis, &envelope.tags).await?;
+        let basis = self.basis(self.route_of(key, None), text);
+        self.learn_tags_of(shared.shard_of(text), std::iter::once(envelope)).await?;
+        let stamps = self.stamps_of(envelope, basis);
         let purged = envelope.tags.iter().zip(&stamps).find(|(_, stamp)| !stamp.is_current());
         let name_of = |hash: u64| names.iter().find(|name| tag_hash(name) == hash).cloned();
-        Ok(purged.map(|(hash, _)| PurgedBy::Tag(name_of(*hash))))
+        Ok(purged.map(|(tag, _)| PurgedBy::Tag(name_of(tag.hash))))
     }
 }

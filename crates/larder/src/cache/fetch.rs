@@ -433,7 +433,9 @@ where
             return Fetched { answer, keep: None, after };
         };
         match self.fill(&order, value, life).await {
-            Ok(keep) => Fetched { answer, keep, after: After::Nothing },
+            Ok((keep, unused)) => {
+                Fetched { answer, keep, after: unused.map_or(After::Nothing, After::Release) }
+            }
             Err(error) => {
                 if error.kind() != ErrorKind::TooLarge {
                     tracing::warn!(cache = %self.name, key = order.text, %error, "A value cannot be cached.");

@@ -6,7 +6,7 @@
 -- ARGV[1] the lease's bytes  ARGV[2] the envelope  ARGV[3] hard expiry, milliseconds  ARGV[4] epoch and ARGV[5] number of
 -- the shard when the load began  ARGV[6] lifetime of a tag's mark, milliseconds  ARGV[7] empty; or, if the load found that
 -- the value in the slot still stands, how that one begins: then ARGV[2] replaces its header only  ARGV[8] what those who wait
--- are told
+-- are told  ARGV[9..] the token that each tag had then, empty if that is not known
 -- Returns 1 stored; 0 refused: the lease expired or an invalidation destroyed it; 2 refused: something was purged; 3 refused:
 -- the slot does not begin as ARGV[7] says, and the lease still stands
 -- Cost    O(tags), seven calls of Redis, one if somebody waits, and up to two for each tag        Clock  none
@@ -32,11 +32,19 @@ local now = marks[1]
 if marks[2] ~= ARGV[4] or not now then
   return 2
 end
-for i = 3, #marks do
+for i = 3, 4 do
   -- A mark that is gone may have said anything: it counts as made just now. One that is ahead of the sequence is of an
   -- earlier epoch, and so is all that it was about.
   local purged = tonumber(marks[i] or now)
   if purged > began and purged <= tonumber(now) then
+    return 2
+  end
+end
+for i = 9, #KEYS do
+  local mark, token = marks[i - 4], ARGV[i]
+  -- Of a mark that is gone only a node that has applied all there is can say what it was.
+  local is_same = mark and string.sub(mark, -17) == ':' .. token or not mark and tonumber(now) == began
+  if #token == 0 or not is_same then
     return 2
   end
 end
@@ -47,7 +55,7 @@ for i = 9, #KEYS do
   if marks[i - 4] then
     redis.call('PEXPIRE', KEYS[i], ARGV[6], 'GT')
   else
-    redis.call('SET', KEYS[i], now, 'PX', ARGV[6])
+    redis.call('SET', KEYS[i], now .. ':' .. ARGV[i], 'PX', ARGV[6])
   end
 end
 if #renews > 0 then

@@ -15,7 +15,7 @@ use crate::{
         ahead::Ahead,
         behind::{Behind, ParseKey},
         codec::SharedCodec,
-        coherence::{self, Coherence},
+        coherence::Coherence,
         confirm::{Loaded, not_asked},
         depart::Parts,
         entry::{Freshness, Lease},
@@ -33,6 +33,7 @@ use crate::{
         shared::Shared,
         stats::{Counter, Stats},
         store::loaded,
+        tag::tag_hash,
     },
     clock::Time,
     source::{SharedSink, SharedSource},
@@ -359,7 +360,7 @@ where
 
     /// What a token of this cache carries instead of its name.
     pub(crate) fn name_hash(&self) -> u32 {
-        coherence::tag_hash(&self.name) as u32
+        tag_hash(&self.name) as u32
     }
 
     /// Whether a reader that comes now may wait for this flight: nothing that it would load has been invalidated since

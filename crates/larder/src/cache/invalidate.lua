@@ -3,14 +3,14 @@
 --
 -- KEYS[1] sequence  KEYS[2] epoch  KEYS[3] log  KEYS[4] channel  KEYS[5] purge mark or the first slot  KEYS[6..] further
 --         slots and the leases beside them; and with ARGV[6] '1', as the last, the notes of what was spared; all with one hash tag
--- ARGV[1] 'U' unlink KEYS[5..], but add a stranger to a block, 'M' set the mark KEYS[5] to the new number, 'B' put a writer's token into the block in each slot
+-- ARGV[1] 'U' unlink KEYS[5..], but add a stranger to a block, 'M' set the mark KEYS[5] to the new number, and a tag's to that and another token, 'B' put a writer's token into the block in each slot
 --         KEYS[5], [7], … and unlink the lease behind each, 'E' give the values in these slots another header, if they begin as they did
 --         when they were read, leave those that have it already, add a stranger to a block, and unlink what is another value by
 --         now, and the lease behind each
 -- ARGV[2] an epoch for the case that there is none      ARGV[3] the event      ARGV[4] lifetime of what is written,
 --         milliseconds, 0 for ever      ARGV[5] how a block begins      ARGV[6] '1' to spare values that are still to be written
 --         behind, and to note that: whether the source had them when it got what this is about, nobody can say
--- ARGV[7] with 'B', the writer's token, and ARGV[8] '1' if it should be there already
+-- ARGV[7] with 'B', the writer's token, and ARGV[8] '1' if it should be there already; with 'M' the token, if it is a tag's mark
 -- ARGV[7..] with 'E', three for each slot: how it began, how it is to begin, and for how long it is kept then, milliseconds
 -- Returns {epoch, number}
 -- Cost    O(keys), six calls of Redis, three for each slot and up to two more for one that is blocked, one for each that may be spared,
@@ -61,8 +61,8 @@ if mode == 'U' then
     redis.call('UNLINK', KEYS[i + 1])
   end
 elseif mode == 'M' then
-  if life > 0 then
-    redis.call('SET', KEYS[5], seq, 'PX', life)
+  if ARGV[7] then
+    redis.call('SET', KEYS[5], seq .. ':' .. ARGV[7], 'PX', life)
   else
     redis.call('SET', KEYS[5], seq)
   end

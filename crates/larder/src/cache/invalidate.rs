@@ -21,6 +21,7 @@ use crate::{
         inner::Inner,
         shared::{Action, Shared},
         stats::Counter,
+        tag::Tag,
         unsent::{Debt, What},
     },
     redis::check_key,
@@ -164,7 +165,7 @@ where
                 What::Tag(tag) => {
                     let at = self.coherence.next_alone();
                     self.coherence.watch_tag(*shard, *tag);
-                    self.coherence.purge_tag(*shard, *tag, at);
+                    self.coherence.purge_tag(*shard, Tag::purged(*tag), at);
                 }
                 What::Clear => {
                     let at = self.coherence.next_alone();
@@ -184,7 +185,10 @@ where
             match what {
                 What::Key(text) => keys.entry(*shard).or_default().push(text.clone()),
                 What::Write(text, token) => writes.entry(*shard).or_default().push((text, token)),
-                What::Tag(tag) => calls.push((*shard, Action::Tag(*tag), Change::Tag(*tag))),
+                What::Tag(tag) => {
+                    let tag = Tag::purged(*tag);
+                    calls.push((*shard, Action::Tag(tag), Change::Tag(tag)));
+                }
                 What::Clear => calls.push((*shard, Action::Clear, Change::Clear)),
             }
         }

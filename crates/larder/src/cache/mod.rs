@@ -59,6 +59,7 @@ mod hit_rate;
 mod hot;
 mod inner;
 mod invalidate;
+mod learn;
 mod loader;
 mod log;
 #[cfg(test)]
@@ -79,6 +80,7 @@ mod shared;
 mod simulation;
 mod stats;
 mod store;
+mod tag;
 mod tenant;
 mod token;
 mod unsent;
@@ -112,7 +114,7 @@ pub use self::{
     token::Token,
 };
 pub(crate) use self::{builder::FAILOVER_WINDOW, part::Part, purge::Manner, route::Route};
-use self::{coherence::tag_hash, inner::Inner, loader::Loader};
+use self::{inner::Inner, loader::Loader, tag::tag_hash};
 use crate::{Error, ErrorKind, Result};
 
 /// A cache of values `V` by keys `K`. Cheap to clone; all clones are one cache.

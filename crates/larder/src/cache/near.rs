@@ -9,9 +9,10 @@ use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync::Cache as Map};
 use crate::{
     cache::{
         MissReason, Read, Served, TierState,
-        coherence::{Coherence, Stamp, TagCell, TagStamp},
+        coherence::{Coherence, Stamp},
         entry::{Freshness, Lifetime},
         gone::Gone,
+        tag::{TagCell, TagStamp},
     },
     sync::step,
 };

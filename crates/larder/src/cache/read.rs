@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::cache::{Policy, Token, coherence::tag_hash};
+use crate::cache::{Policy, Token, tag::tag_hash};
 
 /// How one read treats the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

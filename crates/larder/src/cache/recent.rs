@@ -104,7 +104,7 @@ impl Action<'_> {
         let whats = match self {
             Self::Unlink(texts) | Self::Expire(texts, _) => texts.iter().cloned().map(What::Key).collect(),
             Self::Block(..) => Vec::new(),
-            Self::Tag(tag) => vec![What::Tag(*tag)],
+            Self::Tag(tag) => vec![What::Tag(tag.hash)],
             // What a pattern matches now need not be what it matched then.
             Self::Clear | Self::RefuseFills => vec![What::Clear],
         };

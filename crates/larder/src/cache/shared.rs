@@ -14,6 +14,7 @@ use crate::{
         entry::{Envelope, Expired, Lease, Slot, TOMBSTONE},
         event::{epoch_of, epoch_text, filled_message},
         route::shard_after,
+        tag::{Tag, token_text},
         unsent::Unsent,
         waiters::Waiters,
         write::{Block, HOLD},
@@ -67,8 +68,8 @@ pub(crate) enum Action<'a> {
     /// Makes their values stale where they lie, if they are still the ones that were read, leaves those that it has made
     /// stale before, and destroys the others. One for each slot: each key with all its kinds.
     Expire(&'a [String], &'a [Expired]),
-    /// Marks a tag as purged.
-    Tag(u64),
+    /// Puts another token under a tag.
+    Tag(Tag),
     /// Marks the whole shard as purged.
     Clear,
     /// Refuses fills that began before, ahead of a purge by pattern.
@@ -319,11 +320,12 @@ impl Shared {
         let mut keys = vec![self.slot(key)?, self.control(key)?];
         keys.extend(["q", "ep", "g", "fe"].map(|name| self.space.of_shard(shard, name)));
         keys.extend([self.space.slot_waiters(shard, key.as_bytes())?, self.channel(shard)]);
-        keys.extend(envelope.tags.iter().map(|tag| self.tag_key(shard, *tag)));
+        keys.extend(envelope.tags.iter().map(|tag| self.tag_key(shard, tag.hash)));
         let (epoch, seq) = (epoch_text(envelope.at.epoch), envelope.at.seq.to_string());
         let (life_ms, tag_ms) = (envelope.life.keep_ms().to_string(), self.keep_ms.to_string());
         let told = filled_message(key);
-        let args: [&[u8]; 8] = [
+        let tokens: Vec<String> = envelope.tags.iter().map(|tag| token_text(tag.token)).collect();
+        let mut args: Vec<&[u8]> = vec![
             lease.as_bytes(),
             bytes,
             life_ms.as_bytes(),
@@ -333,6 +335,7 @@ impl Shared {
             renews.unwrap_or_default(),
             &told,
         ];
+        args.extend(tokens.iter().map(String::as_bytes));
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         Ok(FILL.command(&keys, &args))
     }
@@ -374,7 +377,7 @@ impl Shared {
                 }
             }
             Action::Tag(tag) => {
-                keys.push(self.tag_key(shard, tag));
+                keys.push(self.tag_key(shard, tag.hash));
                 ("M", self.keep_ms)
             }
             Action::Clear => {
@@ -393,6 +396,10 @@ impl Shared {
         let mut args = vec![mode.as_bytes(), epoch.as_bytes(), event, life_ms.as_bytes(), &TOMBSTONE, spares];
         if let Action::Block(_, block) = action {
             args.extend([&block.token()[..], if block.is_renewed() { b"1" } else { b"0" }]);
+        }
+        let token = if let Action::Tag(tag) = action { token_text(tag.token) } else { String::new() };
+        if !token.is_empty() {
+            args.push(token.as_bytes());
         }
         let expired = if let Action::Expire(_, expired) = action { expired } else { &[] };
         let keep_ms: Vec<String> = expired.iter().map(|value| value.keep_ms.to_string()).collect();

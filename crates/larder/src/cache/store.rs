@@ -6,7 +6,7 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         MissReason, Policy, Read,
-        coherence::{Basis, Position, TagStamp, tag_hash},
+        coherence::Basis,
         entry::{Envelope, Lease, Lifetime, MAX_TAGS},
         fetch::Plan,
         inner::Inner,
@@ -14,14 +14,12 @@ use crate::{
         route::Route,
         shared::{Filled, Lookup, Shared},
         stats::Counter,
+        tag::{Tag, TagStamp, tag_hash},
     },
 };
 
 /// How long this node serves a copy that it could not store in Redis.
 const UNSHARED_NEAR_MS: u32 = 1_000;
-
-/// How many tags one script looks at.
-const TAGS_ASKED: usize = 512;
 
 /// What one load is for.
 #[derive(Clone, Copy)]
@@ -87,7 +85,7 @@ where
         Some(Lifetime { load_us, ..life })
     }
 
-    /// Fills Redis under the order's lease, if it has one, and returns what the near tier may keep.
+    /// Fills Redis under the order's lease, if it has one. Returns what the near tier may keep, and the lease if it was not used.
     ///
     /// # Errors
     /// As [`stow`](Self::stow).
@@ -96,29 +94,36 @@ where
         order: &Load<'_, K>,
         value: Option<Arc<V>>,
         life: Lifetime,
-    ) -> Result<Option<NearEntry<V>>> {
-        let envelope = match self.stow(order, value.clone(), life).await? {
-            Stowage::Near(keep) => return Ok(keep),
+    ) -> Result<(Option<NearEntry<V>>, Option<Lease>)> {
+        let hashes = self.tags_of(order.key, order.tags, value.as_deref())?;
+        let tags = match order.reason {
+            // Redis has just failed: it is not asked for new tags as well.
+            MissReason::Error => self.tags_at_hand(order.basis, &hashes),
+            _ => self.tags_before(order.basis, &hashes).await.ok(),
+        };
+        let envelope = match self.stow(order, value.clone(), life, tags)? {
+            Stowage::Near(keep) => return Ok((keep, order.lease)),
             Stowage::Shared(envelope) => envelope,
         };
         let (Some(shared), Some(lease)) = (self.shared_by(order.basis.route), &order.lease) else {
-            return Ok(None);
+            return Ok((None, order.lease));
         };
         let filled = shared.fill(order.text, lease, &envelope, order.policy.compress_above_bytes).await;
-        Ok(self.settle_fill(order, filled, value, life, &envelope.tags).await)
+        Ok((self.settle_fill(order, filled, value, life, &envelope.tags).await, None))
     }
 
-    /// Decides where a loaded value goes: with a lease to Redis, else to the near tier at most.
+    /// Decides where a loaded value goes: with a lease to Redis, else to the near tier at most; nowhere if its tags are not known
+    /// (`None`).
     ///
     /// # Errors
     /// `ErrorKind::TooLarge`, or what the codec says: the value must not be cached at all.
-    pub(crate) async fn stow(
+    pub(crate) fn stow(
         &self,
         order: &Load<'_, K>,
         value: Option<Arc<V>>,
         life: Lifetime,
+        tags: Option<Vec<Tag>>,
     ) -> Result<Stowage<V>> {
-        let tags = self.tags_of(order.key, order.tags, value.as_deref())?;
         if self.shared.is_none() || order.lease.is_none() {
             if self.behind.is_some() {
                 // Redis may have a write that the source does not.
@@ -126,15 +131,12 @@ where
             }
             let payload = self.measured(value.as_deref(), order.policy)?;
             self.compare(order, value.as_deref(), payload.as_deref());
-            let entry = match order.reason {
-                // Redis has just failed: it is not asked for new tags as well.
-                MissReason::Error => self.loaded_at_hand(value, life, order.basis, &tags),
-                _ => self.entry_of(value, life, 0, order.basis, &tags).await.ok(),
-            };
+            let entry = tags.map(|tags| self.entry_of(value, life, 0, order.basis, &tags));
             return Ok(Stowage::Near(entry.map(|entry| self.unless_shared(entry))));
         }
         let payload = self.payload_of(value.as_deref(), order.policy)?;
         self.compare(order, value.as_deref(), payload.as_deref());
+        let Some(tags) = tags else { return Ok(Stowage::Near(None)) };
         Ok(Stowage::Shared(Envelope {
             payload,
             codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
@@ -152,22 +154,22 @@ where
         filled: Result<Filled>,
         value: Option<Arc<V>>,
         life: Lifetime,
-        tags: &[u64],
+        tags: &[Tag],
     ) -> Option<NearEntry<V>> {
         if let (Ok(Filled::Purged), Some(lease)) = (&filled, &order.lease) {
-            self.find_out_purge(order.basis.route, &[order.text], lease).await;
+            self.find_out_purge(order.basis.route, &[order.text], lease, tags).await;
         }
-        self.kept_after(filled, order.basis, value, life, tags).await
+        self.kept_after(filled, order.basis, value, life, tags)
     }
 
     /// What the near tier may keep of a value whose load began with `basis` and whose fill had this outcome.
-    pub(crate) async fn kept_after(
+    pub(crate) fn kept_after(
         &self,
         filled: Result<Filled>,
         basis: Basis,
         value: Option<Arc<V>>,
         life: Lifetime,
-        tags: &[u64],
+        tags: &[Tag],
     ) -> Option<NearEntry<V>> {
         self.stats.count(match filled {
             Ok(Filled::Stored) => Counter::FillsAccepted,
@@ -177,19 +179,16 @@ where
         match filled {
             Err(_) if self.behind.is_some() => None,
             // The near copy is checked against the same marks.
-            Ok(Filled::Stored) => self.entry_of(value, life, 0, basis, tags).await.ok(),
-            Err(_) => {
-                let entry = self.loaded_at_hand(value, life, basis, tags);
-                entry.map(|entry| self.unless_shared(entry))
-            }
+            Ok(Filled::Stored) => Some(self.entry_of(value, life, 0, basis, tags)),
+            Err(_) => Some(self.unless_shared(self.entry_of(value, life, 0, basis, tags))),
             // An invalidation came while we loaded: what we have may be older than it.
             Ok(Filled::LeaseLost | Filled::Purged | Filled::Other) => None,
         }
     }
 
-    /// Fills of these keys were refused because Redis knows of a purge that this node does not: gives their leases back,
-    /// and looks at the shard again. Two round trips.
-    pub(crate) async fn find_out_purge(&self, route: Route, texts: &[&str], lease: &Lease) {
+    /// Fills of these keys were refused because Redis knows of a purge that this node does not, or has lost the mark of a tag: gives
+    /// their leases back, looks at the shard again, and asks for the marks. Three round trips, two where there are no tags.
+    pub(crate) async fn find_out_purge(&self, route: Route, texts: &[&str], lease: &Lease, tags: &[Tag]) {
         let Some(first) = texts.first() else { return };
         let shard = self.shard_by(route, first);
         if let Some(shared) = self.shared_by(route)
@@ -200,6 +199,8 @@ where
         if let Some(follower) = &self.follower {
             let _ = follower.sync(shard).await;
         }
+        // Here and not before the next load: what is made anew then has a number that is too high for it, if the shard is busy.
+        let _ = self.ask_tags(shard, tags.iter().map(|tag| tag.hash).collect()).await;
     }
 
     /// Beside Redis, a copy that Redis does not have is kept for a moment only, so that it is shared soon.
@@ -243,35 +244,26 @@ where
         within_limit(encoded, policy)
     }
 
-    /// A near copy of a stored value; `None` if the codec does not understand it.
+    /// A near copy of a stored value; `None` if the codec does not understand it. One round trip if its tags are not known yet.
     ///
     /// # Errors
-    /// If its tags are not known yet and Redis cannot be asked.
+    /// If Redis cannot be asked for them.
     pub(crate) async fn entry_from(&self, envelope: &Envelope, basis: Basis) -> Result<Option<NearEntry<V>>> {
-        let Some(value) = self.decoded(envelope) else { return Ok(None) };
-        let basis = Basis { at: envelope.stands_at(basis.at), ..basis };
-        let age_ms = envelope.age_ms(self.clock.unix_ms());
-        self.entry_of(value, envelope.life, age_ms, basis, &envelope.tags).await.map(Some)
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        self.learn_tags_of(shard, std::iter::once(envelope)).await?;
+        Ok(self.stored_copy(envelope, basis))
     }
 
     /// [`entry_from`](Self::entry_from) without asking anybody; `None` also if its tags are not known yet.
     pub(crate) fn entry_at_hand(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
-        let at = envelope.stands_at(basis.at);
-        let stamps = self.stamps_at_hand(Basis { at, ..basis }, &envelope.tags)?;
-        let age_ms = envelope.age_ms(self.clock.unix_ms());
-        Some(self.near_copy(self.decoded(envelope)?, envelope.life, age_ms, basis, stamps))
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        self.are_tags_known(shard, envelope).then(|| self.stored_copy(envelope, basis)).flatten()
     }
 
-    /// A near copy of what was just loaded without asking anybody; `None` if its tags are not known yet.
-    fn loaded_at_hand(
-        &self,
-        value: Option<Arc<V>>,
-        life: Lifetime,
-        basis: Basis,
-        tags: &[u64],
-    ) -> Option<NearEntry<V>> {
-        let stamps = self.stamps_at_hand(basis, tags)?;
-        Some(self.near_copy(value, life, 0, basis, stamps))
+    fn stored_copy(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
+        let stamps = self.stamps_of(envelope, basis);
+        let age_ms = envelope.age_ms(self.clock.unix_ms());
+        Some(self.near_copy(self.decoded(envelope)?, envelope.life, age_ms, basis, stamps))
     }
 
     pub(crate) fn decoded(&self, envelope: &Envelope) -> Option<Option<Arc<V>>> {
@@ -285,16 +277,16 @@ where
         }
     }
 
-    pub(crate) async fn entry_of(
+    /// A near copy of a value that was loaded on this basis, with the tags that it had then.
+    pub(crate) fn entry_of(
         &self,
         value: Option<Arc<V>>,
         life: Lifetime,
         age_ms: u64,
         basis: Basis,
-        tags: &[u64],
-    ) -> Result<NearEntry<V>> {
-        let stamps = self.tag_stamps(basis, tags).await?;
-        Ok(self.near_copy(value, life, age_ms, basis, stamps))
+        tags: &[Tag],
+    ) -> NearEntry<V> {
+        self.near_copy(value, life, age_ms, basis, self.stamps(basis, tags))
     }
 
     /// A near copy of a value that was loaded `age_ms` ago and reached this node now.
@@ -331,51 +323,6 @@ where
             entry.hold_near(self.near_ttl_ms, hot_ttl_ms, self.ahead.begins_ms(&entry.terms.life));
         }
         entry
-    }
-
-    /// Asks for the last purges of those tags that are new to this node: one round trip if there is any (one for each
-    /// [`TAGS_ASKED`] of them).
-    ///
-    /// # Errors
-    /// If Redis cannot be asked.
-    pub(crate) async fn learn_tags(&self, shard: u16, tags: &[u64]) -> Result<()> {
-        let Some(shared) = &self.shared else { return Ok(()) };
-        let mut unknown: Vec<u64> =
-            tags.iter().copied().filter(|tag| self.coherence.tag(shard, *tag).is_none()).collect();
-        unknown.sort_unstable();
-        unknown.dedup();
-        for unknown in unknown.chunks(TAGS_ASKED) {
-            let cells: Vec<_> = unknown.iter().map(|tag| self.coherence.watch_tag(shard, *tag)).collect();
-            let marks = shared.marks(shard, unknown, false).await?;
-            for (cell, purged) in cells.iter().zip(marks.tags) {
-                self.coherence.resolve_tag(shard, cell, Position { seq: purged, ..marks.at });
-            }
-        }
-        Ok(())
-    }
-
-    /// Stamps for the tags of a copy, if all are known.
-    fn stamps_at_hand(&self, basis: Basis, tags: &[u64]) -> Option<Vec<TagStamp>> {
-        let shard = self.coherence.shard_of_stamp(&basis.stamp);
-        let stamp = |tag: &u64| {
-            let cell = self.coherence.tag(shard, *tag)?;
-            Some(self.coherence.stamp_tag(shard, cell, basis.at))
-        };
-        tags.iter().map(stamp).collect()
-    }
-
-    /// Stamps for the tags of a copy. Costs a round trip when one of them is new to this node.
-    pub(crate) async fn tag_stamps(&self, basis: Basis, tags: &[u64]) -> Result<Vec<TagStamp>> {
-        let shard = self.coherence.shard_of_stamp(&basis.stamp);
-        self.learn_tags(shard, tags).await?;
-        let stamp = |tag: &u64| {
-            let cell = self.coherence.watch_tag(shard, *tag);
-            if self.shared.is_none() {
-                cell.resolve(0);
-            }
-            self.coherence.stamp_tag(shard, cell, basis.at)
-        };
-        Ok(tags.iter().map(stamp).collect())
     }
 }
 

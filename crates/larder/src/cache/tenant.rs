@@ -4,7 +4,7 @@ use std::{fmt, fmt::Write as _, hash::Hash, str::FromStr, sync::Arc};
 
 use crate::{
     Error, ErrorKind, Result,
-    cache::{Cache, CacheBuilder, Token, coherence::tag_hash},
+    cache::{Cache, CacheBuilder, Token, tag::tag_hash},
 };
 
 /// The most bytes of a tenant's id.

@@ -10,7 +10,7 @@ pub(crate) use {
     parking_lot::{Mutex, RwLock},
     std::sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU32, AtomicU64},
+        atomic::{AtomicU32, AtomicU64},
     },
     tokio::sync::Notify,
     tokio_util::task::TaskTracker,
@@ -19,9 +19,7 @@ pub(crate) use {
 #[cfg(test)]
 mod modelled;
 #[cfg(test)]
-pub(crate) use self::modelled::{
-    AtomicBool, AtomicU32, AtomicU64, Mutex, Notify, OnceLock, RwLock, TaskTracker, step,
-};
+pub(crate) use self::modelled::{AtomicU32, AtomicU64, Mutex, Notify, OnceLock, RwLock, TaskTracker, step};
 
 /// What comes next is one step that other threads see whole, though it uses none of the above: a call of a map with
 /// locks of its own.

@@ -51,11 +51,6 @@ macro_rules! atomic {
     };
 }
 
-atomic! { AtomicBool of bool:
-    load(order: Ordering) -> bool;
-    store(value: bool, order: Ordering) -> ();
-}
-
 atomic! { AtomicU32 of u32:
     load(order: Ordering) -> u32;
     fetch_add(value: u32, order: Ordering) -> u32;

@@ -23,6 +23,13 @@ use crate::{
     },
 };
 
+/// What a load brought for one key of a batch.
+struct Luggage<V> {
+    value: Option<Arc<V>>,
+    /// Of its tags.
+    hashes: Result<Vec<u64>>,
+}
+
 /// One key of a batch whose value is here.
 struct Arrival<K: Hash + Eq, V> {
     passenger: Passenger<K, V>,
@@ -115,16 +122,16 @@ where
         load_us: u64,
     ) {
         let doubtful = doubtful(loaded.iter().map(|(passenger, _)| passenger));
-        let mut arrivals = Vec::with_capacity(loaded.len());
-        for (passenger, value) in loaded {
-            arrivals.push(self.arrive(passenger, value, trip, load_us).await);
-        }
+        let loaded = self.tagged(shard, loaded, trip).await;
+        let arrivals: Vec<_> =
+            loaded.into_iter().map(|(passenger, load)| self.arrive(passenger, load, trip, load_us)).collect();
         let filled = match &self.shared {
             Some(shared) => self.fill_shard(shared, shard, &arrivals, trip).await,
             None => Vec::new(),
         };
         let mut filled = filled.into_iter();
-        let (mut landings, mut purged) = (Vec::with_capacity(arrivals.len()), Vec::new());
+        let mut landings = Vec::with_capacity(arrivals.len());
+        let (mut purged, mut purged_tags) = (Vec::new(), Vec::new());
         for Arrival { passenger, value, life, answer, stowage } in arrivals {
             let keep = match (stowage, life) {
                 (Stowage::Near(keep), _) => keep,
@@ -132,15 +139,16 @@ where
                     let filled = filled.next().unwrap_or(Ok(Filled::LeaseLost));
                     if matches!(filled, Ok(Filled::Purged)) {
                         purged.push(passenger.text.clone());
+                        purged_tags.extend_from_slice(&envelope.tags);
                     }
-                    self.kept_after(filled, passenger.basis, value, life, &envelope.tags).await
+                    self.kept_after(filled, passenger.basis, value, life, &envelope.tags)
                 }
                 (Stowage::Shared(_), None) => None,
             };
             landings.push(Landing { leader: passenger.leader, answer, keep });
         }
         // Before the landing: who reads these keys next would wait for their leases.
-        self.find_out_purge(Route::Home, &texts(&purged), &trip.lease).await;
+        self.find_out_purge(Route::Home, &texts(&purged), &trip.lease, &purged_tags).await;
         self.land_all(landings).await;
         self.give_back_many(shard, &texts(&doubtful), &trip.lease).await;
     }
@@ -154,15 +162,35 @@ where
         }
     }
 
+    /// Adds the tags of what was loaded for one shard. What is new to this node is asked for at once; what it does not come to know
+    /// here is not kept.
+    async fn tagged(
+        &self,
+        shard: u16,
+        loaded: Vec<(Passenger<K, V>, Option<V>)>,
+        trip: &Trip<K, V>,
+    ) -> Vec<(Passenger<K, V>, Luggage<V>)> {
+        let tag = |(passenger, value): (Passenger<K, V>, Option<V>)| {
+            let hashes = self.tags_of(passenger.leader.key(), &trip.tags, value.as_ref());
+            (passenger, Luggage { value: value.map(Arc::new), hashes })
+        };
+        let loaded: Vec<_> = loaded.into_iter().map(tag).collect();
+        // Where Redis has just failed, it is not asked for new tags as well.
+        let asking = loaded.iter().filter(|(passenger, _)| passenger.reason != MissReason::Error);
+        let hashes: Vec<u64> =
+            asking.filter_map(|(_, load)| load.hashes.as_ref().ok()).flatten().copied().collect();
+        let _ = self.learn_tags(shard, &hashes).await;
+        loaded
+    }
+
     /// What is to be stored of one value, and where.
-    async fn arrive(
+    fn arrive(
         &self,
         passenger: Passenger<K, V>,
-        value: Option<V>,
+        Luggage { value, hashes }: Luggage<V>,
         trip: &Trip<K, V>,
         load_us: u64,
     ) -> Arrival<K, V> {
-        let value = value.map(Arc::new);
         let key = passenger.leader.key().clone();
         let load_us = self.load_time_to_keep(&key, load_us);
         let life = self.lifetime(&trip.policy, value.as_deref(), load_us);
@@ -178,7 +206,10 @@ where
             load_us,
         };
         let stowage = match life {
-            Some(life) if !passenger.blocked => self.stow(&order, value.clone(), life).await,
+            Some(life) if !passenger.blocked => hashes.and_then(|hashes| {
+                let tags = self.tags_at_hand(passenger.basis, &hashes);
+                self.stow(&order, value.clone(), life, tags)
+            }),
             _ => Ok(Stowage::Near(None)),
         };
         if let Err(error) = &stowage
@@ -190,7 +221,7 @@ where
         Arrival { passenger, value, life, answer, stowage }
     }
 
-    /// Sends the fills of one shard and the leases that came to nothing, and asks for the tags that are new to this node.
+    /// Sends the fills of one shard and the leases that came to nothing.
     async fn fill_shard(
         &self,
         shared: &Shared,
@@ -198,22 +229,16 @@ where
         arrivals: &[Arrival<K, V>],
         trip: &Trip<K, V>,
     ) -> Vec<Result<Filled>> {
-        let (mut fills, mut unused, mut tags) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut fills, mut unused) = (Vec::new(), Vec::new());
         for Arrival { passenger, stowage, .. } in arrivals {
             match stowage {
-                Stowage::Shared(envelope) => {
-                    fills.push((&*passenger.text, envelope));
-                    tags.extend_from_slice(&envelope.tags);
-                }
+                Stowage::Shared(envelope) => fills.push((&*passenger.text, envelope)),
                 Stowage::Near(_) if passenger.is_leased() => unused.push(&*passenger.text),
                 Stowage::Near(_) => {}
             }
         }
         let compress_above_bytes = trip.policy.compress_above_bytes;
-        let filled = shared.fill_many(shard, &fills, &unused, &trip.lease, compress_above_bytes).await;
-        // What it does not come to know here, each copy asks for itself.
-        let _ = self.learn_tags(shard, &tags).await;
-        filled
+        shared.fill_many(shard, &fills, &unused, &trip.lease, compress_above_bytes).await
     }
 
     /// The load failed: gives the leases of one shard back, and lands the flights with that, or with something stale.

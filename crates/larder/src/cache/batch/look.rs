@@ -9,7 +9,7 @@ use crate::{
     cache::{
         MissReason, Policy, ReadMode, Served,
         batch::{Leased, Next, Passenger, Trip},
-        entry::{Envelope, Freshness, Lease},
+        entry::{Freshness, Lease},
         inner::Inner,
         near::NearEntry,
         route::Route,
@@ -133,15 +133,14 @@ where
         Ok(())
     }
 
-    /// Asks for the last purges of all tags in what was found that this node does not know yet: one round trip if there is
+    /// Asks for the marks of all tags in what was found that this node does not know yet: one round trip if there is
     /// any. If that fails, the values with such tags are not believed.
     async fn learn_found(&self, shard: u16, found: &[Result<Lookup>]) {
-        let tags = |found| match found {
-            &Ok(Lookup::Value(Envelope { ref tags, .. })) => tags.as_slice(),
-            _ => &[],
-        };
-        let tags: Vec<u64> = found.iter().flat_map(tags).copied().collect();
-        if self.learn_tags(shard, &tags).await.is_err() {
+        let envelopes = found.iter().filter_map(|found| match found {
+            Ok(Lookup::Value(envelope)) => Some(envelope),
+            _ => None,
+        });
+        if self.learn_tags_of(shard, envelopes).await.is_err() {
             self.stats.count(Counter::SharedErrors);
         }
     }
@@ -193,7 +192,7 @@ where
             Ok(Lookup::Value(envelope)) => {
                 let shard = shared.shard_of(&passenger.text);
                 let after_clear = self.coherence.is_after_clear(shard, envelope.at);
-                let known = envelope.tags.iter().all(|tag| self.coherence.tag(shard, *tag).is_some());
+                let known = self.are_tags_known(shard, &envelope);
                 match self.entry_at_hand(&envelope, passenger.basis) {
                     // Whatever was heard meanwhile: the source has nothing newer.
                     Some(entry) if envelope.is_pending() => {

@@ -42,20 +42,22 @@ where
             let message = "its text form does not read back as the same key, which write-behind needs";
             return Err(Error::invalid("key", message));
         }
-        let envelope = Envelope {
-            payload: self.payload_of(value, &self.policy)?,
-            codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
-            created_unix_ms: self.clock.unix_ms(),
-            life: self.lifetime(&self.policy, value, 0).unwrap_or(SHORTEST),
-            at: Position { epoch: 0, seq: PENDING },
-            tags: self.tags_of(key, &[], value)?,
-        };
-        let slot = envelope.encode(self.policy.compress_above_bytes);
+        let (payload, hashes) = (self.payload_of(value, &self.policy)?, self.tags_of(key, &[], value)?);
         // Not in this node's name: if the outcome stays unknown, its follower must apply it like any other's.
         let change = keys_change(std::slice::from_ref(&text));
         let event = Event { node: NOBODY, change: change.clone() }.encode();
         behind.ready().await?;
         self.look_first(self.coherence.shard_of(&text)).await;
+        let envelope = Envelope {
+            payload,
+            codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
+            created_unix_ms: self.clock.unix_ms(),
+            life: self.lifetime(&self.policy, value, 0).unwrap_or(SHORTEST),
+            at: Position { epoch: 0, seq: PENDING },
+            // From before it is acknowledged: of what is purged after that, the settled value is not a part.
+            tags: self.tags_before(self.coherence.basis(&text), &hashes).await?,
+        };
+        let slot = envelope.encode(self.policy.compress_above_bytes);
         let owed_until = self.shared.as_ref().and_then(|shared| shared.unsent.moment());
         self.forget_near(&[key]);
         let acked = behind.core.ledger.put(&text, &slot, &event, behind.core.settings.backlog).await;

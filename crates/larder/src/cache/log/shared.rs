@@ -10,6 +10,7 @@ use crate::{
         coherence::Position,
         event::epoch_text,
         shared::{Shared, new_epoch, node_text, number_of, position_of, text_of, unexpected},
+        tag::{Mark, random_token, token_text},
     },
     redis::Script,
 };
@@ -21,13 +22,13 @@ static SYNC: Script = Script::new("sync", include_str!("sync.lua"));
 /// The largest number of a sequence that is believed: 15 digits, as `sync.lua` has it. None ever comes so far.
 const MAX_SEQ: u64 = 999_999_999_999_999;
 
-/// Where a shard stands, and its purges.
+/// Where a shard stands, and its marks.
 #[derive(Debug)]
 pub(crate) struct Marks {
     pub(crate) at: Position,
     pub(crate) cleared: u64,
-    /// The last purge of each tag that was asked for.
-    pub(crate) tags: Vec<u64>,
+    /// Those of the tags that were asked for.
+    pub(crate) tags: Vec<Mark>,
 }
 
 impl Shared {
@@ -55,7 +56,7 @@ impl Shared {
         Ok(Some(Marks { at, cleared, tags: Vec::new() }))
     }
 
-    /// Where a shard stands, and the last purges of it and of some tags. What is missing in Redis, or of no use, is
+    /// Where a shard stands, its last clear, and the marks of some tags. What is missing in Redis, or of no use, is
     /// made. With `compare_history` a failover since the last comparison begins a new epoch, and so does a log that is ahead.
     pub(crate) async fn marks(&self, shard: u16, tags: &[u64], compare_history: bool) -> Result<Marks> {
         let mut keys: Vec<Vec<u8>> =
@@ -64,13 +65,15 @@ impl Shared {
         let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
         let (epoch, keep_ms) = (new_epoch(), self.tag_keep_ms().to_string());
         let compare: &[u8] = if compare_history { b"1" } else { b"0" };
-        let reply = self.redis().eval(&SYNC, &keys, &[epoch.as_bytes(), keep_ms.as_bytes(), compare]).await?;
+        let token = token_text(random_token());
+        let args = [epoch.as_bytes(), keep_ms.as_bytes(), compare, token.as_bytes()];
+        let reply = self.redis().eval(&SYNC, &keys, &args).await?;
         let Value::Array(parts) = reply else { return Err(unexpected()) };
-        let mut numbers = parts.iter().skip(2).map(number_of);
-        let mut next = || numbers.next().flatten().ok_or_else(unexpected);
         let at = position_of(parts.first(), parts.get(1))?;
-        let (cleared, _pattern) = (next()?, next()?);
-        let tags = tags.iter().map(|_| next()).collect::<Result<_>>()?;
+        let cleared = parts.get(2).and_then(number_of).ok_or_else(unexpected)?;
+        // Behind it the number of the last purge by pattern, which only the scripts need.
+        let mark = |at| parts.get(4 + at).and_then(text_of).and_then(Mark::parse).ok_or_else(unexpected);
+        let tags = (0..tags.len()).map(mark).collect::<Result<_>>()?;
         Ok(Marks { at, cleared, tags })
     }
 

@@ -9,7 +9,10 @@ use shuttle::{
 
 use super::{in_every_order, in_more_orders};
 use crate::{
-    cache::coherence::{Coherence, Position, Stamp, TagStamp},
+    cache::{
+        coherence::{Coherence, Position, Stamp},
+        tag::{Mark, Tag, TagStamp},
+    },
     sync::{AtomicU64, Mutex},
 };
 
@@ -60,7 +63,7 @@ fn what_was_cleared_in_an_epoch_is_not_served_while_the_next_one_begins() {
 /// Redis, as far as a tag is concerned: a step of this is one of its scripts.
 struct Redis {
     at: Position,
-    purged: u64,
+    mark: Mark,
 }
 
 struct Copy {
@@ -83,7 +86,7 @@ impl Scene {
     fn new() -> Arc<Self> {
         let scene = Self {
             coherence: Coherence::of_shards(1),
-            redis: Mutex::new(Redis { at: FIRST, purged: 0 }),
+            redis: Mutex::new(Redis { at: FIRST, mark: Mark { seq: 0, token: 1 } }),
             following: Mutex::new(()),
             near: Mutex::new(None),
             database: AtomicU64::new(0),
@@ -99,14 +102,15 @@ impl Scene {
         let number = self.database.load(SeqCst);
         let cell = self.coherence.tag(0, TAG).unwrap_or_else(|| {
             let cell = self.coherence.watch_tag(0, TAG);
-            let purged = {
+            let (mark, at) = {
                 let redis = self.redis.lock();
-                Position { seq: redis.purged, ..redis.at }
+                (redis.mark, redis.at)
             };
-            self.coherence.resolve_tag(0, &cell, purged);
+            self.coherence.resolve_tag(0, &cell, mark, at);
             cell
         });
-        let tag = self.coherence.stamp_tag(0, cell, basis.at);
+        let tag = self.coherence.tag_at(0, &cell, TAG, basis.at);
+        let tag = self.coherence.stamp_tag(0, cell, tag, basis.at);
         *self.near.lock() = Some(Copy { number, stamp: basis.stamp, tag });
     }
 
@@ -123,13 +127,15 @@ impl Scene {
     /// Writes and purges, as `Inner::act` does it.
     fn purge(&self) {
         let number = self.database.fetch_add(1, SeqCst) + 1;
-        let at = {
+        let (at, tag) = {
             let mut redis = self.redis.lock();
             redis.at.seq += 1;
-            redis.purged = redis.at.seq;
-            redis.at
+            // No two purges have one.
+            let token = 10 + number;
+            redis.mark = Mark { seq: redis.at.seq, token };
+            (redis.at, Tag { hash: TAG, token })
         };
-        self.coherence.purge_tag(0, TAG, at);
+        self.coherence.purge_tag(0, tag, at);
         if self.coherence.position(0).epoch != at.epoch {
             self.follow();
         }
@@ -147,7 +153,7 @@ impl Scene {
 
     /// Redis loses its memory, and somebody has noticed.
     fn lose(&self) {
-        *self.redis.lock() = Redis { at: Position { epoch: 2, seq: 0 }, purged: 0 };
+        *self.redis.lock() = Redis { at: Position { epoch: 2, seq: 0 }, mark: Mark { seq: 0, token: 2 } };
         self.follow();
     }
 }

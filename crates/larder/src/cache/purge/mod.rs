@@ -23,11 +23,11 @@ use crate::{
     Error, ErrorKind, Result,
     cache::{
         Cache, Token,
-        coherence::tag_hash,
         event::Change,
         inner::Inner,
         shared::{Action, Shared},
         stats::Counter,
+        tag::tag_hash,
     },
 };
 

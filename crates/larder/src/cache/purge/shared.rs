@@ -67,7 +67,7 @@ impl Shared {
 
     async fn retain_tagged_of_shard(&self, shard: u16, texts: &mut Vec<String>, tags: &[u64]) -> Result<()> {
         let heads = self.slot_heads(shard, texts, TAGS_END).await?;
-        let is_tagged = |head: &Bytes| tags_of(head).iter().any(|tag| tags.contains(tag));
+        let is_tagged = |head: &Bytes| tags_of(head).iter().any(|tag| tags.contains(&tag.hash));
         let mut tagged = heads.chunks(self.kinds().len()).map(|kinds| kinds.iter().any(is_tagged));
         texts.retain(|_| tagged.next().unwrap_or(false));
         Ok(())

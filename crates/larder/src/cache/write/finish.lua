@@ -9,7 +9,7 @@
 -- ARGV[1] an epoch for the case that there is none  ARGV[2] the event  ARGV[3] how a block begins  ARGV[4] the writer's token,
 -- or those of several  ARGV[5] '1' to spare values that are still to be written behind, and to note that  ARGV[6] number of slots
 -- ARGV[7] the envelope, or empty  ARGV[8] hard expiry, milliseconds  ARGV[9] epoch and ARGV[10] number that the block was given
--- ARGV[11] lifetime of a tag's mark, milliseconds
+-- ARGV[11] lifetime of a tag's mark, milliseconds  ARGV[12..] the token that each tag had then, empty if that is not known
 -- Returns {epoch, number, '1' if the value was left, else '0'}
 -- Cost    O(keys + tags), seven calls of Redis, four for each slot and one for each tag        Clock  none
 -- Retry   safe: a repeat takes another number, finds no block of its own, and destroys what the first one left
@@ -66,20 +66,26 @@ local epoch, now = unpack(redis.call('MGET', epoch_key, seq_key))
 if was_alone and #envelope > 0 and epoch == ARGV[9] and now then
   local names = { KEYS[5], KEYS[6], unpack(KEYS, 7 + slots * 2, last) }
   local marks, began = redis.call('MGET', unpack(names)), tonumber(ARGV[10])
-  for i = 1, #names do
-    -- A mark that is gone may have said anything: it counts as made just now.
+  for i = 1, 2 do
+    -- A mark that is gone may have said anything: it counts as made just now. One that is ahead of the sequence is of an
+    -- earlier epoch.
     local purged = tonumber(marks[i] or now)
-    -- One that is ahead of the sequence is of an earlier epoch.
-    if purged > began and purged <= tonumber(now) then
-      was_alone = false
-    end
-    if i > 2 and not marks[i] then
-      redis.call('SET', names[i], now, 'PX', ARGV[11])
-    elseif i > 2 then
-      redis.call('PEXPIRE', names[i], ARGV[11], 'GT')
-    end
+    was_alone = was_alone and (purged <= began or purged > tonumber(now))
+  end
+  for i = 3, #names do
+    local mark, token = marks[i], ARGV[9 + i]
+    -- Of a mark that is gone only a node that has applied all there is can say what it was.
+    local is_same = mark and string.sub(mark, -17) == ':' .. token or not mark and tonumber(now) == began
+    was_alone = was_alone and #token > 0 and is_same
   end
   if was_alone then
+    for i = 3, #names do
+      if marks[i] then
+        redis.call('PEXPIRE', names[i], ARGV[11], 'GT')
+      else
+        redis.call('SET', names[i], now .. ':' .. ARGV[9 + i], 'PX', ARGV[11])
+      end
+    end
     redis.call('SET', KEYS[7], envelope, 'PX', ARGV[8])
   end
 else

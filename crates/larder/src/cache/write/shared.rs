@@ -9,6 +9,7 @@ use crate::{
         entry::{Envelope, TOMBSTONE},
         event::epoch_text,
         shared::{Shared, new_epoch, number_of, position_of, unexpected},
+        tag::token_text,
     },
     redis::Script,
 };
@@ -44,14 +45,15 @@ impl Shared {
         }
         let slots = (keys.len() * self.kinds().len()).to_string();
         let tags = kept.map_or(&[][..], |kept| &kept.envelope.tags);
-        names.extend(tags.iter().map(|tag| self.tag_key(shard, *tag)));
+        names.extend(tags.iter().map(|tag| self.tag_key(shard, tag.hash)));
         let bytes = kept.map(|kept| kept.envelope.encode(kept.compress_above)).unwrap_or_default();
         let keep_ms = kept.map_or(0, |kept| kept.envelope.life.keep_ms()).to_string();
         let at = kept.map(|kept| kept.envelope.at).unwrap_or_default();
         let (fresh_epoch, epoch, seq) = (new_epoch(), epoch_text(at.epoch), at.seq.to_string());
         let (spares, tag_ms) = (if self.writes_behind() { "1" } else { "0" }, self.tag_keep_ms().to_string());
         names.extend(self.notes(shard));
-        let args: [&[u8]; 11] = [
+        let tag_tokens: Vec<String> = tags.iter().map(|tag| token_text(tag.token)).collect();
+        let mut args: Vec<&[u8]> = vec![
             fresh_epoch.as_bytes(),
             event,
             &TOMBSTONE,
@@ -64,6 +66,7 @@ impl Shared {
             seq.as_bytes(),
             tag_ms.as_bytes(),
         ];
+        args.extend(tag_tokens.iter().map(String::as_bytes));
         let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
         let script = if kept.is_some() { &FINISH_AND_KEEP } else { &FINISH };
         let Value::Array(parts) = self.redis().eval(script, &names, &args).await? else {

@@ -14,6 +14,7 @@ use crate::{
         invalidate::Owed,
         shared::Shared,
         stats::Counter,
+        tag::Tag,
         write::{
             Block,
             guard::{ByShard, Forgetting, of_write},
@@ -137,7 +138,11 @@ where
                     self.remember(key, MissReason::TooLarge);
                 }
                 let life = self.lifetime(&self.policy, value.as_deref(), 0).filter(|_| fits);
-                self.keep_written(key, value, basis, life).await;
+                let tags = match self.tags_of(key, &[], value.as_deref()) {
+                    Ok(hashes) => self.tags_before(basis, &hashes).await.ok(),
+                    Err(_) => None,
+                };
+                self.keep_written(key, value, basis, life.zip(tags));
             }
             return Ok((answer, Ok(None)));
         };
@@ -173,7 +178,7 @@ where
         basis: Option<Basis>,
     ) -> Result<Vec<Token>> {
         let Some((value, basis)) = value.zip(basis) else { return self.end_without(shared, end).await };
-        let Some(envelope) = self.envelope_of(end, value.as_deref(), basis) else {
+        let Some(envelope) = self.envelope_of(end, value.as_deref(), basis).await else {
             return self.end_without(shared, end).await;
         };
         let kept = Kept { envelope: &envelope, compress_above: self.policy.compress_above_bytes };
@@ -181,7 +186,7 @@ where
         let is_left = ended.as_ref().is_ok_and(|(_, is_left)| *is_left);
         self.stats.count(if is_left { Counter::FillsAccepted } else { Counter::FillsRefused });
         if is_left {
-            self.keep_written(end.key, value, basis, Some(envelope.life)).await;
+            self.keep_written(end.key, value, basis, Some((envelope.life, envelope.tags)));
         } else {
             // Even if the outcome is unknown: a reader in between may have fetched the old value.
             self.forget_near(&[end.key]);
@@ -216,21 +221,20 @@ where
         Ok((ended.into_iter().map(|(token, _)| token).collect(), is_left))
     }
 
-    /// What a write leaves in Redis; `None` if nothing can be left.
-    fn envelope_of(&self, end: &End<'_, K>, value: Option<&V>, basis: Basis) -> Option<Envelope> {
+    /// What a write leaves in Redis; `None` if nothing can be left. One round trip if it has tags that are new to this node.
+    async fn envelope_of(&self, end: &End<'_, K>, value: Option<&V>, basis: Basis) -> Option<Envelope> {
         let life = self.lifetime(&self.policy, value, 0)?;
-        let parts = self.payload_of(value, &self.policy).and_then(|payload| {
-            let tags = self.tags_of(end.key, &[], value)?;
-            Ok((payload, tags))
-        });
+        let parts = self
+            .payload_of(value, &self.policy)
+            .and_then(|payload| Ok((payload, self.tags_of(end.key, &[], value)?)));
         match parts {
-            Ok((payload, tags)) => Some(Envelope {
+            Ok((payload, hashes)) => Some(Envelope {
                 payload,
                 codec: self.codec.as_ref().map_or(0, |codec| codec.id()),
                 created_unix_ms: self.clock.unix_ms(),
                 life,
                 at: basis.at,
-                tags,
+                tags: self.tags_before(basis, &hashes).await.ok()?,
             }),
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 self.remember(end.key, MissReason::TooLarge);
@@ -245,11 +249,8 @@ where
 
     /// Makes this node forget what it had before the write, and keep what was written, unless it has heard of something else
     /// since `basis`.
-    async fn keep_written(&self, key: &K, value: Written<V>, basis: Basis, life: Option<Lifetime>) {
-        let entry = match (life, self.tags_of(key, &[], value.as_deref())) {
-            (Some(life), Ok(tags)) => self.entry_of(value, life, 0, basis, &tags).await.ok(),
-            _ => None,
-        };
+    fn keep_written(&self, key: &K, value: Written<V>, basis: Basis, kept: Option<(Lifetime, Vec<Tag>)>) {
+        let entry = kept.map(|(life, tags)| self.entry_of(value, life, 0, basis, &tags));
         // One step, so that nothing can be heard in between. What others have loaded up to here is worthless by it.
         let moved = entry.and_then(|entry| Some((self.coherence.forget_since(&basis.stamp)?, entry)));
         match (moved, &self.near) {

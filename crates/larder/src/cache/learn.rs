@@ -1,0 +1,117 @@
+//! What this node has to ask Redis about tags: their marks, when a value has tags that are new here.
+
+use std::{fmt, hash::Hash};
+
+use crate::{
+    Result,
+    cache::{
+        coherence::Basis,
+        entry::Envelope,
+        inner::Inner,
+        tag::{Tag, TagStamp},
+    },
+};
+
+/// How many tags one script looks at.
+const TAGS_ASKED: usize = 512;
+
+impl<K, V> Inner<K, V>
+where
+    K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
+    V: Send + Sync + 'static,
+{
+    /// These tags with the tokens that they had when a load with this basis began. One round trip if any is new to this node (one
+    /// for each [`TAGS_ASKED`] of them).
+    ///
+    /// # Errors
+    /// If Redis cannot be asked.
+    pub(crate) async fn tags_before(&self, basis: Basis, hashes: &[u64]) -> Result<Vec<Tag>> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        self.learn_tags(shard, hashes).await?;
+        Ok(self.tokens(basis, hashes))
+    }
+
+    /// [`tags_before`](Self::tags_before) without asking anybody; `None` if one of them is not known yet.
+    pub(crate) fn tags_at_hand(&self, basis: Basis, hashes: &[u64]) -> Option<Vec<Tag>> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        let are_known = hashes.iter().all(|hash| self.coherence.tag(shard, *hash).is_some());
+        are_known.then(|| self.tokens(basis, hashes))
+    }
+
+    fn tokens(&self, basis: Basis, hashes: &[u64]) -> Vec<Tag> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        let token = |hash: &u64| {
+            let cell = self.coherence.watch_tag(shard, *hash);
+            self.coherence.tag_at(shard, &cell, *hash, basis.at)
+        };
+        hashes.iter().map(token).collect()
+    }
+
+    /// What a copy of a stored value compares that a look found which stands on this basis.
+    pub(crate) fn stamps_of(&self, envelope: &Envelope, basis: Basis) -> Vec<TagStamp> {
+        if envelope.is_pending() {
+            // A purge does not take what is pending, but a copy outlives that: one from before a purge looks again.
+            let hashes: Vec<u64> = envelope.tags.iter().map(|tag| tag.hash).collect();
+            return self.stamps(basis, &self.tokens(basis, &hashes));
+        }
+        self.stamps(Basis { at: envelope.at, ..basis }, &envelope.tags)
+    }
+
+    /// What a copy with these tags compares, whose load began with this basis.
+    pub(crate) fn stamps(&self, basis: Basis, tags: &[Tag]) -> Vec<TagStamp> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        let stamp = |tag: &Tag| {
+            let cell = self.coherence.watch_tag(shard, tag.hash);
+            self.coherence.stamp_tag(shard, cell, *tag, basis.at)
+        };
+        tags.iter().map(stamp).collect()
+    }
+
+    /// Learns the marks of the tags that are new to this node.
+    pub(crate) async fn learn_tags(&self, shard: u16, hashes: &[u64]) -> Result<()> {
+        let unknown = hashes.iter().copied().filter(|hash| self.coherence.tag(shard, *hash).is_none());
+        self.ask_tags(shard, unknown.collect()).await
+    }
+
+    /// Learns what it takes to judge values that Redis has: the marks of their tags that are new to this node, and of those that are
+    /// another one than such a value has though it is not older.
+    pub(crate) async fn learn_tags_of(
+        &self,
+        shard: u16,
+        envelopes: impl Iterator<Item = &Envelope>,
+    ) -> Result<()> {
+        let unknown = envelopes.flat_map(|envelope| self.unknown_tags(shard, envelope));
+        self.ask_tags(shard, unknown.collect()).await
+    }
+
+    /// Whether a stored value can be judged without asking.
+    pub(crate) fn are_tags_known(&self, shard: u16, envelope: &Envelope) -> bool {
+        self.unknown_tags(shard, envelope).next().is_none()
+    }
+
+    fn unknown_tags(&self, shard: u16, envelope: &Envelope) -> impl Iterator<Item = u64> {
+        let is_unknown = move |tag: &&Tag| match self.coherence.tag(shard, tag.hash) {
+            None => true,
+            Some(cell) => !envelope.is_pending() && cell.is_doubted_by(tag.token, envelope.at.seq),
+        };
+        envelope.tags.iter().filter(is_unknown).map(|tag| tag.hash)
+    }
+
+    /// Learns the marks of these tags, known or not.
+    pub(crate) async fn ask_tags(&self, shard: u16, mut hashes: Vec<u64>) -> Result<()> {
+        hashes.sort_unstable();
+        hashes.dedup();
+        let Some(shared) = &self.shared else {
+            hashes.iter().for_each(|hash| self.coherence.watch_tag(shard, *hash).make());
+            return Ok(());
+        };
+        for hashes in hashes.chunks(TAGS_ASKED) {
+            let cells: Vec<_> = hashes.iter().map(|hash| self.coherence.watch_tag(shard, *hash)).collect();
+            let marks = shared.marks(shard, hashes, false).await?;
+            for (cell, mark) in cells.iter().zip(marks.tags) {
+                self.coherence.resolve_tag(shard, cell, mark, marks.at);
+            }
+        }
+        Ok(())
+    }
+}
