@@ -8,7 +8,7 @@
 //! |---|---|
 //! | a near hit | 0 |
 //! | a shared hit | 1 (`SET … NX GET`, which writes nothing on a hit) |
-//! | a miss | 2: the same command, which takes the lease, and the fill |
+//! | a miss | 2: the same command, which takes the lease, and the fill; 1 more if the value has a tag that is new to this node |
 //! | `invalidate` | 1 for each shard its keys fall into |
 //! | `get_many`, `read_many` | 1 for each shard, and 1 more for the fills of each shard that misses something; all shards at the same time |
 //!
@@ -310,7 +310,8 @@ where
     ///
     /// With [write-through](CacheBuilder::write_through) the value that was written is left in the cache, as by
     /// [`put_with`](Self::put_with): two round trips. With [write-behind](WriteBehind) Redis acknowledges the write, every
-    /// node reads it from then on, and the sink gets it a moment later. Cost: one round trip.
+    /// node reads it from then on, and the sink gets it a moment later. Cost: one round trip; one more if the value has a tag that is
+    /// new to this node.
     ///
     /// # Errors
     /// What the sink returned. The key was invalidated all the same, since the write may have been done, unless the sink

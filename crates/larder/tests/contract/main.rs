@@ -34,6 +34,7 @@ mod round_trips;
 mod setup;
 mod stale_set;
 mod strict;
+mod tags;
 mod tenants;
 mod through;
 mod tokens;

@@ -1,0 +1,118 @@
+//! What stands under a tag in Redis: the token decides, and whoever loses one pays with misses.
+
+use std::num::NonZeroU16;
+
+use larder::{
+    Cache, Error,
+    cache::{ReadOptions, Served, TierState},
+    redis::Redis,
+};
+use larder_testkit::redis::{Deployment, Options, ask};
+
+use crate::setup::{Origin, lasting};
+
+/// A node with one shard and one tag, which keeps no copies: every read is about what Redis has.
+async fn node(deployment: &Deployment) -> Cache<String, u64> {
+    let redis = Redis::connect(&*deployment.url()).await.unwrap();
+    let builder = Cache::builder("tags").redis(&redis).policy(lasting()).near_capacity(0);
+    builder.shards(NonZeroU16::MIN).tags(|_: &String, _: &u64| vec!["tag".to_owned()]).build().unwrap()
+}
+
+async fn served(cache: &Cache<String, u64>, key: &str, origin: &Origin) -> (u64, Served) {
+    let read = cache.read_with(key, &ReadOptions::default(), origin.loader()).await.unwrap();
+    (read.value.as_deref().copied().unwrap(), read.served)
+}
+
+/// Where the tag's mark is, and what it is: its number and its token.
+fn mark(deployment: &Deployment) -> (String, u64, String) {
+    let keys = deployment.keys("*tags*:v1:t:*");
+    let [key] = &*keys else { panic!("one tag, one shard: {keys:?}") };
+    let reply = deployment.ask(&["GET", key]);
+    let (number, token) = reply.text().and_then(|text| text.split_once(':')).expect("a number and a token");
+    assert_eq!(token.len(), 16, "{reply:?}");
+    (key.clone(), number.parse().unwrap(), token.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_purge_of_a_tag_puts_another_token_there() {
+    for deployment in Deployment::each(&Options::default()) {
+        let (cache, origin) = (node(&deployment).await, Origin::open(1));
+        served(&cache, "k", &origin).await;
+        let (_, before, first) = mark(&deployment);
+        cache.invalidate_tag("tag").await.unwrap();
+        let (_, after, second) = mark(&deployment);
+        assert!(after > before && first != second, "{}", deployment.kind());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_token_is_a_purge_whatever_number_it_has() {
+    for deployment in Deployment::each(&Options::default()) {
+        let (first, origin) = (node(&deployment).await, Origin::open(1));
+        for _ in 0..5 {
+            first.invalidate("another").await.unwrap();
+        }
+        served(&first, "k", &origin).await;
+        origin.write(2);
+        // As a server has it that has lost numbers and given them out again.
+        let (key, number, _) = mark(&deployment);
+        deployment.ask(&["SET", &key, &format!("{}:00000000000000ff", number - 3)]);
+        let second = node(&deployment).await;
+        assert_eq!(served(&second, "k", &origin).await, (2, Served::Source), "{}", deployment.kind());
+        assert_eq!(served(&second, "k", &origin).await, (2, Served::Shared), "it was stored with this token");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mark_that_was_made_anew_is_learnt_by_a_node_that_knew_the_one_before() {
+    for deployment in Deployment::each(&Options::default()) {
+        let (first, origin) = (node(&deployment).await, Origin::open(1));
+        served(&first, "k", &origin).await;
+        let (key, ..) = mark(&deployment);
+        deployment.ask(&["DEL", &key]);
+        let second = node(&deployment).await;
+        assert_eq!(served(&second, "k", &origin).await.1, Served::Source, "it may have been purged");
+        let loads = origin.reads();
+        assert_eq!(served(&first, "k", &origin).await.1, Served::Shared, "{}", deployment.kind());
+        assert_eq!(served(&second, "k", &origin).await.1, Served::Shared, "and nobody has replaced it");
+        assert_eq!(origin.reads(), loads);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_applied_all_there_is_puts_a_lost_mark_back() {
+    for deployment in Deployment::each(&Options::default()) {
+        let (first, origin) = (node(&deployment).await, Origin::open(1));
+        served(&first, "k", &origin).await;
+        let (key, _, token) = mark(&deployment);
+        deployment.ask(&["DEL", &key]);
+        served(&first, "another", &origin).await;
+        assert_eq!(mark(&deployment).2, token);
+        let second = node(&deployment).await;
+        assert_eq!(served(&second, "k", &origin).await.1, Served::Shared, "{}", deployment.kind());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_during_which_a_mark_was_lost_in_a_busy_shard_is_not_stored_and_the_next_one_is() {
+    for deployment in Deployment::each(&Options::default()) {
+        let (cache, origin) = (node(&deployment).await, Origin::open(1));
+        served(&cache, "k", &origin).await;
+        let (key, ..) = mark(&deployment);
+        for is_stored in [false, true] {
+            let other = cache.clone();
+            let (url, key) = (deployment.url(), key.clone());
+            cache.invalidate("k").await.unwrap();
+            let loader = async move || {
+                if !is_stored {
+                    ask(&url, &["DEL", &key]);
+                }
+                other.invalidate("busy").await?;
+                Ok::<_, Error>(Some(7))
+            };
+            cache.get_with("k", loader).await.unwrap();
+            let shared = cache.explain(&"k".to_owned()).await.shared;
+            assert_eq!(matches!(shared, Some(TierState::Holds { .. })), is_stored, "{shared:?}");
+        }
+    }
+}
