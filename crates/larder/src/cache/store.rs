@@ -99,7 +99,11 @@ where
         let tags = match order.reason {
             // Redis has just failed: it is not asked for new tags as well.
             MissReason::Error => self.tags_at_hand(order.basis, &hashes),
-            _ => self.tags_before(order.basis, &hashes).await.ok(),
+            _ => self
+                .tags_before(order.basis, &hashes)
+                .await
+                .inspect_err(|_| self.stats.count(Counter::SharedErrors))
+                .ok(),
         };
         let envelope = match self.stow(order, value.clone(), life, tags)? {
             Stowage::Near(keep) => return Ok((keep, order.lease)),
@@ -159,13 +163,13 @@ where
         if let (Ok(Filled::Purged), Some(lease)) = (&filled, &order.lease) {
             self.find_out_purge(order.basis.route, &[order.text], lease, tags).await;
         }
-        self.kept_after(filled, order.basis, value, life, tags)
+        self.kept_after(&filled, order.basis, value, life, tags)
     }
 
     /// What the near tier may keep of a value whose load began with `basis` and whose fill had this outcome.
     pub(crate) fn kept_after(
         &self,
-        filled: Result<Filled>,
+        filled: &Result<Filled>,
         basis: Basis,
         value: Option<Arc<V>>,
         life: Lifetime,

@@ -141,7 +141,7 @@ where
                         purged.push(passenger.text.clone());
                         purged_tags.extend_from_slice(&envelope.tags);
                     }
-                    self.kept_after(filled, passenger.basis, value, life, &envelope.tags)
+                    self.kept_after(&filled, passenger.basis, value, life, &envelope.tags)
                 }
                 (Stowage::Shared(_), None) => None,
             };
@@ -179,7 +179,9 @@ where
         let asking = loaded.iter().filter(|(passenger, _)| passenger.reason != MissReason::Error);
         let hashes: Vec<u64> =
             asking.filter_map(|(_, load)| load.hashes.as_ref().ok()).flatten().copied().collect();
-        let _ = self.learn_tags(shard, &hashes).await;
+        if self.learn_tags(shard, &hashes).await.is_err() {
+            self.stats.count(Counter::SharedErrors);
+        }
         loaded
     }
 
