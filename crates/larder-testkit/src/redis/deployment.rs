@@ -108,6 +108,15 @@ impl Deployment {
         self.servers().iter().map(Server::lose_power).sum()
     }
 
+    /// Kills every server and loses its data files, as [`Server::lose_files`] says.
+    ///
+    /// # Panics
+    /// If they have none.
+    pub fn lose_files(&self) {
+        self.kill();
+        self.servers().iter().for_each(Server::lose_files);
+    }
+
     /// How many bytes would be lost now.
     ///
     /// # Panics

@@ -174,6 +174,16 @@ impl Server {
         self.disk().lose()
     }
 
+    /// Kills the server and loses its data files. What a cluster knows of it stays: whoever replaces a disk tells it again.
+    ///
+    /// # Panics
+    /// If it has no append-only file that could be lost.
+    pub fn lose_files(&self) {
+        self.kill();
+        let files = self.folder.path().join("appendonlydir");
+        std::fs::remove_dir_all(&files).unwrap_or_else(|error| panic!("{}: {error}", files.display()));
+    }
+
     /// How many bytes of its append-only file would be lost now.
     ///
     /// # Panics

@@ -74,30 +74,47 @@ async fn with_an_append_only_file_a_killed_redis_forgets_no_acknowledged_write()
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_file_a_killed_redis_forgets_what_is_pending_and_readers_see_what_the_database_has() {
     for deployment in Deployment::each(&Options::default()) {
-        let table = Table::new();
-        let cache = pending(&deployment, &table).await;
-        assert_eq!(read(&cache, "7").await, Some(2_007), "read as long as Redis lives");
-        tokio::task::block_in_place(|| deployment.restart());
-        table.set_away(false);
-
-        let redis = connected(&deployment.url(), Duration::from_secs(2)).await;
-        let other = over(&redis, &table, quick()).await;
-        for node in [&cache, &other] {
-            flushed(node).await;
-            assert_eq!(table.rows(), rows(1_000), "nobody has what was pending any more");
-            for n in 0..KEYS {
-                let (key, expected) = (n.to_string(), Some(1_000 + n));
-                eventually("the node reads what the database has", SOON, || async {
-                    let read = node.read(&key, &ReadOptions::default()).await;
-                    read.is_ok_and(|read| read.value.as_deref().copied() == expected)
-                })
-                .await;
-            }
-            assert_eq!(node.behind().unwrap().stats().await.unwrap().backlog, 0);
-        }
-        // And it goes on.
-        other.put(&"7".into(), &3_007).await.unwrap();
-        flushed(&other).await;
-        assert_eq!(table.row("7"), Some(3_007));
+        what_is_pending_is_lost(&deployment, || deployment.restart()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_lost_takes_what_is_pending_with_it_whatever_was_synced() {
+    for deployment in
+        Deployment::each(&Options { append_only: true, fsync: Fsync::Always, ..Options::default() })
+    {
+        let loses = || {
+            deployment.lose_files();
+            deployment.restart();
+        };
+        what_is_pending_is_lost(&deployment, loses).await;
+    }
+}
+
+async fn what_is_pending_is_lost(deployment: &Deployment, loses: impl FnOnce()) {
+    let table = Table::new();
+    let cache = pending(deployment, &table).await;
+    assert_eq!(read(&cache, "7").await, Some(2_007), "read as long as Redis lives");
+    tokio::task::block_in_place(loses);
+    table.set_away(false);
+
+    let redis = connected(&deployment.url(), Duration::from_secs(2)).await;
+    let other = over(&redis, &table, quick()).await;
+    for node in [&cache, &other] {
+        flushed(node).await;
+        assert_eq!(table.rows(), rows(1_000), "nobody has what was pending any more");
+        for n in 0..KEYS {
+            let (key, expected) = (n.to_string(), Some(1_000 + n));
+            eventually("the node reads what the database has", SOON, || async {
+                let read = node.read(&key, &ReadOptions::default()).await;
+                read.is_ok_and(|read| read.value.as_deref().copied() == expected)
+            })
+            .await;
+        }
+        assert_eq!(node.behind().unwrap().stats().await.unwrap().backlog, 0);
+    }
+    // And it goes on.
+    other.put(&"7".into(), &3_007).await.unwrap();
+    flushed(&other).await;
+    assert_eq!(table.row("7"), Some(3_007));
 }

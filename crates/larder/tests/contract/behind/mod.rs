@@ -1,5 +1,6 @@
 //! Write-behind: what an acknowledgement means, and what becomes of it.
 
+mod clock;
 mod cluster;
 mod crash;
 mod dead;
