@@ -116,3 +116,38 @@ async fn a_load_during_which_a_mark_was_lost_in_a_busy_shard_is_not_stored_and_t
         }
     }
 }
+
+/// As a purge of another node does it that this one has not heard of, whose mark is lost again.
+fn purge_unheard(url: &str, mark: &str) {
+    let sequence = format!("{}q", mark.split_at(mark.find("t:").unwrap()).0);
+    ask(url, &["INCR", &sequence]);
+    ask(url, &["DEL", mark]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_not_applied_all_there_is_puts_no_lost_mark_back() {
+    for deployment in Deployment::each(&Options::default()) {
+        for writes in [false, true] {
+            let (cache, origin) = (node(&deployment).await, Origin::open(1));
+            served(&cache, "k", &origin).await;
+            let (url, (key, ..)) = (deployment.url(), mark(&deployment));
+            let purges = async move {
+                purge_unheard(&url, &key);
+                Ok::<_, Error>(Some(7))
+            };
+            match writes {
+                true => drop(cache.put_with(&"another".to_owned(), purges).await.unwrap()),
+                false => drop(cache.get_with("another", || purges).await.unwrap()),
+            }
+            origin.write(2);
+            let second = node(&deployment).await;
+            assert_eq!(
+                served(&second, "k", &origin).await,
+                (2, Served::Source),
+                "{}: writes {writes}",
+                deployment.kind()
+            );
+            cache.clear().await.unwrap();
+        }
+    }
+}

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use larder::{Cache, cache::ReadOptions};
+use larder::{
+    Cache,
+    cache::{ReadOptions, Served},
+};
 use larder_testkit::eventually;
 
 use super::{SOON, quick, read, table::Table};
@@ -51,6 +54,24 @@ async fn node(setup: &Setup, table: &Table) -> Cache<String, u64> {
     let policy = lasting().stale_while_revalidate(WINDOW).stale_if_error(WINDOW);
     let builder = setup.builder(policy).await.source(table.clone()).sink(table.clone());
     builder.tags(|_, _| vec!["red".into()]).write_behind(quick()).build().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pending_is_served_near_though_its_tag_was_purged_before() {
+    for backend in Backend::SHARED {
+        let (setup, table) = (Setup::new(backend), Table::new());
+        let cache = node(&setup, &table).await;
+        cache.invalidate_tag("red").await.unwrap();
+        table.set_away(true);
+        cache.put(&"k".into(), &1).await.unwrap();
+        eventually("it is near", SOON, || async {
+            let read = cache.read("k", &ReadOptions::default()).await.unwrap();
+            assert_eq!(read.value.as_deref(), Some(&1));
+            read.served == Served::Near
+        })
+        .await;
+        table.set_away(false);
+    }
 }
 
 /// What a node serves as fresh; `None` also for what is marked as stale.
