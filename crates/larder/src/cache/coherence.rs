@@ -318,11 +318,14 @@ impl Coherence {
 
     /// Redis said what the mark of a tag was at this position. What it says of another epoch than this node knows is about none of
     /// the copies here: until the new one has begun here, all of them count as purged.
-    pub(crate) fn resolve_tag(&self, shard: u16, cell: &TagCell, mark: Mark, at: Position) {
+    pub(crate) fn resolve_tag(&self, shard: u16, tag: u64, cell: &Arc<TagCell>, mark: Mark, at: Position) {
         if self.is_known_epoch(shard, at) {
-            cell.resolve(mark);
-        } else {
-            cell.lose();
+            return cell.resolve(mark);
+        }
+        cell.lose();
+        let mut tags = self.shards[usize::from(shard)].tags.write();
+        if tags.get(&tag).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+            tags.remove(&tag);
         }
     }
 
@@ -336,7 +339,8 @@ impl Coherence {
     pub(crate) fn tag_at(&self, shard: u16, cell: &TagCell, tag: u64, at: Position) -> Tag {
         // The cell, which was taken before, counts in the shard's epoch. A number of an earlier one may be higher than all
         // of its marks.
-        let token = if self.is_known_epoch(shard, at) { cell.token_at(at.seq) } else { NO_TOKEN };
+        // And it knows no more than what is applied here: behind that there may be purges.
+        let token = if self.has_applied(shard, at) { cell.token_at(at.seq) } else { NO_TOKEN };
         Tag { hash: tag, token }
     }
 
@@ -426,10 +430,10 @@ mod tests {
         coherence.begin(0, Position { epoch: 1, seq: 10 }, 0);
         let cell = coherence.watch_tag(0, 7);
         let mark = Mark { seq: 0, token: 5 };
-        coherence.resolve_tag(0, &cell, mark, Position { epoch: 2, seq: 0 });
+        coherence.resolve_tag(0, 7, &cell, mark, Position { epoch: 2, seq: 0 });
         assert!(!copy(cell, 10).is_current());
-        let cell = coherence.watch_tag(0, 8);
-        coherence.resolve_tag(0, &cell, mark, Position { epoch: 1, seq: 9 });
+        let cell = coherence.watch_tag(0, 7);
+        coherence.resolve_tag(0, 7, &cell, mark, Position { epoch: 1, seq: 9 });
         assert!(copy(cell, 10).is_current());
     }
 
@@ -452,6 +456,8 @@ mod tests {
         let cell = follow(&coherence, 7, 0);
         let tag = |epoch| coherence.tag_at(0, &cell, 7, Position { epoch, seq: 10 });
         assert_eq!((tag(1).token, tag(2).token), (5, NO_TOKEN));
+        let ahead = coherence.tag_at(0, &cell, 7, Position { epoch: 1, seq: 11 });
+        assert_eq!(ahead.token, NO_TOKEN, "this node may have missed a purge before that");
         let copy = |epoch| coherence.stamp_tag(0, cell.clone(), tag(1), Position { epoch, seq: 10 });
         assert!(copy(1).is_current() && !copy(2).is_current());
     }
@@ -542,7 +548,7 @@ mod tests {
         let cell = coherence.watch_tag(0, 7);
         assert!(coherence.tag(0, 7).is_none(), "nobody may rely on it yet");
         coherence.purge_tag(0, PURGED, at(6));
-        coherence.resolve_tag(0, &cell, Mark { seq: 5, token: 5 }, at(6));
+        coherence.resolve_tag(0, 7, &cell, Mark { seq: 5, token: 5 }, at(6));
         assert!(!copy(coherence.tag(0, 7).unwrap(), 5).is_current());
     }
 }

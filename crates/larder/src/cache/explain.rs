@@ -123,7 +123,7 @@ where
             (Some(tags_of), Some(value)) => tags_of(key, value),
             _ => Vec::new(),
         };
-        explain.purged_by = match self.purged_by(shared, key, explain, &envelope).await {
+        explain.purged_by = match self.purged_by(shared, explain, &envelope).await {
             Ok(purged_by) => purged_by,
             Err(error) => return TierState::Unreachable(error.to_string()),
         };
@@ -144,7 +144,6 @@ where
     async fn purged_by(
         &self,
         shared: &Shared,
-        key: &K,
         Explain { key: text, tags: names, .. }: &Explain,
         envelope: &Envelope,
     ) -> Result<Option<PurgedBy>> {
@@ -157,8 +156,8 @@ where
         if !self.coherence.is_after_clear(shared.shard_of(text), envelope.at) {
             return Ok(Some(PurgedBy::Clear));
         }
-        let basis = self.basis(self.route_of(key, None), text);
         self.learn_tags_of(shared.shard_of(text), std::iter::once(envelope)).await?;
+        let basis = self.coherence.basis(text);
         let stamps = self.stamps_of(envelope, basis);
         let purged = envelope.tags.iter().zip(&stamps).find(|(_, stamp)| !stamp.is_current());
         let name_of = |hash: u64| names.iter().find(|name| tag_hash(name) == hash).cloned();

@@ -15,7 +15,8 @@
 -- Returns {epoch, number}
 -- Cost    O(keys), six calls of Redis, three for each slot and up to two more for one that is blocked, one for each that may be spared,
 --         one more for each that is, five for each of 'E'        Clock  none
--- Retry   safe: a repeat takes another number and invalidates again; one of 'E' leaves what the first one made stale
+-- Retry   safe: a repeat takes another number and invalidates again, of a tag with another token; one of 'E' leaves what the first one made
+--         stale
 local seq_key, epoch_key, log_key, channel = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local mode, fresh_epoch, event, life = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local spares, PENDING, STRANGER = ARGV[6] == '1', string.rep('\255', 8), string.rep('\0', 16)

@@ -232,16 +232,21 @@ where
         &self,
         shared: &Shared,
         shard: u16,
-        action: Action<'_>,
-        change: Change,
+        mut action: Action<'_>,
+        mut change: Change,
     ) -> Result<Token> {
-        let event = Event { node: self.node, change: change.clone() }.encode();
-        let mut at = shared.invalidate(shard, action, &event).await?;
+        let event = |change: &Change| Event { node: self.node, change: change.clone() }.encode();
+        let mut at = shared.invalidate(shard, action, &event(&change)).await?;
         if let Some(follower) = &self.follower
             && follower.recheck(shard).await?
         {
             // The number may be one that other nodes have seen before, on a server that has lost it since.
-            at = shared.invalidate(shard, action, &event).await?;
+            if let Action::Tag(tag) = action {
+                // What was stored with this token in between would be good again, though others may have purged it since.
+                let other = Tag::purged(tag.hash);
+                (action, change) = (Action::Tag(other), Change::Tag(other));
+            }
+            at = shared.invalidate(shard, action, &event(&change)).await?;
         }
         self.note_acknowledged(shard, at, action.debts(shard));
         match action {

@@ -8,6 +8,7 @@ use crate::{
         coherence::Basis,
         entry::Envelope,
         inner::Inner,
+        stats::Counter,
         tag::{Tag, TagStamp},
     },
 };
@@ -20,15 +21,11 @@ where
     K: Hash + Eq + Clone + fmt::Display + Send + Sync + 'static,
     V: Send + Sync + 'static,
 {
-    /// These tags with the tokens that they had when a load with this basis began. One round trip if any is new to this node (one
-    /// for each [`TAGS_ASKED`] of them).
-    ///
-    /// # Errors
-    /// If Redis cannot be asked.
-    pub(crate) async fn tags_before(&self, basis: Basis, hashes: &[u64]) -> Result<Vec<Tag>> {
+    /// These tags with the tokens that they had when a load with this basis began; `None` if Redis cannot be asked. One round trip if
+    /// any is new to this node (one for each [`TAGS_ASKED`] of them).
+    pub(crate) async fn tags_before(&self, basis: Basis, hashes: &[u64]) -> Option<Vec<Tag>> {
         let shard = self.coherence.shard_of_stamp(&basis.stamp);
-        self.learn_tags(shard, hashes).await?;
-        Ok(self.tokens(basis, hashes))
+        self.counted(&self.learn_tags(shard, hashes).await).then(|| self.tokens(basis, hashes))
     }
 
     /// [`tags_before`](Self::tags_before) without asking anybody; `None` if one of them is not known yet.
@@ -67,10 +64,37 @@ where
         tags.iter().map(stamp).collect()
     }
 
-    /// Learns the marks of the tags that are new to this node.
+    /// Asks for the marks of tags whose value Redis has refused. What cannot be asked now is asked another time.
+    pub(crate) async fn ask_again(&self, shard: u16, tags: &[Tag]) {
+        self.counted(&self.ask_tags(shard, tags.iter().map(|tag| tag.hash).collect()).await);
+    }
+
+    /// Whether that came to a good end; if not, it is counted.
+    pub(crate) fn counted(&self, asked: &Result<()>) -> bool {
+        if asked.is_err() {
+            self.stats.count(Counter::SharedErrors);
+        }
+        asked.is_ok()
+    }
+
+    /// These tags as they are now, for a value that is newer than whatever was purged. Costs as [`tags_before`](Self::tags_before).
+    ///
+    /// # Errors
+    /// If Redis cannot be asked.
+    pub(crate) async fn tags_now(&self, shard: u16, hashes: &[u64]) -> Result<Vec<Tag>> {
+        self.learn_tags(shard, hashes).await?;
+        let tag = |hash: &u64| Tag { hash: *hash, token: self.coherence.watch_tag(shard, *hash).token() };
+        Ok(hashes.iter().map(tag).collect())
+    }
+
+    /// Learns the marks of the tags that are new to this node, or that it has not asked about for so long that they may have expired:
+    /// nobody tells of one that was made anew.
     pub(crate) async fn learn_tags(&self, shard: u16, hashes: &[u64]) -> Result<()> {
-        let unknown = hashes.iter().copied().filter(|hash| self.coherence.tag(shard, *hash).is_none());
-        self.ask_tags(shard, unknown.collect()).await
+        let half_ms = self.shared.as_ref().map_or(u64::MAX, |shared| shared.tag_keep_ms() / 2);
+        let since_ms = self.clock.monotonic_ms().saturating_sub(half_ms);
+        let is_known =
+            |hash: &u64| self.coherence.tag(shard, *hash).is_some_and(|cell| cell.was_asked_since(since_ms));
+        self.ask_tags(shard, hashes.iter().copied().filter(|hash| !is_known(hash)).collect()).await
     }
 
     /// Learns what it takes to judge values that Redis has: the marks of their tags that are new to this node, and of those that are
@@ -107,9 +131,11 @@ where
         };
         for hashes in hashes.chunks(TAGS_ASKED) {
             let cells: Vec<_> = hashes.iter().map(|hash| self.coherence.watch_tag(shard, *hash)).collect();
+            let asked_ms = self.clock.monotonic_ms();
             let marks = shared.marks(shard, hashes, false).await?;
-            for (cell, mark) in cells.iter().zip(marks.tags) {
-                self.coherence.resolve_tag(shard, cell, mark, marks.at);
+            for ((hash, cell), mark) in hashes.iter().zip(&cells).zip(marks.tags) {
+                self.coherence.resolve_tag(shard, *hash, cell, mark, marks.at);
+                cell.note_asked(asked_ms);
             }
         }
         Ok(())

@@ -99,11 +99,7 @@ where
         let tags = match order.reason {
             // Redis has just failed: it is not asked for new tags as well.
             MissReason::Error => self.tags_at_hand(order.basis, &hashes),
-            _ => self
-                .tags_before(order.basis, &hashes)
-                .await
-                .inspect_err(|_| self.stats.count(Counter::SharedErrors))
-                .ok(),
+            _ => self.tags_before(order.basis, &hashes).await,
         };
         let envelope = match self.stow(order, value.clone(), life, tags)? {
             Stowage::Near(keep) => return Ok((keep, order.lease)),
@@ -204,7 +200,7 @@ where
             let _ = follower.sync(shard).await;
         }
         // Here and not before the next load: what is made anew then has a number that is too high for it, if the shard is busy.
-        let _ = self.ask_tags(shard, tags.iter().map(|tag| tag.hash).collect()).await;
+        self.ask_again(shard, tags).await;
     }
 
     /// Beside Redis, a copy that Redis does not have is kept for a moment only, so that it is shared soon.

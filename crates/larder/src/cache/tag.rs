@@ -3,7 +3,7 @@
 //! A tag has a *mark* in each shard: a random token, and the number of the shard's sequence when it was put there. A purge puts
 //! another token there, under its own number. An entry carries the tokens that its tags had before its load began, and is good
 //! while the marks have the same ones; so a purge costs the same for one entry and for a million. A mark that is gone is made
-//! anew with another token: losing one costs misses, and revives nothing.
+//! anew with another token, or put back by a node that has applied all there is: losing one costs misses, and revives nothing.
 //!
 //! The numbers say what a token was *before the load began*, though the tags of a value are only known at its end: the token of a
 //! mark whose number is not higher than the one that the shard had then.
@@ -77,16 +77,28 @@ pub(crate) struct TagCell {
     token: AtomicU64,
     /// The number that it has. Held while the token is changed.
     seq: Mutex<u64>,
+    /// By the monotonic clock: when Redis said so last.
+    asked_ms: AtomicU64,
 }
 
 impl TagCell {
     /// One of which nothing is known yet.
     pub(crate) fn unknown() -> Self {
-        Self { token: AtomicU64::new(NO_TOKEN), seq: Mutex::new(0) }
+        Self { token: AtomicU64::new(NO_TOKEN), seq: Mutex::new(0), asked_ms: AtomicU64::new(0) }
     }
 
     pub(crate) fn is_known(&self) -> bool {
-        self.token.load(Ordering::Acquire) != NO_TOKEN
+        self.token() != NO_TOKEN
+    }
+
+    /// Redis was asked about it.
+    pub(crate) fn note_asked(&self, now_ms: u64) {
+        self.asked_ms.store(now_ms, Ordering::Release);
+    }
+
+    /// Whether Redis was asked since then.
+    pub(crate) fn was_asked_since(&self, then_ms: u64) -> bool {
+        self.asked_ms.load(Ordering::Acquire) >= then_ms
     }
 
     /// A purge was heard of. What is heard late, or again, changes nothing.
@@ -124,10 +136,15 @@ impl TagCell {
         self.token.store(mark.token, Ordering::Release);
     }
 
+    /// The token as it is known now, for what is newer than whatever was purged.
+    pub(crate) fn token(&self) -> u64 {
+        self.token.load(Ordering::Acquire)
+    }
+
     /// The token of a load that began when the shard had this number; [`NO_TOKEN`] if the tag was purged since.
     pub(crate) fn token_at(&self, began: u64) -> u64 {
         let seq = self.seq.lock();
-        if *seq <= began { self.token.load(Ordering::Acquire) } else { NO_TOKEN }
+        if *seq <= began { self.token() } else { NO_TOKEN }
     }
 
     /// Whether an entry with this token, whose load began at this number, speaks of another mark than the one that is known here,
@@ -156,7 +173,7 @@ impl TagStamp {
 
     #[inline]
     pub(crate) fn is_current(&self) -> bool {
-        self.token != NO_TOKEN && self.cell.token.load(Ordering::Acquire) == self.token
+        self.token != NO_TOKEN && self.cell.token() == self.token
     }
 }
 

@@ -1,19 +1,29 @@
 //! What stands under a tag in Redis: the token decides, and whoever loses one pays with misses.
 
-use std::num::NonZeroU16;
+use std::{collections::HashSet, num::NonZeroU16, time::Duration};
 
 use larder::{
     Cache, Error,
     cache::{ReadOptions, Served, TierState},
     redis::Redis,
 };
-use larder_testkit::redis::{Deployment, Options, ask};
+use larder_testkit::{
+    eventually,
+    proxy::Front,
+    redis::{Deployment, Monitor, Options, ask},
+};
 
 use crate::setup::{Origin, lasting};
 
+const SOON: Duration = Duration::from_secs(10);
+
 /// A node with one shard and one tag, which keeps no copies: every read is about what Redis has.
 async fn node(deployment: &Deployment) -> Cache<String, u64> {
-    let redis = Redis::connect(&*deployment.url()).await.unwrap();
+    node_at(&deployment.url()).await
+}
+
+async fn node_at(url: &str) -> Cache<String, u64> {
+    let redis = Redis::connect(url).await.unwrap();
     let builder = Cache::builder("tags").redis(&redis).policy(lasting()).near_capacity(0);
     builder.shards(NonZeroU16::MIN).tags(|_: &String, _: &u64| vec!["tag".to_owned()]).build().unwrap()
 }
@@ -149,5 +159,31 @@ async fn whoever_has_not_applied_all_there_is_puts_no_lost_mark_back() {
             );
             cache.clear().await.unwrap();
         }
+    }
+}
+
+/// Whoever made a purge looks again if the connection is another one by then, and makes it once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_is_sent_again_puts_another_token_there() {
+    for deployment in Deployment::each(&Options::default()) {
+        let front = Front::start(&deployment).await;
+        let cache = node_at(&front.url()).await;
+        served(&cache, "k", &Origin::open(1)).await;
+        // So that the server knows the script.
+        cache.invalidate_tag("tag").await.unwrap();
+        let (key, ..) = mark(&deployment);
+        let monitor = Monitor::start(deployment.owner_of(&key));
+        eventually("a purge was sent twice", SOON, || async {
+            front.cut();
+            while cache.invalidate_tag("tag").await.is_err() {}
+            let commands = monitor.commands_until_quiet();
+            // A script's call, its keys and `M`; the token is its last argument.
+            let purges =
+                commands.iter().filter(|words| words.contains(&key) && words.contains(&"M".to_owned()));
+            let tokens: Vec<_> = purges.filter_map(|words| words.last()).collect();
+            assert_eq!(tokens.iter().collect::<HashSet<_>>().len(), tokens.len(), "{tokens:?}");
+            tokens.len() > 1
+        })
+        .await;
     }
 }

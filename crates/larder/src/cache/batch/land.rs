@@ -179,9 +179,7 @@ where
         let asking = loaded.iter().filter(|(passenger, _)| passenger.reason != MissReason::Error);
         let hashes: Vec<u64> =
             asking.filter_map(|(_, load)| load.hashes.as_ref().ok()).flatten().copied().collect();
-        if self.learn_tags(shard, &hashes).await.is_err() {
-            self.stats.count(Counter::SharedErrors);
-        }
+        self.counted(&self.learn_tags(shard, &hashes).await);
         loaded
     }
 

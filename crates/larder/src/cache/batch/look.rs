@@ -140,9 +140,7 @@ where
             Ok(Lookup::Value(envelope)) => Some(envelope),
             _ => None,
         });
-        if self.learn_tags_of(shard, envelopes).await.is_err() {
-            self.stats.count(Counter::SharedErrors);
-        }
+        self.counted(&self.learn_tags_of(shard, envelopes).await);
     }
 
     /// [`look`](Self::look) for several keys of one shard.
@@ -200,7 +198,7 @@ where
                     }
                     Some(entry) if after_clear && entry.is_current(&self.coherence) => Some(entry),
                     None if known => None,
-                    // Nobody could say when its tags were purged, and the source does not have it yet.
+                    // Nobody could say what was purged, and the source does not have it yet.
                     None if envelope.is_pending() => {
                         passenger.reason = MissReason::Error;
                         return Settled::Next(Next::Load(passenger));

@@ -55,7 +55,7 @@ where
             life: self.lifetime(&self.policy, value, 0).unwrap_or(SHORTEST),
             at: Position { epoch: 0, seq: PENDING },
             // From before it is acknowledged: of what is purged after that, the settled value is not a part.
-            tags: self.tags_before(self.coherence.basis(&text), &hashes).await.map_err(unwritten)?,
+            tags: self.tags_now(self.coherence.shard_of(&text), &hashes).await.map_err(unwritten)?,
         };
         let slot = envelope.encode(self.policy.compress_above_bytes);
         let owed_until = self.shared.as_ref().and_then(|shared| shared.unsent.moment());

@@ -41,7 +41,7 @@ for i = 0, count - 1 do
       redis.call('PEXPIRE', slot, expiry)
       -- A load that was leased while this was pending may have asked the sink's system before it had this.
       redis.call('UNLINK', lease)
-      -- The header says whether a purge takes it. But copies may have been made after the purge.
+      -- What stands in the slot says whether a purge takes it. But copies may have been made after the purge.
       is_told = is_told or purged > tonumber(acked_at)
     else
       -- The acknowledged value was destroyed by somebody who knew nothing of it, and what was loaded since may be older. Or Redis

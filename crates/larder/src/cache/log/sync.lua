@@ -18,12 +18,12 @@ local function is_number(text)
   return text and #text <= 15 and string.match(text, '^%d+$')
 end
 
+-- Not `nil`, which would end the list.
 for i = 2, 4 do
-  found[i] = is_number(found[i]) and found[i]
+  found[i] = is_number(found[i]) and found[i] or false
 end
 for i = 5, #found do
-  local number, token = string.match(found[i] or '', '^(%d+):(%x+)$')
-  -- Not `nil`, which would end the list.
+  local number, token = string.match(found[i] or '', '^(%d+):([0-9a-f]+)$')
   found[i] = is_number(number) and #token == 16 and string.find(token, '[^0]') and found[i] or false
 end
 found[1] = found[1] and #found[1] == 16 and string.match(found[1], '^%x*[1-9a-fA-F]%x*$') and found[1]

@@ -106,7 +106,7 @@ impl Scene {
                 let redis = self.redis.lock();
                 (redis.mark, redis.at)
             };
-            self.coherence.resolve_tag(0, &cell, mark, at);
+            self.coherence.resolve_tag(0, TAG, &cell, mark, at);
             cell
         });
         let tag = self.coherence.tag_at(0, &cell, TAG, basis.at);

@@ -73,9 +73,9 @@ if was_alone and #envelope > 0 and epoch == ARGV[9] and now then
     was_alone = was_alone and (purged <= began or purged > tonumber(now))
   end
   for i = 3, #names do
-    local mark, token = marks[i], ARGV[9 + i]
+    local stands, token = marks[i], ARGV[9 + i]
     -- Of a mark that is gone only a node that has applied all there is can say what it was.
-    local is_same = mark and string.sub(mark, -17) == ':' .. token or not mark and tonumber(now) == began
+    local is_same = stands and string.sub(stands, -17) == ':' .. token or not stands and tonumber(now) == began
     was_alone = was_alone and #token > 0 and is_same
   end
   if was_alone then

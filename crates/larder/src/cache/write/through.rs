@@ -139,7 +139,7 @@ where
                 }
                 let life = self.lifetime(&self.policy, value.as_deref(), 0).filter(|_| fits);
                 let tags = match self.tags_of(key, &[], value.as_deref()) {
-                    Ok(hashes) => self.tags_before(basis, &hashes).await.ok(),
+                    Ok(hashes) => self.tags_before(basis, &hashes).await,
                     Err(_) => None,
                 };
                 self.keep_written(key, value, basis, life.zip(tags));
@@ -190,6 +190,10 @@ where
         } else {
             // Even if the outcome is unknown: a reader in between may have fetched the old value.
             self.forget_near(&[end.key]);
+            if ended.is_ok() {
+                // Perhaps the mark of a tag was lost and made anew: a node that only writes learns of it here alone.
+                self.ask_again(self.coherence.shard_of_stamp(&basis.stamp), &envelope.tags).await;
+            }
         }
         match ended {
             // No room for the value; the rest needs none.
@@ -234,7 +238,7 @@ where
                 created_unix_ms: self.clock.unix_ms(),
                 life,
                 at: basis.at,
-                tags: self.tags_before(basis, &hashes).await.ok()?,
+                tags: self.tags_before(basis, &hashes).await?,
             }),
             Err(error) if error.kind() == ErrorKind::TooLarge => {
                 self.remember(end.key, MissReason::TooLarge);
