@@ -3,8 +3,8 @@
 use std::{collections::HashSet, num::NonZeroU16, time::Duration};
 
 use larder::{
-    Cache, Error,
-    cache::{ReadOptions, Served, TierState},
+    Cache, Error, FakeClock,
+    cache::{CacheBuilder, ReadOptions, Served, TierState},
     redis::Redis,
 };
 use larder_testkit::{
@@ -13,7 +13,10 @@ use larder_testkit::{
     redis::{Deployment, Monitor, Options, ask},
 };
 
-use crate::setup::{Origin, lasting};
+use crate::{
+    behind::{Table, quick},
+    setup::{LONG, Origin, lasting},
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -23,9 +26,12 @@ async fn node(deployment: &Deployment) -> Cache<String, u64> {
 }
 
 async fn node_at(url: &str) -> Cache<String, u64> {
-    let redis = Redis::connect(url).await.unwrap();
-    let builder = Cache::builder("tags").redis(&redis).policy(lasting()).near_capacity(0);
-    builder.shards(NonZeroU16::MIN).tags(|_: &String, _: &u64| vec!["tag".to_owned()]).build().unwrap()
+    settings(&Redis::connect(url).await.unwrap()).build().unwrap()
+}
+
+fn settings(redis: &Redis) -> CacheBuilder<String, u64> {
+    let builder = Cache::builder("tags").redis(redis).policy(lasting()).near_capacity(0);
+    builder.shards(NonZeroU16::MIN).tags(|_: &String, _: &u64| vec!["tag".to_owned()])
 }
 
 async fn served(cache: &Cache<String, u64>, key: &str, origin: &Origin) -> (u64, Served) {
@@ -185,5 +191,50 @@ async fn a_purge_that_is_sent_again_puts_another_token_there() {
             tokens.len() > 1
         })
         .await;
+    }
+}
+
+/// Loses the tag's mark, and has another node make it anew.
+async fn make_anew(deployment: &Deployment, other: &Cache<String, u64>) {
+    let (key, _, before) = mark(deployment);
+    deployment.ask(&["DEL", &key]);
+    served(other, "another", &Origin::open(1)).await;
+    assert_ne!(mark(deployment).2, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_only_writes_through_learns_of_a_mark_that_was_made_anew() {
+    for deployment in Deployment::each(&Options::default()) {
+        let (writer, other) = (node(&deployment).await, node(&deployment).await);
+        let write = async || writer.put_with(&"k".to_owned(), async { Ok(Some(7)) }).await.unwrap();
+        write().await;
+        make_anew(&deployment, &other).await;
+        // The first one is refused, and says what the mark is.
+        write().await;
+        write().await;
+        let read = served(&other, "k", &Origin::open(1)).await;
+        assert_eq!(read, (7, Served::Shared), "{}", deployment.kind());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_only_writes_behind_asks_again_before_a_mark_has_expired() {
+    for deployment in Deployment::each(&Options::default()) {
+        let (clock, table) = (FakeClock::default(), Table::new());
+        let redis = Redis::connect(&*deployment.url()).await.unwrap();
+        let builder = settings(&redis).clock(clock.clone()).source(table.clone()).sink(table.clone());
+        let writer = builder.write_behind(quick()).build().unwrap();
+        let write = async || {
+            writer.put(&"k".to_owned(), &7).await.unwrap();
+            writer.behind().unwrap().flush().await.unwrap();
+        };
+        write().await;
+        let other = settings(&redis).clock(FakeClock::default()).build().unwrap();
+        make_anew(&deployment, &other).await;
+        // More than half of the lifetime of a mark.
+        clock.advance(10 * LONG);
+        write().await;
+        let read = served(&other, "k", &Origin::open(1)).await;
+        assert_eq!(read, (7, Served::Shared), "{}", deployment.kind());
     }
 }
