@@ -8,7 +8,8 @@
 //! |---|---|
 //! | a near hit | 0 |
 //! | a shared hit | 1 (`SET … NX GET`, which writes nothing on a hit) |
-//! | a miss | 2: the same command, which takes the lease, and the fill; 1 more if the value has a tag that is new to this node |
+//! | a miss | 2: the same command, which takes the lease, and the fill |
+//! | either, of a value with a tag that is new to this node, or not asked about for long | 1 more |
 //! | `invalidate` | 1 for each shard its keys fall into |
 //! | `get_many`, `read_many` | 1 for each shard, and 1 more for the fills of each shard that misses something; all shards at the same time |
 //!

@@ -39,7 +39,8 @@ where
     /// so perhaps was done, nothing is stored and the next read loads. If this process dies in between, nothing stale is left.
     /// Readers meanwhile are answered by the source. If Redis is away the write runs all the same, and nothing is stored.
     ///
-    /// Returns a token to read at least this with, as [`invalidate`](Self::invalidate) does. Cost: two round trips.
+    /// Returns a token to read at least this with, as [`invalidate`](Self::invalidate) does. Cost: two round trips; one more if the
+    /// value has a tag that is new to this node, or was not stored and has tags.
     ///
     /// ```
     /// # async fn run() -> larder::Result<()> {
