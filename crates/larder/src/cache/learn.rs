@@ -1,6 +1,6 @@
 //! What this node has to ask Redis about tags: their marks, when a value has tags that are new here.
 
-use std::{fmt, hash::Hash};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use crate::{
     Result,
@@ -9,7 +9,7 @@ use crate::{
         entry::Envelope,
         inner::Inner,
         stats::Counter,
-        tag::{Tag, TagStamp},
+        tag::{Tag, TagCell, TagStamp},
     },
 };
 
@@ -46,12 +46,39 @@ where
 
     /// What a copy of a stored value compares that a look found which stands on this basis.
     pub(crate) fn stamps_of(&self, envelope: &Envelope, basis: Basis) -> Vec<TagStamp> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        let stamp = |tag: &Tag| {
+            let cell = self.coherence.watch_tag(shard, tag.hash);
+            self.stamp_of(shard, cell, *tag, envelope, basis)
+        };
+        envelope.tags.iter().map(stamp).collect()
+    }
+
+    /// The same for a value that can be judged without asking; `None` if it cannot. Looks at each tag once: shared hits come here.
+    pub(crate) fn stamps_at_hand(&self, envelope: &Envelope, basis: Basis) -> Option<Vec<TagStamp>> {
+        let shard = self.coherence.shard_of_stamp(&basis.stamp);
+        let stamp = |tag: &Tag| {
+            let cell =
+                self.coherence.tag(shard, tag.hash).filter(|cell| !is_doubted(cell, *tag, envelope))?;
+            Some(self.stamp_of(shard, cell, *tag, envelope, basis))
+        };
+        envelope.tags.iter().map(stamp).collect()
+    }
+
+    fn stamp_of(
+        &self,
+        shard: u16,
+        cell: Arc<TagCell>,
+        tag: Tag,
+        envelope: &Envelope,
+        basis: Basis,
+    ) -> TagStamp {
         if envelope.is_pending() {
             // A purge does not take what is pending, but a copy outlives that: one from before a purge looks again.
-            let hashes: Vec<u64> = envelope.tags.iter().map(|tag| tag.hash).collect();
-            return self.stamps(basis, &self.tokens(basis, &hashes));
+            let tag = self.coherence.tag_at(shard, &cell, tag.hash, basis.at);
+            return self.coherence.stamp_tag(shard, cell, tag, basis.at);
         }
-        self.stamps(Basis { at: envelope.at, ..basis }, &envelope.tags)
+        self.coherence.stamp_tag(shard, cell, tag, envelope.at)
     }
 
     /// What a copy with these tags compares, whose load began with this basis.
@@ -114,9 +141,8 @@ where
     }
 
     fn unknown_tags(&self, shard: u16, envelope: &Envelope) -> impl Iterator<Item = u64> {
-        let is_unknown = move |tag: &&Tag| match self.coherence.tag(shard, tag.hash) {
-            None => true,
-            Some(cell) => !envelope.is_pending() && cell.is_doubted_by(tag.token, envelope.at.seq),
+        let is_unknown = move |tag: &&Tag| {
+            self.coherence.tag(shard, tag.hash).is_none_or(|cell| is_doubted(&cell, **tag, envelope))
         };
         envelope.tags.iter().filter(is_unknown).map(|tag| tag.hash)
     }
@@ -140,4 +166,9 @@ where
         }
         Ok(())
     }
+}
+
+/// Whether a stored value with this tag speaks of another mark than the one that is known here. What is pending goes by none.
+fn is_doubted(cell: &TagCell, tag: Tag, envelope: &Envelope) -> bool {
+    !envelope.is_pending() && cell.is_doubted_by(tag.token, envelope.at.seq)
 }

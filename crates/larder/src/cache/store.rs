@@ -251,17 +251,15 @@ where
     pub(crate) async fn entry_from(&self, envelope: &Envelope, basis: Basis) -> Result<Option<NearEntry<V>>> {
         let shard = self.coherence.shard_of_stamp(&basis.stamp);
         self.learn_tags_of(shard, std::iter::once(envelope)).await?;
-        Ok(self.stored_copy(envelope, basis))
+        Ok(self.stored_copy(envelope, basis, self.stamps_of(envelope, basis)))
     }
 
     /// [`entry_from`](Self::entry_from) without asking anybody; `None` also if its tags are not known yet.
     pub(crate) fn entry_at_hand(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
-        let shard = self.coherence.shard_of_stamp(&basis.stamp);
-        self.are_tags_known(shard, envelope).then(|| self.stored_copy(envelope, basis)).flatten()
+        self.stored_copy(envelope, basis, self.stamps_at_hand(envelope, basis)?)
     }
 
-    fn stored_copy(&self, envelope: &Envelope, basis: Basis) -> Option<NearEntry<V>> {
-        let stamps = self.stamps_of(envelope, basis);
+    fn stored_copy(&self, envelope: &Envelope, basis: Basis, stamps: Vec<TagStamp>) -> Option<NearEntry<V>> {
         let age_ms = envelope.age_ms(self.clock.unix_ms());
         Some(self.near_copy(self.decoded(envelope)?, envelope.life, age_ms, basis, stamps))
     }

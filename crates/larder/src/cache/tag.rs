@@ -150,7 +150,7 @@ impl TagCell {
     /// Whether an entry with this token, whose load began at this number, speaks of another mark than the one that is known here,
     /// and not of an earlier one: the mark was lost and made anew, and nobody tells of that.
     pub(crate) fn is_doubted_by(&self, token: u64, began: u64) -> bool {
-        token != NO_TOKEN && !matches!(self.token_at(began), known if known == token || known == NO_TOKEN)
+        self.token() != token && token != NO_TOKEN && self.token_at(began) != NO_TOKEN
     }
 
     /// For a copy that has this token.
